@@ -1,0 +1,31 @@
+# Two commands: `make demo` runs the main job on the built-in data, `make test` runs the tests.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo demo-full test lint clean
+
+demo: .venv/.user                ## about ten minutes on two cores, leaves runs/demo/report.html
+	$(BIN)/python main.py --config=configs/demo.py --workdir=runs/demo --job=study
+
+demo-full: .venv/.user           ## every frame count and five seeds; a few hours on two cores
+	$(BIN)/python main.py --config=configs/demo.py:full --workdir=runs/demo-full --job=study
+
+test: .venv/.test lint
+	$(BIN)/python -m pytest
+
+lint: .venv/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.venv/.user: requirements.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
+	touch $@
+
+.venv/.test: requirements.txt requirements-test.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-test.txt
+	touch $@
+
+clean:
+	rm -rf .venv runs

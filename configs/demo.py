@@ -1,0 +1,124 @@
+"""The built-in demo: a 2-million-parameter model and a small rendered world, on two CPU cores.
+
+    python main.py --config=configs/demo.py --workdir=runs/demo --job=study
+
+trains an image-tuned base, then fine-tunes it on clips with two and with sixteen frames, with the
+hybrid rule and with its random-matched control, evaluates all of them on images and on clips and
+writes runs/demo/report.html: about ten minutes. `configs/demo.py:full` is the full study.
+
+Arguments: frames=8 (or hybrid, random, instruction, similarity, duration) trains one model with
+that frame policy; stage=base trains on images instead of clips; init_from=DIR starts from another
+run's model.
+
+    python main.py --config=configs/demo.py:stage=base --workdir=runs/base --job=train
+    python main.py --config=configs/demo.py:frames=4,init_from=runs/base --workdir=runs/f4 --job=train
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common, default
+
+CANDIDATES = (2, 4, 8, 16)
+
+
+def get_config(arg: str | None = None) -> ConfigDict:
+    """The demo's config; see the module's docstring for the arguments."""
+    args = common.parse_arg(arg, frames="hybrid", stage="sft", init_from="", full=False)
+    if args.stage not in ("base", "sft"):
+        raise ValueError(f"config argument stage={args.stage!r}: expected base or sft")
+    config = default.get_config()
+
+    # --- Data: rendered on first use into <data.root>/world. -----------------------------------
+    config.data.demo_world = ConfigDict(
+        {
+            "seed": 0,
+            "train_images": 4000,
+            "train_clips": 2500,
+            "val_images": 150,
+            "val_clips": 150,
+            "test_images": 400,
+            "test_clips": 400,
+        }
+    )
+    config.tokenizer = "world/tokenizer"
+    config.data.train = ConfigDict(
+        {
+            "images": _dataset("train/images.json", weight=0.0),
+            "videos": _dataset("train/videos.json", weight=1.0),
+        }
+    )
+    config.data.benchmarks = ConfigDict(
+        {
+            "world_image": _dataset("test/images.jsonl", modality="image"),
+            "world_video": _dataset("test/videos.jsonl", modality="video"),
+        }
+    )
+    config.data.workers = 2
+    config.frames = ConfigDict(common.frame_spec(args.frames, CANDIDATES))
+
+    # --- Model: the shape of Qwen2.5-VL, small enough for a laptop. ----------------------------
+    config.model.vision = ConfigDict(
+        {
+            "depth": 3,
+            "hidden_size": 96,
+            "intermediate_size": 256,
+            "num_heads": 4,
+            "fullatt_block_indexes": (0, 2),
+            "window_size": 56,
+        }
+    )
+    config.model.text = ConfigDict(
+        {
+            "vocab_size": 640,
+            "hidden_size": 128,
+            "intermediate_size": 384,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "mrope_section": (4, 6, 6),
+            "rope_theta": 10_000.0,
+            "tie_word_embeddings": True,
+        }
+    )
+    config.model.dtype = "float32"
+    config.model.remat = "none"
+    config.layout.image_min_pixels = 28 * 28
+    config.layout.image_max_pixels = 112 * 112
+    config.layout.video_min_pixels = 56 * 56
+    config.layout.video_max_pixels = 56 * 84
+    config.layout.row_tokens = 512
+    config.layout.row_patches = 512
+
+    # --- Training. -----------------------------------------------------------------------------
+    config.train.steps = 100
+    config.train.batch_rows = 8
+    config.train.checkpoint_every = 100
+    config.train.keep_checkpoints = 1
+    config.train.loss_chunk = 512
+    config.train.init_from = args.init_from
+    config.optimizer.learning_rate = ConfigDict({"tower": 1e-3, "projector": 1e-3, "llm": 1e-3})
+    config.optimizer.warmup_steps = 20
+    config.optimizer.weight_decay = 0.01
+    config.eval.batch_rows = 32
+    config.eval.max_new_tokens = 24
+
+    # --- Study. --------------------------------------------------------------------------------
+    config.study.base = ConfigDict(
+        {
+            "data": {"train": {"images": {"weight": 1.0}, "videos": {"weight": 0.0}}},
+            "train": {"steps": 400},
+            "optimizer": {"learning_rate": {"tower": 2e-3, "projector": 2e-3, "llm": 2e-3}},
+        }
+    )
+    words = ("2", "4", "8", "16", "hybrid", "random") if args.full else ("2", "16", "hybrid", "random")
+    config.study.frames = ConfigDict(
+        {f"frames_{word}": common.frame_spec(word, CANDIDATES) for word in words}
+    )
+    config.study.seeds = (0, 1, 2, 3, 4) if args.full else (0,)
+    if args.stage == "base":
+        config.update(config.study.base)
+    return config
+
+
+def _dataset(annotations: str, **more) -> dict:
+    return {"annotations": f"world/{annotations}", "media_root": "world", **more}

@@ -1,0 +1,1 @@
+"""From annotation files to fixed-shape batches: see docs/data.md."""

@@ -1,0 +1,94 @@
+"""The one record that training and evaluation both start from: an `Example`.
+
+Every annotation format is read into these three dataclasses and nothing downstream knows
+which format it came from.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+MediaKind = Literal["image", "video"]
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclasses.dataclass(frozen=True)
+class MediaRef:
+    """One image or video file that an example refers to.
+
+    path: absolute path, already checked to lie under the data set's media root.
+    """
+
+    kind: MediaKind
+    path: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Turn:
+    """One message of a conversation: text pieces and media in reading order."""
+
+    role: Role
+    parts: tuple[str | MediaRef, ...]
+
+    @property
+    def text(self) -> str:
+        """The turn's words alone, media left out."""
+        return "".join(part for part in self.parts if isinstance(part, str)).strip()
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """One conversation over any number of images and videos.
+
+    id:     unique within `source`.
+    source: name of the data set in the config.
+    turns:  at least one user turn; training examples end with an assistant turn, and for
+            evaluation that last turn is the reference answer and is not shown to the model.
+    meta:   whatever else the annotation carries (task, answer format, ...), JSON values only.
+    """
+
+    id: str
+    source: str
+    turns: tuple[Turn, ...]
+    meta: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def media(self) -> tuple[MediaRef, ...]:
+        """All media of the conversation in reading order."""
+        return tuple(p for turn in self.turns for p in turn.parts if isinstance(p, MediaRef))
+
+    @property
+    def instruction(self) -> str:
+        """What the user asks for, over all turns: the text that a frame budget is decided from."""
+        return "\n".join(turn.text for turn in self.turns if turn.role == "user")
+
+    def prompt(self) -> "Example":
+        """The example without its final assistant turn: what a model sees in evaluation."""
+        turns = self.turns[:-1] if self.turns[-1].role == "assistant" else self.turns
+        return dataclasses.replace(self, turns=turns)
+
+    def to_json(self) -> str:
+        """A compact JSON string that `from_json` reads back to an equal example."""
+        turns = [
+            {
+                "role": turn.role,
+                "parts": [p if isinstance(p, str) else [p.kind, p.path] for p in turn.parts],
+            }
+            for turn in self.turns
+        ]
+        record = {"id": self.id, "source": self.source, "turns": turns, "meta": dict(self.meta)}
+        return json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Example":
+        """Inverse of `to_json`."""
+        record = json.loads(text)
+        turns = tuple(
+            Turn(
+                role=turn["role"],
+                parts=tuple(p if isinstance(p, str) else MediaRef(*p) for p in turn["parts"]),
+            )
+            for turn in record["turns"]
+        )
+        return cls(record["id"], record["source"], turns, record["meta"])

@@ -1,0 +1,84 @@
+"""Which frames of a clip to take for a given frame budget, by time."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+CONSTANT_RATE_TOLERANCE = 0.01  # largest deviation of an interval, as a fraction of the mean one
+CLOCK_TICK_S = 0.001  # containers that keep whole milliseconds jitter by up to one of them
+
+
+def uniform_frame_indices(frame_times: Sequence[float], count: int) -> np.ndarray:
+    """The frames of a clip to show for a budget of `count` frames.
+
+    frame_times: float[T], seconds, presentation order, non-decreasing.
+    count: the budget in frames.
+    Returns int32[n], non-decreasing, with n = min(count, T) made even by rounding down, because
+    the vision towers consume frames in pairs. A clip of one frame gives (0, 0).
+
+    At a constant frame rate the indices are those of qwen-vl-utils,
+    `torch.linspace(0, T - 1, n).round()` in float32. At a variable rate that rule would crowd
+    frames into the busy parts, so the frames nearest in time to n uniform times are taken, made
+    strictly increasing.
+
+    Raises ValueError when there are no frames, or the budget is below one pair of frames.
+    """
+    frames = len(frame_times)
+    if frames == 0:
+        raise ValueError("frame_times is empty: a clip has at least one frame")
+    if count < 1:
+        raise ValueError(f"frame budget must be at least 1, got {count}")
+    if frames == 1:
+        return np.zeros(2, np.int32)
+    n = min(count, frames) // 2 * 2
+    if n == 0:
+        raise ValueError(
+            f"a frame budget of {count} leaves no pair of frames of a clip of {frames}: ask for at "
+            "least 2"
+        )
+    times = np.asarray(frame_times, np.float64)
+    if is_constant_rate(times):
+        return _rounded_linspace(frames - 1, n)
+    return _nearest_in_time(times, n)
+
+
+def is_constant_rate(frame_times: Sequence[float]) -> bool:
+    """Whether the frames are evenly spaced.
+
+    True when every interval lies within 1 % of the mean interval, or every frame within one
+    millisecond of its even place (Matroska and WebM store whole milliseconds: 33, 33, 34, …).
+    """
+    times = np.asarray(frame_times, np.float64)
+    if len(times) < 3:
+        return True
+    mean = (times[-1] - times[0]) / (len(times) - 1)
+    intervals_agree = np.abs(np.diff(times) - mean).max() <= CONSTANT_RATE_TOLERANCE * mean
+    even_places = times[0] + mean * np.arange(len(times))
+    return bool(intervals_agree or np.abs(times - even_places).max() <= CLOCK_TICK_S)
+
+
+def _rounded_linspace(last: int, n: int) -> np.ndarray:
+    """`torch.linspace(0, last, n).round()` -> int32[n], for n >= 2.
+
+    torch works from both ends towards the middle with a float32 step, and its AVX kernels fuse
+    the multiplication and the addition into one rounding. The float64 expression rounded once to
+    float32 is that fused result; two float32 roundings (or plain float64) would choose another
+    frame about once in ten thousand.
+    """
+    step = np.float64(np.float32(last) / np.float32(n - 1))
+    i = np.arange(n)
+    values = np.where(i < n // 2, i * step, last - (n - 1 - i) * step).astype(np.float32)
+    return np.rint(values).astype(np.int32)
+
+
+def _nearest_in_time(times: np.ndarray, n: int) -> np.ndarray:
+    """Strictly increasing int32[n]: frames nearest to n uniform times; a tie takes the earlier."""
+    wanted = np.linspace(times[0], times[-1], n)
+    after = np.searchsorted(times, wanted).clip(1, len(times) - 1)
+    nearer_before = wanted - times[after - 1] <= times[after] - wanted
+    nearest = np.where(nearer_before, after - 1, after)
+    # Two wanted times may share a frame in a sparse part: push the later one on, and what is
+    # pushed over the end back. Both steps keep the sequence strictly increasing.
+    order = np.arange(n)
+    pushed = np.maximum.accumulate(nearest - order) + order
+    return np.minimum(pushed, len(times) - n + order).astype(np.int32)

@@ -1,0 +1,158 @@
+"""What a config means: the objects and paths that every job derives from it."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from ml_collections import ConfigDict
+
+from input_pipeline import frame_budget
+from input_pipeline.chat import ChatTokenizer
+from input_pipeline.demo_world import generate_world
+from input_pipeline.index import DatasetSpec, ExampleStore, IndexSpec, log_summary, prepare
+from input_pipeline.layout import VisionLayoutSpec
+from vsft_jax.models import qwen2_5_vl
+
+_FAMILIES = {"qwen2_5_vl": qwen2_5_vl}
+
+
+class ConfigError(ValueError):
+    """A config value cannot be used; the message names the key."""
+
+
+def family(config: ConfigDict):
+    """The module of the model family that `config.model.family` names."""
+    if config.model.family not in _FAMILIES:
+        raise ConfigError(
+            f"config.model.family = {config.model.family!r}: known families are {list(_FAMILIES)}"
+        )
+    return _FAMILIES[config.model.family]
+
+
+def resolve_path(config: ConfigDict, workdir: str | Path, path: str) -> str:
+    """An absolute path; relative ones start at `config.data.root`, or at the workdir."""
+    return str((Path(workdir) / config.data.root / path).absolute())
+
+
+def tokenizer_dir(config: ConfigDict, workdir: str | Path) -> str:
+    """Directory of the tokenizer and chat template."""
+    return resolve_path(config, workdir, config.tokenizer)
+
+
+def model_config(config: ConfigDict, tokenizer: ChatTokenizer):
+    """The family's ModelConfig, its special token ids read from the tokenizer."""
+    module = family(config)
+    try:
+        return module.ModelConfig(
+            vision=module.VisionConfig(**config.model.vision.to_dict()),
+            text=module.TextConfig(**config.model.text.to_dict()),
+            image_token_id=tokenizer.token_id("<|image_pad|>"),
+            video_token_id=tokenizer.token_id("<|video_pad|>"),
+            dtype=config.model.dtype,
+            param_dtype=config.model.param_dtype,
+            remat=config.model.remat,
+        )
+    except TypeError as error:
+        raise ConfigError(f"config.model: {error}") from error
+
+
+def layout_spec(config: ConfigDict) -> VisionLayoutSpec:
+    """Layout rules: geometry from the model's tower, pixel budgets from `config.layout`."""
+    vision = family(config).VisionConfig(**config.model.vision.to_dict())
+    budgets = config.layout.to_dict()
+    del budgets["row_tokens"], budgets["row_patches"]
+    return VisionLayoutSpec(
+        patch_size=vision.patch_size,
+        temporal_patch_size=vision.temporal_patch_size,
+        merge_size=vision.spatial_merge_size,
+        window_pixels=vision.window_size,
+        tokens_per_second=vision.tokens_per_second,
+        **budgets,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """Indexes of a job's data sets and what was counted while making them."""
+
+    paths: Mapping[str, Path]
+    summaries: Mapping[str, dict[str, Any]]
+    frames: dict[str, Any]  # the resolved frame-budget spec
+
+
+def prepare_training(config: ConfigDict, workdir: str | Path) -> Prepared:
+    """Prepares every training set with a weight above zero."""
+    chosen = {n: d for n, d in config.data.train.items() if d.weight > 0}
+    if not chosen:
+        raise ConfigError("config.data.train has no data set with a weight above 0")
+    frames = resolve_frames(config, workdir)
+    return _prepare(config, workdir, chosen, "train", frames)
+
+
+def prepare_benchmarks(config: ConfigDict, workdir: str | Path, frames: Mapping) -> Prepared:
+    """Prepares every benchmark under a resolved frame-budget spec."""
+    return _prepare(config, workdir, dict(config.data.benchmarks.items()), "prompt", frames)
+
+
+def resolve_frames(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
+    """`config.frames` as a spec that stands on its own.
+
+    Only random_matched needs work: the histogram that it copies comes from its `of` policy's
+    budgets on the training sets.
+    """
+
+    def budgets(spec: Mapping[str, Any]) -> np.ndarray:
+        chosen = {n: d for n, d in config.data.train.items() if d.weight > 0}
+        prepared = _prepare(config, workdir, chosen, "train", dict(spec))
+        found = ExampleStore.open(list(prepared.paths.values())).budgets
+        return found[found > 0]
+
+    return frame_budget.resolve_spec(config.frames.to_dict(), budgets)
+
+
+def _prepare(config, workdir, datasets, mode: str, frames: Mapping[str, Any]) -> Prepared:
+    ensure_demo_world(config, workdir)
+    spec = IndexSpec(
+        tokenizer_dir=tokenizer_dir(config, workdir),
+        layout=layout_spec(config),
+        frames=frames,
+        max_tokens=config.layout.row_tokens,
+        max_patches=config.layout.row_patches,
+    )
+    index_dir = Path(config.data.index_dir or Path(workdir) / "index").absolute()
+    paths, summaries = {}, {}
+    with _first_process_first():
+        for name, entry in datasets.items():
+            dataset = DatasetSpec(
+                name,
+                annotations=resolve_path(config, workdir, entry.annotations),
+                media_root=resolve_path(config, workdir, entry.media_root),
+                mode=mode,
+            )
+            workers = config.data.workers
+            paths[name], summaries[name] = prepare(dataset, spec, index_dir, workers=workers)
+            if jax.process_index() == 0:
+                log_summary(summaries[name])
+    return Prepared(paths, summaries, dict(frames))
+
+
+@contextlib.contextmanager
+def _first_process_first() -> Iterator[None]:
+    """Process 0 does the work; the others follow and find it done on the shared file system."""
+    if jax.process_index() != 0:
+        multihost_utils.sync_global_devices("first process first")
+    yield
+    if jax.process_index() == 0:
+        multihost_utils.sync_global_devices("first process first")
+
+
+def ensure_demo_world(config: ConfigDict, workdir: str | Path) -> None:
+    """Generates the built-in data set under `data.root` when the config asks for it."""
+    sizes = config.data.demo_world.to_dict()
+    if sizes and jax.process_index() == 0:
+        generate_world(resolve_path(config, workdir, ""), **sizes)

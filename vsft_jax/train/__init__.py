@@ -1,0 +1,1 @@
+"""Training: optimiser, sharding, step, checkpoints, metrics and the loop that joins them."""

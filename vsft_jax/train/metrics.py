@@ -1,0 +1,81 @@
+"""What a run writes while it trains: log lines, train.jsonl and TensorBoard files."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import flax
+import jax
+import jax.numpy as jnp
+from absl import logging
+from clu import metrics as clu_metrics
+from tensorboardX import SummaryWriter
+
+
+@flax.struct.dataclass
+class StepMetrics(clu_metrics.Collection):
+    """Sums over a step that merge exactly over steps: loss and accuracy for each answer token."""
+
+    loss: clu_metrics.Average
+    token_accuracy: clu_metrics.Average
+    grad_norm: clu_metrics.LastValue
+
+    @classmethod
+    def from_sums(
+        cls, loss_sum: jax.Array, correct: jax.Array, weight_sum: jax.Array, grad_norm: jax.Array
+    ) -> "StepMetrics":
+        """float[] sums over all answer tokens of a step and the gradient's norm before clipping."""
+        one = jnp.ones((), jnp.int32)
+        return cls(
+            loss=clu_metrics.Average(total=loss_sum, count=weight_sum),
+            token_accuracy=clu_metrics.Average(total=correct, count=weight_sum),
+            grad_norm=clu_metrics.LastValue(total=grad_norm, count=one),
+        )
+
+
+class MetricWriter:
+    """Writes scalars to the log, to `train.jsonl` and to TensorBoard.
+
+    The JSONL is the record that reports read. On resume the lines after the restored step are
+    dropped, so that every step stands in it once.
+    """
+
+    def __init__(self, workdir: str | Path, *, resume_step: int = 0):
+        workdir = Path(workdir)
+        workdir.mkdir(parents=True, exist_ok=True)
+        self._path = workdir / "train.jsonl"
+        kept = []
+        if self._path.exists():
+            kept = [row for row in read_jsonl(self._path) if row["step"] <= resume_step]
+        partial = self._path.with_suffix(".partial")
+        partial.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        partial.replace(self._path)
+        self._file = self._path.open("a", buffering=1)
+        self._board = SummaryWriter(
+            str(workdir / "tensorboard"), purge_step=resume_step + 1 if resume_step else None
+        )
+
+    def write(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Records the scalars of one step."""
+        self._file.write(json.dumps({"step": step, **scalars}) + "\n")
+        for name, value in scalars.items():
+            self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Flushes and closes the files."""
+        self._file.close()
+        self._board.close()
+
+
+def read_jsonl(path: str | Path) -> list[dict]:
+    """Rows of a JSON-lines file; a last line cut off by a kill is left out, with a warning."""
+    rows = []
+    lines = Path(path).read_text().splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            if number < len(lines):
+                raise ValueError(f"{path}, line {number}: not JSON") from None
+            logging.warning("%s: last line is incomplete and was left out", path)
+    return rows

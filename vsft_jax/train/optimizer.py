@@ -1,0 +1,72 @@
+"""AdamW with warm-up and cosine decay, a learning rate for each part, and frozen parts."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import optax
+from ml_collections import ConfigDict
+
+from vsft_jax.train.sharding import path_string
+
+
+def trainable_parts(learning_rate: Mapping[str, float]) -> frozenset[str]:
+    """Parts with a learning rate above zero; the others are frozen.
+
+    Raises ValueError when nothing would train or a rate is negative.
+    """
+    if any(rate < 0 for rate in learning_rate.values()):
+        raise ValueError(f"config.optimizer.learning_rate has a negative rate: {learning_rate}")
+    parts = frozenset(part for part, rate in learning_rate.items() if rate > 0)
+    if not parts:
+        raise ValueError("config.optimizer.learning_rate is 0 for every part: nothing would train")
+    return parts
+
+
+def schedule(peak: float, config: ConfigDict, steps: int) -> optax.Schedule:
+    """Linear warm-up to `peak`, then cosine to `peak · final_fraction` at the last step."""
+    warmup = min(config.warmup_steps, max(steps - 1, 0))
+    return optax.warmup_cosine_decay_schedule(
+        init_value=0.0 if warmup else peak,
+        peak_value=peak,
+        warmup_steps=warmup,
+        decay_steps=max(steps, warmup + 1),
+        end_value=peak * config.final_fraction,
+    )
+
+
+def make_optimizer(
+    config: ConfigDict, steps: int, component_of: Callable[[Sequence[Any]], str]
+) -> optax.GradientTransformation:
+    """The optimiser over trainable parameters.
+
+    component_of: path of a parameter → "tower", "projector" or "llm", which picks its rate.
+    Gradients are clipped by their global norm over everything that trains. Weight decay applies
+    to matrices (kernels and embeddings), not to biases and norm scales.
+    """
+
+    def adamw(part: str) -> optax.GradientTransformation:
+        return optax.adamw(
+            schedule(config.learning_rate[part], config, steps),
+            b1=config.b1,
+            b2=config.b2,
+            eps=config.eps,
+            weight_decay=config.weight_decay,
+            mask=_decays,
+        )
+
+    def labels(params):
+        return jax.tree_util.tree_map_with_path(lambda path, _: component_of(path), params)
+
+    parts = sorted(trainable_parts(config.learning_rate))
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip_norm),
+        optax.multi_transform({part: adamw(part) for part in parts}, labels),
+    )
+
+
+def _decays(params):
+    def decays(path, _):
+        return path_string(path).rsplit("/", 1)[-1] in ("kernel", "embedding")
+
+    return jax.tree_util.tree_map_with_path(decays, params)

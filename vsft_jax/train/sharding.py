@@ -1,0 +1,78 @@
+"""Device mesh and where every array lives on it."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+AXES = ("data", "fsdp", "tensor")
+
+
+def make_mesh(shape: Mapping[str, int], devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """A ('data', 'fsdp', 'tensor') mesh over all devices; one axis may be -1 for "the rest".
+
+    Raises ValueError when the shape does not use every device.
+    """
+    devices = list(jax.devices() if devices is None else devices)
+    sizes = [int(shape[axis]) for axis in AXES]
+    known = int(np.prod([s for s in sizes if s != -1]))
+    if sizes.count(-1) == 1 and known > 0 and len(devices) % known == 0:
+        sizes[sizes.index(-1)] = len(devices) // known
+    if min(sizes) < 1 or int(np.prod(sizes)) != len(devices):
+        raise ValueError(
+            f"config.mesh = {dict(shape)} does not cover the {len(devices)} devices; "
+            "the product of its axes must be the number of devices (one axis may be -1)"
+        )
+    return jax.make_mesh(
+        tuple(sizes), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices
+    )
+
+
+def path_string(path: Sequence[Any]) -> str:
+    """A pytree path as "text/layers/q/kernel"."""
+    parts = (str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path)
+    return "/".join(part for part in parts if part != "value")
+
+
+def shardings(tree: Any, rules: Sequence[tuple[str, tuple]], mesh: Mesh) -> Any:
+    """NamedShardings for a tree of parameters, or of optimiser state that mirrors parameters.
+
+    rules: (regex, axes) pairs; the first whose regex is found in a leaf's path gives its axes. A
+    mesh axis that does not divide the dimension is left out for that leaf, so that tiny models
+    run on any mesh. Scalars are replicated. Raises ValueError for an array without a rule.
+    """
+
+    def leaf_sharding(path, leaf):
+        if leaf.ndim == 0:
+            return NamedSharding(mesh, PartitionSpec())
+        name = path_string(path)
+        for pattern, axes in rules:
+            if re.search(pattern, name):
+                return NamedSharding(mesh, PartitionSpec(*_divisible(axes, leaf.shape, mesh)))
+        raise ValueError(f"no partition rule matches parameter {name!r} of shape {leaf.shape}")
+
+    return jax.tree_util.tree_map_with_path(leaf_sharding, tree)
+
+
+def _divisible(axes: tuple, shape: tuple[int, ...], mesh: Mesh) -> list:
+    return [
+        axis if axis is not None and size % mesh.shape[axis] == 0 else None
+        for axis, size in zip(axes, shape, strict=True)
+    ]
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Rows are split over the data and fsdp axes."""
+    return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+
+
+def put_batch(arrays: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+    """This process's rows of a batch → global arrays, each process giving only its own rows."""
+    sharding = batch_sharding(mesh)
+    return {
+        name: jax.make_array_from_process_local_data(sharding, array)
+        for name, array in arrays.items()
+    }
