@@ -60,23 +60,24 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.model.vision = ConfigDict(
         {
             "depth": 3,
-            "hidden_size": 96,
-            "intermediate_size": 256,
-            "num_heads": 4,
+            "width": 96,
+            "mlp_width": 256,
+            "heads": 4,
             "fullatt_block_indexes": (0, 2),
             "window_size": 56,
         }
     )
     config.model.text = ConfigDict(
         {
-            "vocab_size": 640,
-            "hidden_size": 128,
-            "intermediate_size": 384,
-            "num_hidden_layers": 4,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
+            "depth": 4,
+            "width": 128,
+            "mlp_width": 384,
+            "heads": 4,
+            "kv_heads": 2,
+            "head_dim": 32,
             "mrope_section": (4, 6, 6),
             "rope_theta": 10_000.0,
+            "vocab_size": 640,
             "tie_word_embeddings": True,
         }
     )

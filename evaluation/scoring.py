@@ -36,19 +36,17 @@ _DENIED = re.compile(
     r"\s*(?:(?:is|was)\s+(?:not\b|wrong|incorrect|false)|(?:is|was)n't\b|\W*\s*no\b)", re.I
 )
 
+# fmt: off
 _NUMBER_WORDS = {
-    word: value
-    for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-        "fifteen sixteen seventeen eighteen nineteen twenty".split()
-    )
+    "zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7,
+    "eight": 8, "nine": 9, "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14,
+    "fifteen": 15, "sixteen": 16, "seventeen": 17, "eighteen": 18, "nineteen": 19,
 }
 _TENS = {
-    word: 10 * value
-    for value, word in enumerate(
-        "twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2
-    )
+    "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70,
+    "eighty": 80, "ninety": 90,
 }
+# fmt: on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,8 +85,8 @@ def score(format: str, prediction: str, meta: Mapping[str, Any]) -> Scored:
 
 def _score_choice(prediction: str, meta: Mapping[str, Any]) -> Scored:
     choices = meta.get("choices") or {}
-    if not isinstance(choices, Mapping):
-        raise ValueError(f"meta.choices: expected {{letter: text}}, got {choices!r}")
+    if not isinstance(choices, Mapping) or not all(re.fullmatch("[A-Z]", key) for key in choices):
+        raise ValueError(f"meta.choices: expected {{capital letter: text}}, got {choices!r}")
     letters = "".join(choices) if choices else _DEFAULT_LETTERS
     answer = str(meta.get("answer", "")).strip().strip("().").upper()
     if len(answer) != 1 or answer not in letters:
@@ -129,15 +127,14 @@ def parse_choice(prediction: str, choices: Mapping[str, str], letters: str) -> s
     if len({letter for letter, _, _ in mentions}) != 1:
         return None
     for letter, begin, end in mentions:
-        stated = begin == 0 or re.search(_CUE + r"[(\[]?$", text_before(body, begin), re.I)
-        if stated and not _DENIED.match(body[end:]):
+        if (begin == 0 or _cued(body, begin)) and not _DENIED.match(body[end:]):
             return letter
     return None
 
 
-def text_before(body: str, begin: int) -> str:
-    """The part of the last line before position `begin`, where a cue such as "answer:" stands."""
-    return body[max(0, begin - 40) : begin]
+def _cued(body: str, begin: int) -> bool:
+    """Whether a cue such as "answer:" or "option" stands right before position `begin`."""
+    return bool(re.search(_CUE + r"[(\[]?$", body[max(0, begin - 40) : begin], re.IGNORECASE))
 
 
 def _mentions(body: str, texts: Mapping[str, str], letters: str) -> list[tuple[str, int, int]]:
@@ -150,7 +147,7 @@ def _mentions(body: str, texts: Mapping[str, str], letters: str) -> list[tuple[s
         closed = re.match(r"\s*(?:$|[,;!?/&\n]|[.](?:\s|$)|[-–—]\s)", rest)
         followed = re.match(rf"\s+(?:{_CONNECTIVES})\b", rest, re.I)
         own_text = texts.get(letter.upper()) and _plain(rest).startswith(texts[letter.upper()])
-        cued = re.search(_CUE + r"[(\[]?$", text_before(body, match.start(1)), re.I)
+        cued = _cued(body, match.start(1))
         upper_like = letter.isupper() and (closed or followed or own_text)
         if bracketed or marked or upper_like or (cued and closed):
             end = match.end(1) + (1 if bracketed else 0)
@@ -195,7 +192,9 @@ def parse_yes_no(prediction: str) -> str | None:
     leading = re.match(r"\W*(yes|no)(?![\w'’\-])", text)
     if leading:
         # "no" before a word may be a determiner ("no dogs"); "yes" never is.
-        other = [w for w, before_word in words if w != leading[1] and not (w == "no" and before_word)]
+        other = [
+            w for w, before_word in words if w != leading[1] and not (w == "no" and before_word)
+        ]
         return None if other else leading[1]
     return words[0][0] if len({word for word, _ in words}) == 1 else None
 

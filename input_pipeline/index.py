@@ -11,7 +11,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -69,21 +69,26 @@ class IndexSpec:
 
 
 class ExampleStore:
-    """Random access to the prepared examples of one or several indexes, in the given order.
+    """Random access to prepared examples.
 
     store[i] → (Example, ExampleLayout); `tokens`, `patches`, `budgets`: int64[n] columns.
     """
 
-    def __init__(self, tables: list[pa.Table]):
-        self._table = pa.concat_tables(tables)
+    def __init__(self, table: pa.Table):
+        self._table = table
         self.tokens = self._table["tokens"].to_numpy().astype(np.int64)
         self.patches = self._table["patches"].to_numpy().astype(np.int64)
         self.budgets = self._table["frames"].to_numpy().astype(np.int64)
 
     @classmethod
-    def open(cls, paths: list[Path]) -> "ExampleStore":
-        """Opens index files written by `prepare`."""
-        return cls([pq.read_table(path, memory_map=True) for path in paths])
+    def open(cls, path: Path) -> "ExampleStore":
+        """Opens an index file written by `prepare`."""
+        return cls(pq.read_table(path, memory_map=True))
+
+    @classmethod
+    def concatenate(cls, stores: Sequence["ExampleStore"]) -> "ExampleStore":
+        """All examples of several stores, one store after another."""
+        return cls(pa.concat_tables([store._table for store in stores]))
 
     def __len__(self) -> int:
         return self._table.num_rows
@@ -194,7 +199,9 @@ def _row(dataset, spec, tokenizer, policy, media, record) -> dict[str, Any] | Re
             spec.layout, encode(example), infos, budgets, spec.max_tokens, spec.max_patches
         )
     except TooLong as error:
-        return Rejected(None, example.id, "too_long", str(error), None, "layout")
+        return Rejected(None, example.id, f"{error.reason}_too_long", str(error), None, "layout")
+    except ValueError as error:
+        return Rejected(None, example.id, "bad_layout", str(error), None, "layout")
     video_frames = [len(m.frame_indices) for m in layout.media if m.kind == "video"]
     return {
         "id": example.id,

@@ -53,6 +53,8 @@ def model_config(config: ConfigDict, tokenizer: ChatTokenizer):
             text=module.TextConfig(**config.model.text.to_dict()),
             image_token_id=tokenizer.token_id("<|image_pad|>"),
             video_token_id=tokenizer.token_id("<|video_pad|>"),
+            vision_start_token_id=tokenizer.token_id("<|vision_start|>"),
+            vision_end_token_id=tokenizer.token_id("<|vision_end|>"),
             dtype=config.model.dtype,
             param_dtype=config.model.param_dtype,
             remat=config.model.remat,
@@ -69,7 +71,7 @@ def layout_spec(config: ConfigDict) -> VisionLayoutSpec:
     return VisionLayoutSpec(
         patch_size=vision.patch_size,
         temporal_patch_size=vision.temporal_patch_size,
-        merge_size=vision.spatial_merge_size,
+        merge_size=vision.merge_size,
         window_pixels=vision.window_size,
         tokens_per_second=vision.tokens_per_second,
         **budgets,
@@ -109,7 +111,7 @@ def resolve_frames(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
     def budgets(spec: Mapping[str, Any]) -> np.ndarray:
         chosen = {n: d for n, d in config.data.train.items() if d.weight > 0}
         prepared = _prepare(config, workdir, chosen, "train", dict(spec))
-        found = ExampleStore.open(list(prepared.paths.values())).budgets
+        found = np.concatenate([ExampleStore.open(p).budgets for p in prepared.paths.values()])
         return found[found > 0]
 
     return frame_budget.resolve_spec(config.frames.to_dict(), budgets)

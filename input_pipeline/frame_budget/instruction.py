@@ -4,10 +4,18 @@ import dataclasses
 import re
 import unicodedata
 
-from input_pipeline.frame_budget.instruction_rules import BOILERPLATE, DEMANDS, RULES, Rule
+from input_pipeline.frame_budget.instruction_rules import (
+    BOILERPLATE,
+    BOILERPLATE_SENTENCE,
+    DEMANDS,
+    RULES,
+    Rule,
+)
 
 DEFAULT_DEMAND = "low-medium"  # an unknown question is neither free nor dear
 OPTIONS_AT_MOST = "medium"
+
+_SENTENCE_END = re.compile(r"(?<=[.?!\n])")  # splits after the mark
 
 # "a." "a)" "(a)" "a:" at the start of a line or after a blank
 _OPTION_MARK = re.compile(r"(?:^|(?<=\s))\(?([a-h])[).:、](?=\s|\S)")
@@ -38,6 +46,8 @@ def instruction_demand(instruction: str) -> Demand:
     text = unicodedata.normalize("NFKC", instruction).lower().replace("’", "'")
     for pattern in BOILERPLATE:
         text = pattern.sub(" ", text)
+    sentences = _SENTENCE_END.split(text)
+    text = "".join(s if not BOILERPLATE_SENTENCE.search(s) else " " for s in sentences)
     question, options = split_options(text)
     rule = _strongest(question)
     if rule is not None:

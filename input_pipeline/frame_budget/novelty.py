@@ -2,7 +2,9 @@
 
 import numpy as np
 
-PREVIEW_SIDE = 32  # frames are averaged down to about this many blocks a side: noise goes, motion stays
+PREVIEW_SIDE = (
+    32  # frames are averaged down to about this many blocks a side: noise goes, motion stays
+)
 CONTRAST_FLOOR = 4.0  # grey levels of 255: below it a picture is flat and its changes are noise
 
 

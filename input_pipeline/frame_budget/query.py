@@ -30,7 +30,7 @@ class BudgetQuery:
 
 @dataclasses.dataclass(frozen=True)
 class FrameBudget:
-    """How many frames to sample, and a phrase a person can check: "16: counts events (+), 6.0 s"."""
+    """How many frames to sample, and a phrase a person can check: "8: asks for a colour (-)"."""
 
     frames: int
     why: str

@@ -11,26 +11,34 @@ from absl import logging
 from clu import metrics as clu_metrics
 from tensorboardX import SummaryWriter
 
+from vsft_jax.loss import LossSums
+
 
 @flax.struct.dataclass
-class StepMetrics(clu_metrics.Collection):
+class StepMetrics:
     """Sums over a step that merge exactly over steps: loss and accuracy for each answer token."""
 
     loss: clu_metrics.Average
     token_accuracy: clu_metrics.Average
-    grad_norm: clu_metrics.LastValue
+    grad_norm: clu_metrics.Average  # before clipping
 
     @classmethod
-    def from_sums(
-        cls, loss_sum: jax.Array, correct: jax.Array, weight_sum: jax.Array, grad_norm: jax.Array
-    ) -> "StepMetrics":
-        """float[] sums over all answer tokens of a step and the gradient's norm before clipping."""
-        one = jnp.ones((), jnp.int32)
+    def from_sums(cls, sums: LossSums, grad_norm: jax.Array) -> "StepMetrics":
+        """sums: over all answer tokens of a step. grad_norm: float32[]."""
         return cls(
-            loss=clu_metrics.Average(total=loss_sum, count=weight_sum),
-            token_accuracy=clu_metrics.Average(total=correct, count=weight_sum),
-            grad_norm=clu_metrics.LastValue(total=grad_norm, count=one),
+            loss=clu_metrics.Average(total=sums.loss, count=sums.weight),
+            token_accuracy=clu_metrics.Average(total=sums.correct, count=sums.weight),
+            grad_norm=clu_metrics.Average(total=grad_norm, count=jnp.ones(())),
         )
+
+    def merge(self, other: "StepMetrics") -> "StepMetrics":
+        """The metrics of both steps' tokens together."""
+        return jax.tree.map(jnp.add, self, other)
+
+    def compute(self) -> dict[str, float]:
+        """Host values by name."""
+        fields = ("loss", "token_accuracy", "grad_norm")
+        return {name: float(getattr(self, name).compute()) for name in fields}
 
 
 class MetricWriter:

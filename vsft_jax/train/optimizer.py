@@ -1,13 +1,12 @@
 """AdamW with warm-up and cosine decay, a learning rate for each part, and frozen parts."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import jax
 import optax
 from ml_collections import ConfigDict
 
-from vsft_jax.train.sharding import path_string
+from vsft_jax.sharding import path_string
 
 
 def trainable_parts(learning_rate: Mapping[str, float]) -> frozenset[str]:
@@ -36,7 +35,7 @@ def schedule(peak: float, config: ConfigDict, steps: int) -> optax.Schedule:
 
 
 def make_optimizer(
-    config: ConfigDict, steps: int, component_of: Callable[[Sequence[Any]], str]
+    config: ConfigDict, steps: int, component_of: Callable[[str], str]
 ) -> optax.GradientTransformation:
     """The optimiser over trainable parameters.
 
@@ -56,7 +55,7 @@ def make_optimizer(
         )
 
     def labels(params):
-        return jax.tree_util.tree_map_with_path(lambda path, _: component_of(path), params)
+        return jax.tree_util.tree_map_with_path(lambda path, _: component_of(path_string(path)), params)
 
     parts = sorted(trainable_parts(config.learning_rate))
     return optax.chain(

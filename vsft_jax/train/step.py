@@ -12,9 +12,9 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh
 
-from vsft_jax.loss import token_loss
+from vsft_jax.loss import LossSums, token_loss
 from vsft_jax.train.metrics import StepMetrics
-from vsft_jax.train.sharding import path_string, shardings
+from vsft_jax.sharding import abstract_model, place
 
 
 @flax.struct.dataclass
@@ -49,42 +49,39 @@ class Trainer:
     accumulate: int = 1
     loss_chunk: int = 1024
 
-    def _split(self, model: nnx.Module) -> tuple[nnx.GraphDef, nnx.State, nnx.State]:
-        def trains(path, _):
-            return self.component_of(path) in self.parts
-
-        return nnx.split(model, trains, ...)
-
     @functools.cached_property
     def graphdef(self) -> nnx.GraphDef:
         """The model's static structure."""
-        found = []
+        return abstract_model(self.build, self.rules, self.mesh)[0]
 
-        def split():
-            graphdef, *states = self._split(self.build())
-            found.append(graphdef)
-            return states
+    def state(self, params: nnx.State, opt_state: optax.OptState, step: jax.Array) -> TrainState:
+        """A state from all parameters, which are parted into trained and frozen ones."""
 
-        jax.eval_shape(split)
-        return found[0]
+        def trains(path, _):
+            return self.component_of(path) in self.parts
+
+        trainable, frozen = nnx.split_state(params, trains, ...)
+        return TrainState(step, trainable, frozen, opt_state)
+
+    def _fresh(self, params: nnx.State) -> TrainState:
+        step = jnp.zeros((), jnp.int32)
+        state = self.state(params, (), step)
+        return state.replace(opt_state=self.optimizer.init(state.trainable))
 
     def _init(self) -> TrainState:
-        _, trainable, frozen = self._split(self.build())
-        step = jnp.zeros((), jnp.int32)
-        return TrainState(step, trainable, frozen, self.optimizer.init(trainable))
+        return self._fresh(nnx.split(self.build())[1])
 
+    @functools.cached_property
     def abstract_state(self) -> TrainState:
         """The state's shapes, dtypes and shardings, with no memory behind them."""
-        shapes = jax.eval_shape(self._init)
-        placed = shardings(shapes, self.rules, self.mesh)
-        return jax.tree.map(
-            lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, placed
-        )
+        return place(jax.eval_shape(self._init), self.rules, self.mesh)
 
-    def init(self) -> TrainState:
-        """A fresh state, created in place on its shards."""
-        placed = jax.tree.map(lambda x: x.sharding, self.abstract_state())
-        return jax.jit(self._init, out_shardings=placed)()
+    def init(self, params: nnx.State | None = None) -> TrainState:
+        """A state at step 0, with the given parameters or fresh ones, created on its shards."""
+        placed = jax.tree.map(lambda x: x.sharding, self.abstract_state)
+        if params is None:
+            return jax.jit(self._init, out_shardings=placed)()
+        return jax.jit(self._fresh, out_shardings=placed, donate_argnums=0)(params)
 
     @functools.cached_property
     def step(self) -> Callable[[TrainState, Mapping[str, jax.Array]], tuple]:
@@ -94,30 +91,25 @@ class Trainer:
     def _step(self, state: TrainState, batch: Mapping[str, jax.Array]):
         def loss_sum(trainable, rows):
             model = nnx.merge(self.graphdef, trainable, state.frozen)
-            total, weight, correct = token_loss(
-                model.unembed,
-                model.hidden_states(rows),
-                rows["targets"],
-                rows["loss_weights"],
-                self.loss_chunk,
+            hidden = model.hidden_states(rows)
+            sums = token_loss(
+                model.unembed, hidden, rows["targets"], rows["loss_weights"], self.loss_chunk
             )
-            return total, (weight, correct)
+            return sums.loss, sums
 
         def add_microbatch(carry, rows):
-            (total, (weight, correct)), grads = jax.value_and_grad(loss_sum, has_aux=True)(
-                state.trainable, rows
-            )
-            return jax.tree.map(jnp.add, carry, (grads, total, weight, correct)), None
+            grads, sums = jax.grad(loss_sum, has_aux=True)(state.trainable, rows)
+            return jax.tree.map(jnp.add, carry, (grads, sums)), None
 
         zero = jnp.zeros((), jnp.float32)
-        sums = (jax.tree.map(jnp.zeros_like, state.trainable), zero, zero, zero)
+        total = (jax.tree.map(jnp.zeros_like, state.trainable), LossSums(zero, zero, zero))
         if self.accumulate == 1:
-            sums, _ = add_microbatch(sums, batch)
+            total, _ = add_microbatch(total, batch)
         else:
-            sums, _ = jax.lax.scan(add_microbatch, sums, _microbatches(batch, self.accumulate))
-        grads, total, weight, correct = sums
+            total, _ = jax.lax.scan(add_microbatch, total, _microbatches(batch, self.accumulate))
+        grads, sums = total
         # Every answer token of the step counts the same, in whichever row or microbatch it lies.
-        grads = jax.tree.map(lambda g: g / jnp.maximum(weight, 1.0), grads)
+        grads = jax.tree.map(lambda g: g / jnp.maximum(sums.weight, 1.0), grads)
         updates, opt_state = self.optimizer.update(grads, state.opt_state, state.trainable)
         state = TrainState(
             step=state.step + 1,
@@ -125,7 +117,7 @@ class Trainer:
             frozen=state.frozen,
             opt_state=opt_state,
         )
-        return state, StepMetrics.from_sums(total, correct, weight, optax.global_norm(grads))
+        return state, StepMetrics.from_sums(sums, optax.global_norm(grads))
 
 
 def _microbatches(batch: Mapping[str, jax.Array], count: int) -> dict[str, jax.Array]:
@@ -134,13 +126,3 @@ def _microbatches(batch: Mapping[str, jax.Array], count: int) -> dict[str, jax.A
         name: jnp.moveaxis(x.reshape(x.shape[0] // count, count, *x.shape[1:]), 1, 0)
         for name, x in batch.items()
     }
-
-
-def parameter_counts(trainer: Trainer) -> dict[str, int]:
-    """Parameters in all and those that train, by part."""
-    shapes = trainer.abstract_state()
-    counts: dict[str, int] = {}
-    for path, leaf in jax.tree_util.tree_flatten_with_path(shapes.params)[0]:
-        part = trainer.component_of(path_string(path).split("/"))
-        counts[part] = counts.get(part, 0) + leaf.size
-    return counts

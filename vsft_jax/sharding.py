@@ -1,11 +1,12 @@
 """Device mesh and where every array lives on it."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from flax import nnx
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXES = ("data", "fsdp", "tensor")
@@ -62,6 +63,30 @@ def _divisible(axes: tuple, shape: tuple[int, ...], mesh: Mesh) -> list:
         axis if axis is not None and size % mesh.shape[axis] == 0 else None
         for axis, size in zip(axes, shape, strict=True)
     ]
+
+
+def place(shapes: Any, rules: Sequence[tuple[str, tuple]], mesh: Mesh) -> Any:
+    """ShapeDtypeStructs with the shardings that `shardings` gives them."""
+    return jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+        shapes,
+        shardings(shapes, rules, mesh),
+    )
+
+
+def abstract_model(
+    build: Callable[[], nnx.Module], rules: Sequence[tuple[str, tuple]], mesh: Mesh
+) -> tuple[nnx.GraphDef, nnx.State]:
+    """A model's static structure and its parameters as sharded shapes; nothing is allocated."""
+    found = []
+
+    def split():
+        graphdef, params = nnx.split(build())
+        found.append(graphdef)
+        return params
+
+    shapes = jax.eval_shape(split)
+    return found[0], place(shapes, rules, mesh)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from vsft_jax.train.sharding import path_string
+from vsft_jax.sharding import path_string
 
 
 class CheckpointError(Exception):

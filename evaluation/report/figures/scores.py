@@ -1,0 +1,205 @@
+"""Figures of scores: base against tuned, by task and by frame budget."""
+
+import math
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from evaluation.report import compare
+from evaluation.report.compare import Group, Slice
+from evaluation.report.figures.style import (
+    GAIN_COLOURS,
+    Look,
+    Theme,
+    error_bars,
+    figure,
+    heading,
+    legend,
+    looks,
+    point_style,
+)
+from evaluation.report.study import Study
+from evaluation.report.wording import signed
+
+
+def draw_scores(study: Study, theme: Theme) -> Figure:
+    """Base (hollow) and tuned (filled) score of every policy, on images and on videos."""
+    shown = compare.groups(study)
+    plot, axes = figure(theme, height=1.5 + 0.4 * len(shown), columns=2, sharey=True)
+    style = looks(study.policies)
+    for axis, modality in zip(axes[0], compare.MODALITIES, strict=True):
+        which = compare.of_modality(study, modality)
+        for row, group in enumerate(shown):
+            base = compare.score(study, compare.base_runs(study, group), which)
+            tuned = compare.score(study, group.runs, which)
+            if base and tuned:
+                ends = [100 * base.mean, 100 * tuned.mean]
+                axis.plot(ends, [row, row], color=style[group.frames].colour, lw=5, alpha=0.25)
+            if tuned:
+                _tuned_dot(axis, 100 * tuned.mean, row, style[group.frames], theme)
+                error_bars(axis, 100 * tuned.mean, row, style[group.frames].colour, x=tuned)
+            if base:
+                _base_dot(axis, 100 * base.mean, row, theme)
+        axis.axvline(100 * compare.chance(study, which), color=theme.muted, ls="--", lw=1.2)
+        heading(axis, f"{modality}s", theme)
+        axis.set_xlabel("score (%)")
+        axis.grid(axis="y", visible=False)
+    axes[0, 0].set_yticks(range(len(shown)), [group.label for group in shown])
+    axes[0, 0].tick_params(axis="y", labelsize=10, labelcolor=theme.ink)
+    axes[0, 0].set_ylim(len(shown) - 0.4, -0.6)
+    _key(plot, axes[0, 1], theme)
+    return plot
+
+
+def draw_tasks(study: Study, theme: Theme) -> Figure:
+    """Change over the base for each task (rows) and policy (columns), in points."""
+    shown = compare.groups(study)
+    rows = [(name, task) for name in study.benchmarks for task in compare.tasks(study, name)]
+    gains = [
+        [compare.gain(study, group.runs, Slice((name,), task)) for group in shown]
+        for name, task in rows
+    ]
+    values = np.array([[math.nan if g is None else 100 * g.mean for g in row] for row in gains])
+    limit = max([5.0, *np.abs(values[~np.isnan(values)])])
+    plot, axes = figure(theme, height=1.0 + 0.34 * len(rows))
+    axis = axes[0, 0]
+    loss, gain = GAIN_COLOURS
+    scale = LinearSegmentedColormap.from_list("gain", (loss, theme.paper, gain))
+    axis.imshow(values, cmap=scale, vmin=-1.4 * limit, vmax=1.4 * limit, aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        sure = not math.isnan(value) and gains[row][column].excludes_zero
+        text = "·" if math.isnan(value) else signed(value / 100)
+        axis.text(
+            column,
+            row,
+            text,
+            ha="center",
+            va="center",
+            fontsize=9.5,
+            color=theme.ink if sure else theme.muted,
+            fontweight="bold" if sure else "normal",
+        )
+    axis.set_xticks(range(len(shown)), [group.label.replace("(", "\n(") for group in shown])
+    axis.xaxis.tick_top()
+    several = {m: list(study.benchmarks.values()).count(m) > 1 for m in compare.MODALITIES}
+    names = [
+        f"{task}  ·  {name if several[study.benchmarks[name]] else study.benchmarks[name]}"
+        for name, task in rows
+    ]
+    axis.set_yticks(range(len(rows)), names)
+    axis.tick_params(labelcolor=theme.ink, labelsize=9.5)
+    axis.grid(visible=False)
+    axis.spines[:].set_visible(False)
+    for row in range(1, len(rows)):
+        if rows[row][0] != rows[row - 1][0]:
+            axis.axhline(row - 0.5, color=theme.paper, linewidth=8)
+    axis.set_xticks(np.arange(0.5, len(shown) - 1), minor=True)
+    axis.set_yticks(np.arange(0.5, len(rows) - 1), minor=True)
+    axis.grid(which="minor", color=theme.paper, linewidth=2)
+    axis.tick_params(which="minor", length=0)
+    return plot
+
+
+def draw_frames(study: Study, theme: Theme) -> Figure:
+    """Video score against the mean number of frames: base and fine-tuned under each policy."""
+    plot, axes = figure(theme, height=4.2)
+    axis = axes[0, 0]
+    which = compare.of_modality(study, "video")
+    style = looks(study.policies)
+    fixed: dict[str, list[tuple[float, float]]] = {"base": [], "tuned": []}
+    ticks = set()
+    for group in compare.groups(study):
+        look = style[group.frames]
+        base = compare.score(study, compare.base_runs(study, group), which)
+        tuned = compare.score(study, group.runs, which)
+        frames = compare.mean_frames(group.runs)
+        if tuned is None or math.isnan(frames):
+            continue
+        ticks.add(round(frames))
+        for kind, interval in (("base", base), ("tuned", tuned)):
+            if interval and group.frames.startswith("fixed-"):
+                fixed[kind].append((frames, 100 * interval.mean))
+        if base:
+            ends = [100 * base.mean, 100 * tuned.mean]
+            axis.plot([frames, frames], ends, color=look.colour, lw=5, alpha=0.25)
+            _base_dot(axis, frames, 100 * base.mean, theme)
+        error_bars(axis, frames, 100 * tuned.mean, look.colour, y=tuned)
+        _tuned_dot(axis, frames, 100 * tuned.mean, look, theme, label=group.label)
+    for points in filter(None, fixed.values()):
+        axis.plot(*zip(*sorted(points), strict=True), color=theme.muted, alpha=0.5, lw=1, zorder=1)
+    axis.axhline(100 * compare.chance(study, which), color=theme.muted, ls="--", lw=1.2)
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(sorted(ticks), [str(tick) for tick in sorted(ticks)])
+    axis.minorticks_off()
+    axis.set_xlabel("mean frames in a video question (doubling scale)")
+    axis.set_ylabel("video score (%)")
+    _base_dot(axis, [], [], theme, label="base, same frames")
+    axis.plot([], [], "--", color=theme.muted, lw=1.2, label="chance")
+    legend(axis, theme, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return plot
+
+
+def adaptive_groups(study: Study) -> list[Group]:
+    """Groups whose policy showed questions with more than one number of frames."""
+    return [g for g in compare.groups(study) if len(compare.frame_counts(study, g.runs)) > 1]
+
+
+def draw_by_frames(study: Study, theme: Theme) -> Figure:
+    """For policies that vary: score over the questions that got each number of frames."""
+    shown = adaptive_groups(study)
+    columns = min(3, len(shown))
+    rows = math.ceil(len(shown) / columns)
+    plot, axes = figure(theme, height=0.3 + 3.1 * rows, rows=rows, columns=columns, sharey=True)
+    style = looks(study.policies)
+    for axis in axes.flat[len(shown) :]:
+        axis.set_visible(False)
+    for axis, group in zip(axes.flat, shown, strict=False):
+        look = style[group.frames]
+        slices = compare.frame_counts(study, group.runs)
+        names = []
+        for x, which in enumerate(slices):
+            base = compare.score(study, compare.base_runs(study, group), which)
+            tuned = compare.score(study, group.runs, which)
+            names.append(f"{which.frames}\nn={tuned.n}" if tuned else f"{which.frames}")
+            level = 100 * compare.chance(study, which)
+            axis.plot([x - 0.4, x + 0.4], [level, level], color=theme.muted, ls="--", lw=1.2)
+            if base:
+                error_bars(axis, x - 0.12, 100 * base.mean, theme.muted, y=base)
+                _base_dot(axis, x - 0.12, 100 * base.mean, theme)
+            if tuned:
+                error_bars(axis, x + 0.12, 100 * tuned.mean, look.colour, y=tuned)
+                _tuned_dot(axis, x + 0.12, 100 * tuned.mean, look, theme)
+        axis.set_xticks(range(len(names)), names)
+        axis.set_xlim(-0.6, len(names) - 0.4)
+        axis.grid(axis="x", visible=False)
+        heading(axis, group.label, theme)
+        axis.set_xlabel("frames shown, number of questions")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("video score (%)")
+    _key(plot, axes.flat[0], theme)
+    return plot
+
+
+def _base_dot(axis: Axes, x, y, theme: Theme, **options) -> None:
+    axis.plot(
+        x, y, "o", ls="", mfc=theme.paper, mec=theme.muted, ms=7, mew=1.6, zorder=4, **options
+    )
+
+
+def _tuned_dot(axis: Axes, x, y, look: Look, theme: Theme, **options) -> None:
+    axis.plot(x, y, look.marker, ls="", mec=theme.paper, zorder=5, **point_style(look), **options)
+
+
+def _key(plot: Figure, axis: Axes, theme: Theme) -> None:
+    """A legend below the panels of what hollow, filled and dashed mean."""
+    _base_dot(axis, [], [], theme, label="base, same frames")
+    _tuned_dot(axis, [], [], Look(theme.muted, "o"), theme, label="fine-tuned, 95 % interval")
+    axis.plot([], [], "--", color=theme.muted, lw=1.2, label="chance")
+    handles, names = axis.get_legend_handles_labels()
+    shown = plot.legend(
+        handles, names, loc="outside lower center", ncols=3, frameon=False, fontsize=9
+    )
+    for text in shown.get_texts():
+        text.set_color(theme.ink)

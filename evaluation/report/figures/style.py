@@ -1,0 +1,135 @@
+"""How figures look: one colour and marker for a policy everywhere, on light and dark paper."""
+
+import dataclasses
+import io
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.colors as colours
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from evaluation.report.study import policy_order
+from evaluation.statistics import Interval
+
+WIDTH = 7.4  # inches
+DPI = 150
+
+
+@dataclasses.dataclass(frozen=True)
+class Theme:
+    """Colours of everything that is not data."""
+
+    name: str
+    paper: str
+    ink: str
+    muted: str
+    grid: str
+
+
+LIGHT = Theme("light", paper="#ffffff", ink="#1d2430", muted="#667080", grid="#e4e7ec")
+DARK = Theme("dark", paper="#171b22", ink="#e6e9ee", muted="#98a2b3", grid="#2c333e")
+
+# Fixed budgets are one quantity, so one hue that deepens; other policies are kinds of their own.
+# Orange, green, purple and yellow are Okabe and Ito's, told apart under colour blindness.
+_FIXED = ("#92c5e8", "#2468ad")
+_ADAPTIVE = ("#d55e00", "#009e73", "#cc79a7", "#c99700")
+_CONTROL = ("#8b8f97", "#b0a08a")
+_ADAPTIVE_MARKERS = ("D", "^", "s", "P")
+_CONTROL_MARKERS = ("X", "v")
+
+GAIN_COLOURS = ("#a6611a", "#018571")  # loss, gain
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """Colour and marker of a policy."""
+
+    colour: str
+    marker: str
+
+
+def looks(policies: Sequence[str]) -> dict[str, Look]:
+    """One look for each policy of a study, whatever figure it is in."""
+    found = {}
+    kinds: dict[int, list[str]] = {0: [], 1: [], 2: []}
+    for label in sorted(policies, key=policy_order):
+        kinds[policy_order(label)[0]].append(label)
+    ramp = colours.LinearSegmentedColormap.from_list("fixed", _FIXED)
+    for i, label in enumerate(kinds[0]):
+        position = i / (len(kinds[0]) - 1) if len(kinds[0]) > 1 else 0.6
+        found[label] = Look(colours.to_hex(ramp(position)), "o")
+    for i, label in enumerate(kinds[1]):
+        turn = i % len(_ADAPTIVE)
+        found[label] = Look(_ADAPTIVE[turn], _ADAPTIVE_MARKERS[(turn + i // len(_ADAPTIVE)) % 4])
+    for i, label in enumerate(kinds[2]):
+        found[label] = Look(_CONTROL[i % 2], _CONTROL_MARKERS[(i + i // 2) % 2])
+    return found
+
+
+def point_style(look: Look) -> dict[str, Any]:
+    """Size and colour of a policy's point; a cross needs more of both to weigh the same."""
+    cross = look.marker == "X"
+    return {"color": look.colour, "markersize": 10 if cross else 8.5, "mew": 0.5 if cross else 1}
+
+
+def figure(theme: Theme, height: float, rows: int = 1, columns: int = 1, **options):
+    """A figure of the report's width and its axes: Axes[rows, columns]. height: inches."""
+    plot = Figure(figsize=(WIDTH, height), dpi=DPI, facecolor=theme.paper, layout="constrained")
+    FigureCanvasAgg(plot)
+    axes = plot.subplots(rows, columns, squeeze=False, **options)
+    for axis in axes.flat:
+        _plain(axis, theme)
+    return plot, axes
+
+
+def _plain(axis: Axes, theme: Theme) -> None:
+    axis.set_facecolor(theme.paper)
+    for side, spine in axis.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(theme.grid)
+    axis.tick_params(colors=theme.muted, labelsize=9, length=0)
+    axis.set_axisbelow(True)
+    axis.grid(True, color=theme.grid, linewidth=0.8)
+    for text in (axis.xaxis.label, axis.yaxis.label):
+        text.set(color=theme.ink, fontsize=10)
+
+
+def heading(axis: Axes, text: str, theme: Theme) -> None:
+    """A left-aligned title over one panel."""
+    axis.set_title(text, loc="left", fontsize=10.5, color=theme.ink, fontweight="bold", pad=8)
+
+
+def legend(axis: Axes, theme: Theme, **options) -> None:
+    """A frameless legend in the theme's ink."""
+    shown = axis.legend(frameon=False, fontsize=9, **options)
+    for text in shown.get_texts():
+        text.set_color(theme.ink)
+
+
+def error_bars(
+    axis: Axes,
+    at_x: float,
+    at_y: float,
+    colour: str,
+    *,
+    x: Interval | None = None,
+    y: Interval | None = None,
+) -> None:
+    """Whiskers of 95 % intervals (0..1) around a point in percent; none where none is known."""
+    for name, interval in (("xerr", x), ("yerr", y)):
+        if interval is None or math.isnan(interval.low):
+            continue
+        sizes = [[interval.mean - interval.low], [interval.high - interval.mean]]
+        whisker = {name: 100 * np.array(sizes)}
+        axis.errorbar(at_x, at_y, **whisker, ecolor=colour, elinewidth=1.2, fmt="none", zorder=3)
+
+
+def png(plot: Figure) -> bytes:
+    """The figure as PNG; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    plot.savefig(buffer, format="png", facecolor=plot.get_facecolor(), metadata={"Software": None})
+    return buffer.getvalue()

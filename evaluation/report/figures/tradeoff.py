@@ -1,0 +1,172 @@
+"""The figure that the study is about: video gained against image skill lost."""
+
+import math
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.transforms import Bbox
+
+from evaluation.report import compare
+from evaluation.report.compare import Group
+from evaluation.report.figures.style import Theme, error_bars, figure, looks, point_style
+from evaluation.report.study import Study
+from evaluation.statistics import Interval
+
+Point = tuple[Group, Interval, Interval]  # gains on images and on videos
+
+
+def points(study: Study) -> list[Point]:
+    """Groups that have both gains."""
+    found = []
+    for group in compare.groups(study):
+        image, video = (
+            compare.gain(study, group.runs, compare.of_modality(study, modality))
+            for modality in compare.MODALITIES
+        )
+        if image and video:
+            found.append((group, image, video))
+    return found
+
+
+def draw(study: Study, theme: Theme) -> Figure:
+    """x: change on images, y: change on videos, in points over the base; whiskers: 95 %."""
+    plot, axes = figure(theme, height=5.6)
+    axis = axes[0, 0]
+    shown = points(study)
+    _limits(axis, shown)
+    axis.axhline(0, color=theme.muted, linewidth=1)
+    axis.axvline(0, color=theme.muted, linewidth=1)
+    _name_quadrants(axis, theme)
+    style = looks(study.policies)
+    markers = _strategy_markers(shown)
+    for group, image, video in shown:
+        look = style[group.frames]
+        marker = markers.get(group.strategy, look.marker)
+        x, y = 100 * image.mean, 100 * video.mean
+        for seed in _seed_points(study, group):
+            axis.plot(*seed, marker, color=look.colour, alpha=0.4, markersize=5, mew=0)
+        error_bars(axis, x, y, look.colour, x=image, y=video)
+        axis.plot(x, y, marker, mec=theme.paper, zorder=5, **point_style(look))
+    _label(axis, shown, style, theme)
+    axis.set_xlabel("change on images over the base (points)")
+    axis.set_ylabel("change on videos over the base (points)")
+    return plot
+
+
+def _seed_points(study: Study, group: Group) -> list[tuple[float, float]]:
+    if len(group.cells) < 2:
+        return []
+    found = []
+    for run in group.runs:
+        image, video = (
+            compare.gain(study, [run], compare.of_modality(study, modality))
+            for modality in compare.MODALITIES
+        )
+        if image and video:
+            found.append((100 * image.mean, 100 * video.mean))
+    return found
+
+
+def _strategy_markers(shown: Sequence[Point]) -> dict[str, str]:
+    strategies = sorted({group.strategy for group, _, _ in shown})
+    return dict(zip(strategies, "oDs^vPX" * 9, strict=False)) if len(strategies) > 1 else {}
+
+
+def _limits(axis: Axes, shown: Sequence[Point]) -> None:
+    for index, set_limits in ((1, axis.set_xlim), (2, axis.set_ylim)):
+        values = [0.0]
+        for point in shown:
+            interval = point[index]
+            values += [v for v in (interval.mean, interval.low, interval.high) if not math.isnan(v)]
+        low, high = 100 * min(values), 100 * max(values)
+        margin = max(0.14 * (high - low), 1.0)
+        set_limits(low - margin, high + margin)
+
+
+def _name_quadrants(axis: Axes, theme: Theme) -> None:
+    corners = {
+        (0, 1): "video gained, images lost",
+        (1, 1): "both gained",
+        (0, 0): "both lost",
+        (1, 0): "images gained, video lost",
+    }
+    x_low, x_high = axis.get_xlim()
+    y_low, y_high = axis.get_ylim()
+    for (right, top), text in corners.items():
+        share_x = (x_high if right else -x_low) / (x_high - x_low)
+        share_y = (y_high if top else -y_low) / (y_high - y_low)
+        if share_x < 0.25 or share_y < 0.08:
+            continue  # no room: the quadrant is nearly empty
+        axis.annotate(
+            text,
+            (right, top),
+            xycoords="axes fraction",
+            xytext=(-6 if right else 6, -6 if top else 6),
+            textcoords="offset points",
+            ha="right" if right else "left",
+            va="top" if top else "bottom",
+            color=theme.muted,
+            fontsize=9,
+            style="italic",
+        )
+
+
+def _label(axis: Axes, shown: Sequence[Point], style, theme: Theme) -> None:
+    """Writes each policy's name beside its point where it covers least of the others."""
+    plot = axis.figure
+    plot.canvas.draw()  # fixes the layout, so that texts can be measured
+    taken = [_cross(axis, image, video) for _, image, video in shown]
+    boxes = [box for cross in taken for box in cross]
+    offsets = [
+        (dx, dy, ha)
+        for far in (1, 1.8, 2.8)
+        for dx, dy, ha in ((9, 9, "left"), (-9, 9, "right"), (9, -15, "left"), (-9, -15, "right"))
+        for dx, dy in [(dx * far, dy * far)]
+    ]
+    inside = axis.get_window_extent()
+    for group, image, video in shown:
+        best = None
+        for dx, dy, ha in offsets:
+            text = axis.annotate(
+                group.label,
+                (100 * image.mean, 100 * video.mean),
+                xytext=(dx, dy),
+                textcoords="offset points",
+                ha=ha,
+                fontsize=10,
+                color=theme.ink,
+                fontweight="bold",
+            )
+            box = text.get_window_extent()
+            cost = sum(_overlap(box, other) for other in boxes)
+            cost += 5 * (box.width * box.height - _overlap(box, inside))
+            if best is None or cost < best[0] - 1:
+                if best:
+                    best[1].remove()
+                best = (cost, text, box)
+            else:
+                text.remove()
+        boxes.append(best[2])
+        best[1].set_path_effects([withStroke(linewidth=2.5, foreground=theme.paper)])
+
+
+def _cross(axis: Axes, image: Interval, video: Interval) -> list[Bbox]:
+    """The pixels that a point and its whiskers take."""
+    to_pixels = axis.transData.transform
+    x, y = to_pixels((100 * image.mean, 100 * video.mean))
+    boxes = [Bbox([[x - 12, y - 12], [x + 12, y + 12]])]
+    if not math.isnan(image.low):
+        (left, _), (right, _) = to_pixels([(100 * image.low, 0), (100 * image.high, 0)])
+        boxes.append(Bbox([[left, y - 2], [right, y + 2]]))
+    if not math.isnan(video.low):
+        (_, low), (_, high) = to_pixels([(0, 100 * video.low), (0, 100 * video.high)])
+        boxes.append(Bbox([[x - 2, low], [x + 2, high]]))
+    return boxes
+
+
+def _overlap(a: Bbox, b: Bbox) -> float:
+    width = min(a.x1, b.x1) - max(a.x0, b.x0)
+    height = min(a.y1, b.y1) - max(a.y0, b.y0)
+    return max(0.0, width) * max(0.0, height)

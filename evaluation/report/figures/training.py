@@ -1,0 +1,93 @@
+"""Figures of training: loss curves, and how many frames each policy gives to its videos."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from evaluation.report.figures.style import Theme, figure, heading, legend, looks
+from evaluation.report.study import Cell, Study
+
+_SMOOTH = 5  # logged steps in the running median that is drawn over the raw losses
+
+
+def draw_loss(study: Study, theme: Theme) -> Figure:
+    """Training loss against step: base models in one panel, fine-tuned ones in another."""
+    panels = [
+        (title, cells)
+        for title, role in (("base", "base"), ("fine-tuned", "sft"))
+        if (cells := [c for c in study.cells if c.role == role and losses(c)])
+    ]
+    widths = {"width_ratios": [1 if title == "base" else 2 for title, _ in panels]}
+    plot, axes = figure(theme, height=3.6, columns=len(panels), gridspec_kw=widths)
+    style = looks(study.policies)
+    for axis, (title, cells) in zip(axes[0], panels, strict=True):
+        for label in dict.fromkeys(cell.frames for cell in cells):
+            colour = style[label].colour if label in style else theme.ink
+            curves = [np.array(losses(cell)).T for cell in cells if cell.frames == label]
+            for steps, values in curves:
+                axis.plot(steps, values, color=colour, alpha=0.2, lw=0.8)
+            steps = sorted(set.intersection(*(set(curve[0]) for curve in curves)))
+            mean = np.mean([curve[1][np.isin(curve[0], steps)] for curve in curves], axis=0)
+            axis.plot(steps, _running_median(mean), color=colour, lw=1.9, label=label or "base")
+        heading(axis, title, theme)
+        axis.set_xlabel("step")
+        axis.set_ylim(bottom=0)
+        if title != "base":
+            legend(axis, theme, loc="upper right")
+    axes[0, 0].set_ylabel("loss (nats for each answer token)")
+    return plot
+
+
+def losses(cell: Cell) -> list[tuple[int, float]]:
+    """(step, loss) of the logged steps whose loss is a finite number."""
+    rows = [(int(row["step"]), row.get("loss")) for row in cell.train]
+    return [(step, float(loss)) for step, loss in rows if loss is not None and math.isfinite(loss)]
+
+
+def total_frames(histogram: Mapping[str, int]) -> int:
+    """Frames that the videos of a {frames: videos} histogram take together."""
+    return sum(int(frames) * videos for frames, videos in histogram.items())
+
+
+def _running_median(values: np.ndarray) -> np.ndarray:
+    half = _SMOOTH // 2
+    return np.array(
+        [np.median(values[max(0, i - half) : i + half + 1]) for i in range(len(values))]
+    )
+
+
+def draw_budgets(study: Study, theme: Theme) -> Figure:
+    """Share of the training videos that each policy gives each number of frames."""
+    budgets = study.index_summary["budgets"]
+    shown = [label for label in study.policies if budgets.get(label, {}).get("histogram")]
+    counts = sorted({int(frames) for label in shown for frames in budgets[label]["histogram"]})
+    columns = min(3, len(shown))
+    rows = math.ceil(len(shown) / columns)
+    plot, axes = figure(
+        theme, height=0.4 + 1.9 * rows, rows=rows, columns=columns, sharex=True, sharey=True
+    )
+    style = looks(study.policies)
+    for axis in axes.flat[len(shown) :]:
+        axis.set_visible(False)
+    for axis, label in zip(axes.flat, shown, strict=False):
+        histogram = budgets[label]["histogram"]
+        total = sum(histogram.values())
+        shares = [100 * histogram.get(str(frames), 0) / total for frames in counts]
+        axis.bar(range(len(counts)), shares, color=style[label].colour, width=0.72)
+        for x, share in enumerate(shares):
+            if share:
+                text = f"{share:.0f}" if share >= 1 else "<1"
+                axis.text(x, share + 2, text, ha="center", fontsize=8.5, color=theme.muted)
+        heading(axis, f"{label}: mean {total_frames(histogram) / total:.1f}", theme)
+        axis.set_xticks(range(len(counts)), [str(frames) for frames in counts])
+        axis.set_ylim(0, 118)
+        axis.set_yticks([0, 50, 100])
+        axis.grid(axis="x", visible=False)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("videos (%)")
+    for axis in axes.flat[max(0, len(shown) - columns) : len(shown)]:
+        axis.set_xlabel("frames")
+        axis.tick_params(labelbottom=True)
+    return plot

@@ -1,0 +1,120 @@
+"""The first sentences of a report, computed from the results."""
+
+from collections.abc import Sequence
+
+from evaluation.report import compare
+from evaluation.report.compare import Group
+from evaluation.report.figures import tradeoff
+from evaluation.report.figures.training import total_frames
+from evaluation.report.study import Study
+from evaluation.report.wording import percent, signed, signed_range
+from evaluation.statistics import Interval
+
+
+def headline(study: Study) -> str:
+    """Which policy gained most on video and what it cost on images, in one or two sentences."""
+    points = tradeoff.points(study)
+    if not points:
+        return _nothing_to_compare(study)
+    group, image, video = max(points, key=lambda point: point[2].mean)
+    subject = "The only finished policy" if len(points) == 1 else "Of the frame policies"
+    if len(points) == 1:
+        first = f"{subject}, {group.label}, changed video by {_points(video)} over the base"
+    elif video.mean > 0:
+        first = f"{subject}, {group.label} gained most on video: {_points(video)} over the base"
+    else:
+        first = f"No frame policy gained on video; {group.label} lost least: {_points(video)}"
+    if not video.excludes_zero:
+        first += ", which is within noise"
+    return f"{first}. {_image_sentence(image)}"
+
+
+def findings(study: Study) -> list[str]:
+    """The next things to know: cheapest, best, control, spending, and what is missing."""
+    points = tradeoff.points(study)
+    shown = []
+    if len(points) > 1:
+        shown += [_kept_images_best(points), _best_video(study, [group for group, _, _ in points])]
+    shown += _controls(study, [group for group, _, _ in points])
+    shown += _savings(study)
+    return [sentence for sentence in shown if sentence]
+
+
+def _nothing_to_compare(study: Study) -> str:
+    for modality in compare.MODALITIES:
+        if not compare.of_modality(study, modality).benchmarks and study.benchmarks:
+            return f"The study has no {modality} benchmark, so the trade-off cannot be shown."
+    return "No fine-tuned model and its base are both evaluated yet, so nothing can be compared."
+
+
+def _image_sentence(image: Interval) -> str:
+    if not image.excludes_zero:
+        return f"On images it changed by {_points(image)}: within noise."
+    verb = "It cost image skill" if image.mean < 0 else "It also gained on images"
+    return f"{verb}: {_points(image)}."
+
+
+def _kept_images_best(points: Sequence[tradeoff.Point]) -> str:
+    group, image, video = max(points, key=lambda point: point[1].mean)
+    noise = "" if image.excludes_zero else ", within noise"
+    return (
+        f"Image skill was kept best by {group.label}: {_points(image)}{noise}; "
+        f"its change on video is {_points(video)}."
+    )
+
+
+def _best_video(study: Study, groups: Sequence[Group]) -> str:
+    which = compare.of_modality(study, "video")
+    scores = {group.label: compare.score(study, group.runs, which).mean for group in groups}
+    first, second, *_ = sorted(groups, key=lambda group: -scores[group.label])
+    text = "Highest video score: " + ", then ".join(
+        f"{group.label} with {percent(scores[group.label])} % at "
+        f"{compare.mean_frames(group.runs):.1f} frames a question"
+        for group in (first, second)
+    )
+    difference = compare.contrast(study, first, second, which)
+    if difference is None:
+        return f"{text}."
+    judged = "beyond noise" if difference.excludes_zero else "within noise"
+    return f"{text}. The difference is {judged}: {_points(difference)}."
+
+
+def _controls(study: Study, groups: Sequence[Group]) -> list[str]:
+    """A policy against its control with the same budgets given to other examples."""
+    which = compare.of_modality(study, "video")
+    sentences = []
+    for control in groups:
+        for group in groups:
+            same = group.strategy == control.strategy
+            if not (same and control.frames == f"random-matched({group.frames})"):
+                continue
+            difference = compare.contrast(study, group, control, which)
+            if difference is None:
+                continue
+            if not difference.excludes_zero:
+                verdict = "cannot be told from chance"
+            else:
+                verdict = "helped" if difference.mean > 0 else "hurt"
+            sentences.append(
+                f"Choosing which example gets which budget {verdict}: on video {group.label} "
+                f"differs from the same budgets dealt at random by {_points(difference)}."
+            )
+    return sentences
+
+
+def _savings(study: Study) -> list[str]:
+    sentences = []
+    for label, budget in (study.index_summary.get("budgets") or {}).items():
+        saved, histogram = budget.get("saved_against_largest_fixed"), budget.get("histogram")
+        if label.startswith(("fixed-", "random")) or saved is None or not histogram:
+            continue
+        mean = total_frames(histogram) / sum(histogram.values())
+        sentences.append(
+            f"In training {label} spends {mean:.1f} frames a video and {100 * saved:.0f} % fewer "
+            "visual tokens than the largest budget of the study."
+        )
+    return sentences
+
+
+def _points(interval: Interval) -> str:
+    return f"{signed(interval.mean)} points ({signed_range(interval)})"

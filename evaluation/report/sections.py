@@ -1,0 +1,189 @@
+"""What the report says, in order. Each section explains itself in a sentence or two."""
+
+import functools
+
+from evaluation.report import compare, tables
+from evaluation.report.document import Document, Figure, Section
+from evaluation.report.figures import scores, tradeoff, training
+from evaluation.report.headline import findings, headline
+from evaluation.report.study import Study
+from evaluation.report.wording import NOT_FINISHED, NOT_RECORDED
+
+
+def make_document(study: Study) -> Document:
+    """The report of a study; sections without data say what is missing."""
+    sections = [
+        _tradeoff(study),
+        _scores(study),
+        _tasks(study),
+        _frames(study),
+        _budgets(study),
+        _loss(study),
+        _throughput(study),
+        _dropped(study),
+        _status(study),
+        _reading(study),
+    ]
+    title = f"Video gains, image costs: {study.name}"
+    return Document(title, headline(study), findings(study), sections)
+
+
+def _figure(name: str, text: str, draw, study: Study) -> Figure:
+    return Figure(name, text, functools.partial(draw, study))
+
+
+def _tradeoff(study: Study) -> Section:
+    text = (
+        "Each point is a model fine-tuned on video with one frame policy, compared with its base "
+        "on the same questions and the same frames. Higher is better on video, further right is "
+        "better on images; a whisker that crosses a zero line is a change within noise."
+    )
+    if any(len(group.cells) > 1 for group in compare.groups(study)):
+        text += " Faint points are single seeds."
+    points = tradeoff.points(study)
+    figures = []
+    if points:
+        summary = "; ".join(
+            f"{group.label}: images {100 * image.mean:+.1f}, videos {100 * video.mean:+.1f}"
+            for group, image, video in points
+        )
+        figures = [_figure("tradeoff", f"Trade-off in points. {summary}", tradeoff.draw, study)]
+    shown = {group.label for group, _, _ in points}
+    absent = [g.label for g in compare.groups(study) if g.label not in shown]
+    notes = [f"Not in the figure, because {NOT_FINISHED}: {', '.join(absent)}."] if absent else []
+    return Section("The trade-off", text, figures, notes=notes)
+
+
+def _scores(study: Study) -> Section:
+    text = (
+        "Hollow marks are the base, filled ones the fine-tuned model; both see the same frames. "
+        "The dashed line is what guessing gets. Bold changes are beyond noise."
+    )
+    if len(study.benchmarks) > 2:
+        text += " Several benchmarks of one kind count equally."
+    figures = []
+    if any(compare.finished(study, g.runs, w) for g, w in _pairs(study)):
+        text_alternative = "Scores of base and fine-tuned models; the table has the numbers."
+        figures = [_figure("scores", text_alternative, scores.draw_scores, study)]
+    shown = [tables.score_table(study), *tables.benchmark_tables(study)]
+    return Section("Scores", text, figures, shown, _seed_notes(study))
+
+
+def _pairs(study: Study):
+    return [
+        (group, compare.of_modality(study, modality))
+        for group in compare.groups(study)
+        for modality in compare.MODALITIES
+    ]
+
+
+def _seed_notes(study: Study) -> list[str]:
+    notes = []
+    for group in compare.groups(study):
+        done = [
+            run
+            for run in group.runs
+            if all(
+                compare.finished(study, [run], compare.of_modality(study, modality))
+                for modality in set(study.benchmarks.values())
+            )
+        ]
+        if len(done) < len(group.runs):
+            notes.append(f"{group.label}: {len(done)} of {len(group.runs)} models finished.")
+    return notes
+
+
+def _tasks(study: Study) -> Section:
+    text = (
+        "Where the change comes from: points over the base for each task. Bold numbers are beyond "
+        "noise; with many cells, expect about one in twenty to look so by luck."
+    )
+    shown = any(
+        compare.gain(study, group.runs, compare.Slice((benchmark,)))
+        for group in compare.groups(study)
+        for benchmark in study.benchmarks
+    )
+    if not shown:
+        return Section("By task", text, notes=[f"Comparison by task: {NOT_FINISHED}."])
+    alternative = "Change over the base for each task and policy; study.csv has the numbers."
+    return Section("By task", text, [_figure("tasks", alternative, scores.draw_tasks, study)])
+
+
+def _frames(study: Study) -> Section:
+    text = (
+        "What the frames buy. First: video score against the mean number of frames a question "
+        "was shown; thin lines join the fixed budgets."
+    )
+    which = compare.of_modality(study, "video")
+    if not any(compare.finished(study, group.runs, which) for group in compare.groups(study)):
+        return Section("By frame budget", text, notes=[f"Video evaluation: {NOT_FINISHED}."])
+    alternative = "Video score against mean frames, for the base and every policy."
+    figures = [_figure("frames", alternative, scores.draw_frames, study)]
+    if scores.adaptive_groups(study):
+        text += (
+            " Second: the policies that vary, split by the number of frames that a question got. "
+            "Questions differ between the columns, so compare base with tuned, not columns."
+        )
+        alternative = "Score by number of frames, for policies that vary."
+        figures.append(_figure("by_frames", alternative, scores.draw_by_frames, study))
+    return Section("By frame budget", text, figures)
+
+
+def _budgets(study: Study) -> Section:
+    text = (
+        "How many frames each policy gives to the training videos, in percent of the videos, and "
+        "examples with the policy's reason."
+    )
+    budgets = study.index_summary.get("budgets") or {}
+    if not any((budget or {}).get("histogram") for budget in budgets.values()):
+        return Section("Frame budgets", text, notes=[f"Frame budgets: {NOT_RECORDED}."])
+    alternative = "Histogram of frames for each policy."
+    figures = [_figure("budgets", alternative, training.draw_budgets, study)]
+    return Section("Frame budgets", text, figures, tables.example_tables(study))
+
+
+def _loss(study: Study) -> Section:
+    text = (
+        "Loss on the training data, smoothed over five logged steps, faint lines unsmoothed. "
+        "Policies see different frames, so a lower curve does not mean a better model."
+    )
+    if not any(training.losses(cell) for cell in study.cells):
+        return Section("Training loss", text, notes=[f"Training loss: {NOT_RECORDED}."])
+    figures = [_figure("loss", "Training loss against step.", training.draw_loss, study)]
+    return Section("Training loss", text, figures)
+
+
+def _throughput(study: Study) -> Section:
+    text = (
+        "Medians over the logged steps. Fill is the share of a batch's token and patch positions "
+        "that hold data rather than padding."
+    )
+    return Section("Training speed", text, tables=[tables.throughput_table(study)])
+
+
+def _dropped(study: Study) -> Section:
+    text = (
+        "Nothing is dropped silently. Quarantined examples could not be used, shrunk ones lost "
+        "pixels or frames to fit, masked ones failed to decode and are in no loss and no mean. "
+        "An unread answer counts as wrong."
+    )
+    prepared = tables.data_table(study)
+    notes = [] if prepared else [f"Preparation of the data: {NOT_RECORDED}."]
+    shown = [*filter(None, [prepared]), tables.masked_table(study)]
+    return Section("What was dropped or masked", text, tables=shown, notes=notes)
+
+
+def _status(study: Study) -> Section:
+    text = "Every model of the study and whether its training log and evaluations are there."
+    return Section("Models", text, tables=[tables.status_table(study)], notes=study.problems)
+
+
+def _reading(study: Study) -> Section:
+    text = (
+        "Intervals are 95 % intervals over questions: Wilson's for right-or-wrong scores, else a "
+        "bootstrap. Changes are paired: the bootstrap resamples questions, each with the answers "
+        "of both models. With several seeds, seeds and questions both count as samples (two-way "
+        "analysis of variance, t interval). Within noise means that the interval holds zero. "
+        "Every interval is for its own comparison, without correction for how many there are."
+    )
+    return Section("How to read the numbers", text)

@@ -1,0 +1,60 @@
+"""How numbers read in the report: scores in percent, differences in points."""
+
+import math
+from collections.abc import Sequence
+
+from evaluation.statistics import Interval
+
+NOT_FINISHED = "not finished"
+NOT_RECORDED = "not recorded"
+
+
+class Strong(str):
+    """A text to be set in bold: a difference beyond noise."""
+
+
+def percent(share: float) -> str:
+    """0.619 → "61.9"; nan → "–"."""
+    return "–" if math.isnan(share) else f"{100 * share:.1f}"
+
+
+def signed(share: float) -> str:
+    """0.072 → "+7.2", in points, with a real minus sign; "0.0" has no sign."""
+    text = f"{100 * share:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
+
+
+def signed_range(interval: Interval) -> str:
+    """ "+4.1 to +10.2", or why there is none."""
+    if math.isnan(interval.low):
+        return "no interval"
+    return f"{signed(interval.low)} to {signed(interval.high)}"
+
+
+def score_text(interval: Interval | None) -> str:
+    """ "61.9 (57.0–66.5)" in percent."""
+    if interval is None:
+        return NOT_FINISHED
+    if math.isnan(interval.low):
+        return percent(interval.mean)
+    return f"{percent(interval.mean)} ({percent(interval.low)}–{percent(interval.high)})"
+
+
+def gain_text(interval: Interval | None) -> str:
+    """ "+7.2 (+4.1 to +10.2)" in points, strong if the interval excludes zero."""
+    if interval is None:
+        return NOT_FINISHED
+    text = f"{signed(interval.mean)} ({signed_range(interval)})"
+    return Strong(text) if interval.excludes_zero else text
+
+
+def count(number: float | None, digits: int = 0) -> str:
+    """1234.5 → "1,234"; None or nan → "not recorded"."""
+    if number is None or math.isnan(number):
+        return NOT_RECORDED
+    return f"{number:,.{digits}f}"
+
+
+def listed(items: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))

@@ -1,0 +1,119 @@
+"""Questions about image scenes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from input_pipeline.demo_world.decks import Decks
+from input_pipeline.demo_world.image_scenes import THINGS
+from input_pipeline.demo_world.questions import NUMBER, Question, caption, choice, short, yes_no
+from input_pipeline.demo_world.scenes import DIGITS, OPPOSITE, SIDES, Actor, Scene
+
+_MOST = 4  # questions in one conversation
+_PLACE = {"left": "on the left", "right": "on the right", "top": "at the top"}
+_PLACE["bottom"] = "at the bottom"
+
+
+def training_questions(scene: Scene, rng: np.random.Generator, decks: Decks) -> list[Question]:
+    """Up to four questions in random order, a caption last since it gives other answers away."""
+    tasks = {
+        "digit": ["digit", "position", "exists"],
+        "group": ["count", "exists"],
+        "pair": ["small_colour", "larger", "position", "exists", "caption"],
+    }[scene.family]
+    tasks = [task for task in rng.permutation(tasks).tolist()][:_MOST]
+    tasks.sort(key=lambda task: task == "caption")
+    return [ask(scene, task, rng, decks) for task in tasks]
+
+
+def evaluation_questions(scene: Scene, rng: np.random.Generator, decks: Decks) -> list[Question]:
+    """Questions such that a split asks every task about equally often."""
+    pairs = (("small_colour", "larger"), ("larger", "caption"), ("caption", "small_colour"))
+    tasks = {
+        "digit": ("digit", "position"),
+        "group": ("count", "exists"),
+        "pair": decks.draw("evaluation.pair", pairs) if scene.family == "pair" else (),
+    }[scene.family]
+    return [ask(scene, task, rng, decks) for task in tasks]
+
+
+def ask(scene: Scene, task: str, rng: np.random.Generator, decks: Decks) -> Question:
+    """One question of `task` about the scene. Raises KeyError for a task that does not exist."""
+    build = {
+        "digit": _digit,
+        "small_colour": _small_colour,
+        "count": _count,
+        "position": _position,
+        "larger": _larger,
+        "exists": _exists,
+        "caption": _caption,
+    }[task]
+    return build(scene, rng, decks)
+
+
+def _digit(scene, rng, decks):
+    digit = next(actor.shape for actor in scene.actors if actor.shape in DIGITS)
+    return short(rng, "digit", digit, len(DIGITS), NUMBER)
+
+
+def _small_colour(scene, rng, decks):
+    small = min(scene.actors, key=lambda actor: actor.radius)
+    return short(rng, "small_colour", small.colour, 4)
+
+
+def _count(scene, rng, decks):
+    return short(rng, "count", str(len(scene.actors)), 4, NUMBER)
+
+
+def side_of(actor: Actor, scene: Scene) -> str:
+    """Which side of the picture an actor is nearest to, of the axis along which two are apart."""
+    x, y = actor.motion.start
+    across, along = x / scene.width - 0.5, y / scene.height - 0.5
+    if abs(across) > abs(along):
+        return "left" if across < 0 else "right"
+    return "top" if along < 0 else "bottom"
+
+
+def _position(scene, rng, decks):
+    sides = {side_of(actor, scene): actor for actor in scene.actors}
+    ends = ("left", "right") if "left" in sides else ("top", "bottom")
+    truth = decks.draw(f"position.side.{ends[0]}", ends)
+    subject = sides[truth]
+    name = "digit" if subject.shape in DIGITS else subject.name
+    return choice(rng, decks, "position", truth, SIDES, (name,))
+
+
+def _larger(scene, rng, decks):
+    small, large = sorted(scene.actors, key=lambda actor: actor.radius)
+    truth = decks.draw("larger", (True, False))
+    pair = (large, small) if truth else (small, large)
+    return yes_no(rng, "larger", truth, [actor.colour for actor in pair])
+
+
+def _exists(scene, rng, decks):
+    truth = decks.draw(f"exists.{scene.family}", (True, False))
+    present = [(a.colour, a.shape) for a in scene.actors if a.shape not in DIGITS]
+    if truth:
+        pool: Sequence[tuple[str, str]] = present
+    else:
+        # Absent things that share a colour or a shape with what is there: both must be looked at.
+        pool = [
+            (colour, shape)
+            for colour, shape in THINGS
+            if (colour, shape) not in present
+            and any((colour == c) != (shape == s) for c, s in present)
+        ]
+    colour, shape = pool[int(rng.integers(len(pool)))]
+    return yes_no(rng, "exists", truth, (f"{colour} {shape}",))
+
+
+def _caption(scene, rng, decks):
+    places = {side_of(actor, scene): actor for actor in scene.actors}
+    first = "left" if "left" in places else "top"
+    ordered = [(side, places[side]) for side in (first, OPPOSITE[first])]
+    slots = [f"{actor.role} {actor.name}" for _, actor in ordered]
+    sentence = " and ".join(
+        f"a {slot} {_PLACE[side]}" for slot, (side, _) in zip(slots, ordered, strict=True)
+    )
+    # One small and one large thing, each one of twelve: a fixed caption gets 1/12 of the slots.
+    return caption(rng, "image", sentence, slots, 1 / len(THINGS))

@@ -1,0 +1,114 @@
+"""The list of examples and files that were left out, and why: one JSON object a line.
+
+The file is only ever appended to, one write a line, so a killed job loses at most the line it was
+writing, and a job that is started again adds only what is new.
+"""
+
+import collections
+import dataclasses
+import json
+import os
+from collections.abc import Iterator
+
+
+@dataclasses.dataclass(frozen=True)
+class QuarantineEntry:
+    """One thing left out.
+
+    source: data set. id: example, or "" for a whole file. path: the media or annotation file.
+    stage: where it was found, e.g. "read", "probe", "layout", "decode".
+    reason: one word for counting. detail: for people.
+    """
+
+    source: str
+    id: str
+    path: str
+    stage: str
+    reason: str
+    detail: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What makes two entries the same one; the detail may word it differently."""
+        return (self.source, self.id, self.path, self.stage, self.reason)
+
+
+class Quarantine:
+    """Appends to a quarantine file; a context manager. One writer a file at a time.
+
+    Opening an existing file goes on with it: its entries are counted and not written again, and
+    a last line cut off by a kill is removed.
+
+    Raises ValueError when the file holds something else than quarantine entries.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = os.fspath(path)
+        self._seen: set[tuple[str, ...]] = set()
+        self._counts: collections.Counter[str] = collections.Counter()
+        if os.path.exists(path):
+            _drop_unfinished_line(path)
+            for entry in read_quarantine(path):
+                self._count(entry)
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+    def add(self, *, source: str, id: str, path: str, stage: str, reason: str, detail: str) -> bool:
+        """Records one thing left out; False when it was there already."""
+        entry = QuarantineEntry(source, id, path, stage, reason, detail)
+        if entry.key in self._seen:
+            return False
+        # Escaped to ASCII: file names may hold bytes that are not UTF-8.
+        line = json.dumps(dataclasses.asdict(entry)) + "\n"
+        os.write(self._file, line.encode("ascii"))
+        self._count(entry)
+        return True
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Entries by reason, most frequent first."""
+        return dict(self._counts.most_common())
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    def close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def __enter__(self) -> "Quarantine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _count(self, entry: QuarantineEntry) -> None:
+        if entry.key not in self._seen:
+            self._seen.add(entry.key)
+            self._counts[entry.reason] += 1
+
+
+def read_quarantine(path: str | os.PathLike) -> Iterator[QuarantineEntry]:
+    """The entries of a quarantine file in order; a last line without its end is not one yet.
+
+    Raises ValueError naming the line that is not an entry.
+    """
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield QuarantineEntry(**json.loads(line))
+            except (ValueError, TypeError) as error:
+                raise ValueError(
+                    f"{path}, line {number} is not a quarantine entry: {error}"
+                ) from error
+
+
+def _drop_unfinished_line(path: str | os.PathLike) -> None:
+    with open(path, "rb+") as file:
+        kept = 0
+        for line in file:
+            if line.endswith(b"\n"):
+                kept += len(line)
+        file.truncate(kept)

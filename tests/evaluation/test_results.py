@@ -1,0 +1,186 @@
+"""Result files: what goes in comes out, and bad ones are named."""
+
+import dataclasses
+import json
+
+import pytest
+
+from evaluation.results import (
+    BenchmarkResult,
+    Prediction,
+    ResultError,
+    read_predictions,
+    summarise,
+    write_atomically,
+    write_predictions,
+)
+from evaluation.statistics import wilson
+
+
+def prediction(id, score=1.0, **changes):
+    fields = {
+        "id": id,
+        "benchmark": "world_video",
+        "task": "count",
+        "format": "choice",
+        "frames": 8,
+        "why": "8: fixed",
+        "prediction": "B",
+        "answer": "B",
+        "score": score,
+        "parsed": True,
+        "visual_tokens": 96,
+        "chance": 0.25,
+    }
+    return Prediction(**(fields | changes))
+
+
+def summary(predictions, **changes):
+    options = {
+        "benchmark": "world_video",
+        "modality": "video",
+        "masked": 2,
+        "frame_policy": {"kind": "fixed", "frames": 8},
+        "frame_policy_label": "fixed-8",
+        "trained_with": None,
+        "checkpoint": {"step": 10, "path": "checkpoints/10"},
+        "examples_per_second": 3.5,
+        "config": {"max_new_tokens": 4},
+    }
+    return summarise(predictions, **(options | changes))
+
+
+def test_summarise_by_task_and_frames():
+    result = summary(
+        [
+            prediction("1", 1.0),
+            prediction("2", 0.0, prediction="", parsed=False),
+            prediction("3", 1.0, frames=4),
+            prediction("4", 0.5, task="order", format="caption", frames=16, chance=0.0),
+        ]
+    )
+    assert result.score == pytest.approx(2.5 / 4)
+    assert (result.n, result.unparsed, result.masked) == (4, 1, 2)
+    assert result.chance == pytest.approx(0.75 / 4)
+    assert list(result.by_task) == ["count", "order"]
+    count = result.by_task["count"]
+    assert (count.score, count.n, count.chance) == (pytest.approx(2 / 3), 3, 0.25)
+    assert (count.low, count.high) == (wilson(2, 3).low, wilson(2, 3).high)
+    assert list(result.by_frames) == ["4", "8", "16"]  # by number, not by text
+    assert [part.n for part in result.by_frames.values()] == [1, 2, 1]
+
+
+def test_empty_predictions_stay_in_the_denominator():
+    result = summary(
+        [prediction("1"), *(prediction(i, 0.0, prediction="", parsed=False) for i in "23")]
+    )
+    assert result.score == pytest.approx(1 / 3)
+    assert result.unparsed == 2
+
+
+def test_the_score_is_a_micro_average():
+    rows = [prediction("a", 1.0, task="rare")]
+    rows += [prediction(str(i), 0.0) for i in range(9)]
+    assert summary(rows).score == pytest.approx(0.1)
+
+
+def test_images_have_no_frames():
+    result = summary([prediction("1", frames=None)], modality="image")
+    assert result.by_frames == {}
+
+
+def test_summarising_twice_gives_the_same():
+    rows = [prediction(str(i), i % 3 / 2) for i in range(30)]
+    assert summary(rows) == summary(rows)
+
+
+@pytest.mark.parametrize(
+    "rows, changes, message",
+    [
+        ([], {}, "world_video.*2 masked.*media_root"),
+        ([prediction("1"), prediction("1")], {}, "'1' occurs twice"),
+        ([prediction("1", benchmark="other")], {}, "'1' belongs to 'other'"),
+        ([prediction("1")], {"modality": "sound"}, "sound"),
+    ],
+)
+def test_summarise_rejects(rows, changes, message):
+    with pytest.raises(ResultError, match=message):
+        summary(rows, **changes)
+
+
+def test_save_and_load(tmp_path):
+    result = summary([prediction("1"), prediction("2", 0.0, frames=16)])
+    path = tmp_path / "eval" / "fixed-8" / "world_video.json"
+    result.save(path)
+    assert BenchmarkResult.load(path) == result
+    assert [p.name for p in path.parent.iterdir()] == ["world_video.json"]
+    record = json.loads(path.read_text())
+    assert record["by_task"]["count"].keys() == {"score", "n", "low", "high", "chance"}
+    assert record["checkpoint"] == {"step": 10, "path": "checkpoints/10"}
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "result.json"
+    summary([prediction("1")]).save(path)
+    before = path.read_text()
+    broken = dataclasses.replace(summary([prediction("1")]), score=float("nan"))
+    with pytest.raises(ValueError):
+        broken.save(path)
+    with pytest.raises(UnicodeEncodeError):
+        write_atomically(path, "\ud800")
+    assert path.read_text() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda r: r.pop("score"), "missing score"),
+        (lambda r: r.update(scoer=1), "unknown scoer"),
+        (lambda r: r["by_task"]["count"].pop("n"), r"by_task\['count'\]: missing n"),
+        (lambda r: r.update(by_frames=[]), r"by_frames must be an object, found \[\]"),
+    ],
+)
+def test_load_names_what_is_wrong(tmp_path, change, message):
+    path = tmp_path / "result.json"
+    summary([prediction("1")]).save(path)
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+    with pytest.raises(ResultError, match=f"result.json.*{message}"):
+        BenchmarkResult.load(path)
+
+
+def test_load_of_no_or_broken_file(tmp_path):
+    with pytest.raises(ResultError, match="nothing.json: no such result file"):
+        BenchmarkResult.load(tmp_path / "nothing.json")
+    (tmp_path / "half.json").write_text('{"score": 0.')
+    with pytest.raises(ResultError, match="half.json: not JSON"):
+        BenchmarkResult.load(tmp_path / "half.json")
+    (tmp_path / "list.json").write_text("[]")
+    with pytest.raises(ResultError, match="list.json"):
+        BenchmarkResult.load(tmp_path / "list.json")
+
+
+def test_predictions_survive_a_round_trip(tmp_path):
+    rows = [
+        prediction("1", prediction='two\nlines, "quotes", a line\u2028separator, 三'),
+        prediction("2", frames=None, score=0.5),
+    ]
+    path = tmp_path / "predictions.jsonl"
+    write_predictions(path, rows)
+    assert read_predictions(path) == rows
+    assert path.read_text(encoding="utf-8").count("\n") == 2
+
+
+def test_predictions_name_the_bad_line(tmp_path):
+    path = tmp_path / "predictions.jsonl"
+    write_predictions(path, [prediction("1")])
+    path.write_text(path.read_text() + '{"id": "2"}\n')
+    with pytest.raises(ResultError, match="predictions.jsonl, line 2: missing .*score"):
+        read_predictions(path)
+    path.write_text("{\n")
+    with pytest.raises(ResultError, match="predictions.jsonl, line 1: not JSON"):
+        read_predictions(path)
+    with pytest.raises(ResultError, match="no such predictions file"):
+        read_predictions(tmp_path / "none.jsonl")

@@ -1,0 +1,211 @@
+"""Which frame comes back, compared with decoding everything and with the painted numbers."""
+
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+import pytest
+from media_fixtures import (
+    exif_orientation,
+    jpeg_with_orientation,
+    painted_frame,
+    read_number,
+    write_clip,
+)
+
+from input_pipeline.decode import decode_frames, read_image
+from input_pipeline.examples import MediaRef
+from input_pipeline.media import MediaError, probe
+
+FRAMES = 90
+CLIPS = {
+    "one_group.mp4": ("libx264", {"bf": "3", "g": "250"}),
+    "groups.mp4": ("libx264", {"bf": "3", "g": "12"}),
+    "groups.mkv": ("libx264", {"bf": "3", "g": "12"}),
+    "open_groups.mp4": ("libx264", {"x264-params": "open-gop=1:keyint=12:bframes=3"}),
+    "hevc.mp4": ("libx265", {"x265-params": "keyint=12:bframes=3:log-level=none"}),
+    "vp9.webm": ("libvpx-vp9", {"g": "12"}),
+    "vp8.webm": ("libvpx", {"g": "12", "auto-alt-ref": "1", "lag-in-frames": "16"}),
+    "b_frames.avi": ("mpeg4", {"bf": "2", "g": "12"}),
+    "program_stream.mpg": ("mpeg2video", {"bf": "2"}),
+    "transport_stream.ts": ("libx264", {"g": "12"}),
+    "clip.gif": ("gif", {}),
+}
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clips")
+    return {
+        name: write_clip(
+            folder / name,
+            FRAMES,
+            codec=codec,
+            options=options,
+            pixel_format="rgb8" if codec == "gif" else "yuv420p",
+        )
+        for name, (codec, options) in CLIPS.items()
+    }
+
+
+def decode_everything(path):
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_frames_equal_those_of_decoding_everything(clips, name):
+    everything = decode_everything(clips[name])
+    assert [read_number(frame) for frame in everything] == list(range(FRAMES))
+    rng = np.random.default_rng(7)
+    for count in (1, 2, 4, 8, 16):
+        indices = np.sort(rng.choice(FRAMES, count, replace=False))
+        frames = decode_frames(str(clips[name]), indices)
+        assert frames.dtype == np.uint8 and frames.shape == (count, 96, 128, 3)
+        assert [read_number(frame) for frame in frames] == indices.tolist()
+        for frame, index in zip(frames, indices, strict=True):
+            np.testing.assert_array_equal(frame, everything[index])
+
+
+@pytest.mark.parametrize("name", ["groups.mp4", "b_frames.avi"])
+def test_repeats_first_and_last(clips, name):
+    frames = decode_frames(str(clips[name]), [0, 0, FRAMES - 1, FRAMES - 1])
+    assert [read_number(frame) for frame in frames] == [0, 0, FRAMES - 1, FRAMES - 1]
+
+
+def test_variable_rate(tmp_path):
+    times = [Fraction(i * i * 3, 1000) for i in range(40)]
+    path = write_clip(tmp_path / "vfr.mp4", 40, times=times, options={"g": "10", "bf": "3"})
+    frames = decode_frames(str(path), [1, 7, 8, 30, 39])
+    assert [read_number(frame) for frame in frames] == [1, 7, 8, 30, 39]
+
+
+def test_without_a_seek_index(tmp_path):
+    live = write_clip(
+        tmp_path / "live.webm",
+        60,
+        codec="libvpx-vp9",
+        options={"g": "12"},
+        container_options={"live": "1"},
+    )
+    fragments = write_clip(
+        tmp_path / "fragments.mp4",
+        60,
+        options={"g": "12"},
+        container_options={"movflags": "frag_keyframe+empty_moov"},
+    )
+    for path in (live, fragments):
+        frames = decode_frames(str(path), [3, 30, 59])
+        assert [read_number(frame) for frame in frames] == [3, 30, 59]
+
+
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+def test_rotation_is_applied(tmp_path, rotation):
+    path = write_clip(tmp_path / "turned.mp4", 3, rotation=rotation)
+    ours = decode_frames(str(path), [1])[0]
+    capture = cv2.VideoCapture(str(path))  # turns frames by itself
+    capture.read()
+    theirs = cv2.cvtColor(capture.read()[1], cv2.COLOR_BGR2RGB)
+    assert ours.shape == theirs.shape
+    assert np.abs(ours.astype(int) - theirs).max() <= 2
+    info = probe(MediaRef("video", str(path)))
+    assert ours.shape == (info.height, info.width, 3)
+
+
+def test_more_frames_asked_for_than_there_are(clips):
+    for name in ("groups.mp4", "b_frames.avi"):
+        with pytest.raises(MediaError, match=f"{FRAMES} frames.*frame 120") as caught:
+            decode_frames(str(clips[name]), [0, 120])
+        assert caught.value.reason == "truncated"
+
+
+@pytest.mark.parametrize("indices", [[], [-1, 2], [3, 2]])
+def test_bad_indices_are_a_programming_error(clips, indices):
+    with pytest.raises(ValueError, match="non-decreasing"):
+        decode_frames(str(clips["groups.mp4"]), indices)
+
+
+# --- images -------------------------------------------------------------------------------------
+
+
+def save(path, pixels_rgb):
+    if pixels_rgb.ndim == 3:
+        order = [2, 1, 0, 3][: pixels_rgb.shape[2]]
+        pixels_rgb = np.ascontiguousarray(pixels_rgb[:, :, order])
+    assert cv2.imwrite(str(path), pixels_rgb)
+    return str(path)
+
+
+@pytest.mark.parametrize("extension", [".png", ".bmp", ".jpg", ".webp"])
+def test_image_is_rgb(tmp_path, extension):
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    pixels[:, :30] = 200, 30, 10
+    pixels[:, 30:] = 10, 30, 200
+    image = read_image(save(tmp_path / f"a{extension}", pixels))
+    assert image.shape == (40, 60, 3) and image.dtype == np.uint8
+    tolerance = 0 if extension in (".png", ".bmp") else 12
+    np.testing.assert_allclose(image[20, 10].astype(int), [200, 30, 10], atol=tolerance)
+    np.testing.assert_allclose(image[20, 50].astype(int), [10, 30, 200], atol=tolerance)
+
+
+def test_transparency_is_shown_over_white(tmp_path):
+    pixels = np.zeros((2, 3, 4), np.uint8)
+    pixels[..., 0] = 100
+    pixels[0, :, 3] = 0, 255, 51
+    image = read_image(save(tmp_path / "a.png", pixels))
+    # alpha 51 = 0.2: 0.2 * 100 + 0.8 * 255 = 224; 0.8 * 255 = 204
+    assert image[0].tolist() == [[255, 255, 255], [100, 0, 0], [224, 204, 204]]
+
+
+def test_grey_and_sixteen_bits(tmp_path):
+    grey = np.array([[0, 128, 255]], np.uint8)
+    assert read_image(save(tmp_path / "grey.png", grey)).tolist() == [
+        [[0, 0, 0], [128, 128, 128], [255, 255, 255]]
+    ]
+    deep = np.array([[0, 257 * 77, 65535]], np.uint16)
+    assert read_image(save(tmp_path / "deep.png", deep))[0, :, 0].tolist() == [0, 77, 255]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(tmp_path, orientation):
+    jpeg = cv2.imencode(".jpg", painted_frame(5, 150, 90))[1].tobytes()
+    path = tmp_path / "turned.jpg"
+    path.write_bytes(jpeg_with_orientation(jpeg, orientation))
+    expected = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    np.testing.assert_array_equal(read_image(str(path)), expected)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+@pytest.mark.parametrize("extension", ["png", "webp"])
+def test_exif_orientation_outside_jpeg(tmp_path, extension, orientation):
+    pillow = pytest.importorskip("PIL.Image")
+    from PIL import ImageOps
+
+    path = tmp_path / f"turned.{extension}"
+    image = pillow.fromarray(painted_frame(5, 60, 40))
+    image.save(path, exif=b"Exif\0\0" + exif_orientation(orientation), lossless=True)
+    with pillow.open(path) as reopened:
+        expected = np.asarray(ImageOps.exif_transpose(reopened).convert("RGB"))
+    image = read_image(str(path))
+    np.testing.assert_array_equal(image, expected)
+    info = probe(MediaRef("image", str(path)))
+    assert image.shape == (info.height, info.width, 3)
+
+
+def test_palette_with_transparency(tmp_path):
+    pillow = pytest.importorskip("PIL.Image")
+    image = pillow.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    image.putdata([0, 1])
+    image.save(tmp_path / "palette.png", transparency=1)
+    assert read_image(str(tmp_path / "palette.png")).tolist() == [[[10, 20, 30], [255, 255, 255]]]
+
+
+def test_grey_with_transparency(tmp_path):
+    pillow = pytest.importorskip("PIL.Image")
+    image = pillow.fromarray(np.array([[[100, 255], [100, 0]]], np.uint8), "LA")
+    image.save(tmp_path / "grey_alpha.png")
+    assert read_image(str(tmp_path / "grey_alpha.png")).tolist() == [
+        [[100, 100, 100], [255, 255, 255]]
+    ]

@@ -1,0 +1,281 @@
+import pickle
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from input_pipeline.packing import BatchPlan, SourceSizes, pack
+
+MAX_TOKENS, MAX_PATCHES = 1000, 3000
+
+
+def random_sizes(rng, n):
+    return rng.integers(1, MAX_TOKENS + 1, n), rng.integers(0, MAX_PATCHES + 1, n)
+
+
+def long_tailed_corpus(n):
+    """Mostly short text with few frames, a tail of long ones, some with no picture at all."""
+    rng = np.random.default_rng(0)
+    text = np.clip(rng.lognormal(4.6, 0.8, n), 20, 3000).astype(int)
+    frames = rng.choice([0, 8, 16, 32, 64], n, p=[0.1, 0.69, 0.14, 0.06, 0.01])
+    visual = frames // 2 * rng.integers(60, 200, n)
+    return np.minimum(text + visual, 8192), np.minimum(4 * visual, 32768)
+
+
+def streaming_first_fit_rows(tokens, patches, max_tokens, max_patches, open_rows):
+    """An independent packer: each example goes into the first of the open rows that takes it; when
+    there are too many, the oldest is closed. Returns the number of rows."""
+    rooms, closed = [], 0
+    for t, p in zip(tokens.tolist(), patches.tolist(), strict=True):
+        for room in rooms:
+            if room[0] >= t and room[1] >= p:
+                room[0] -= t
+                room[1] -= p
+                break
+        else:
+            rooms.append([max_tokens - t, max_patches - p])
+            if len(rooms) > open_rows:
+                rooms.pop(0)
+                closed += 1
+    return closed + len(rooms)
+
+
+def check_plan(plan, tokens, patches, max_tokens, max_patches):
+    assert sorted(plan.members.tolist()) == list(range(len(tokens)))
+    assert plan.offsets[0] == 0
+    assert plan.offsets[-1] == len(tokens)
+    for r in range(plan.rows):
+        row = plan.row(r)
+        assert len(row) >= 1
+        assert np.all(np.diff(row) > 0)
+        assert tokens[row].sum() == plan.row_tokens[r] <= max_tokens
+        assert patches[row].sum() == plan.row_patches[r] <= max_patches
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_every_example_once_and_no_row_over_a_limit(seed):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(1, 700))
+    tokens, patches = random_sizes(rng, n)
+    if seed % 2:  # many to a row
+        tokens, patches = tokens // 20 + 1, patches // 20
+    window = int(rng.integers(1, 300))
+    plan = pack(tokens, patches, max_tokens=MAX_TOKENS, max_patches=MAX_PATCHES, window=window)
+    check_plan(plan, tokens, patches, MAX_TOKENS, MAX_PATCHES)
+    for r in range(plan.rows):
+        assert len(set((plan.row(r) // window).tolist())) == 1, "a row left its window"
+
+
+def test_packs_exactly_by_hand():
+    # 6+4 and 7+3 fill two rows of 10; first-fit in this order would need three.
+    plan = pack([4, 3, 6, 7], [0, 0, 0, 0], max_tokens=10, max_patches=0)
+    assert sorted(plan.row(r).tolist() for r in range(plan.rows)) == [[0, 2], [1, 3]]
+    assert plan.token_fill == 1.0
+    assert plan.patch_fill == 0.0
+    assert plan.examples_per_row == 2.0
+
+
+def test_patches_limit_a_row_as_tokens_do():
+    plan = pack([1, 1, 1], [60, 60, 40], max_tokens=100, max_patches=100)
+    assert sorted(plan.row(r).tolist() for r in range(plan.rows)) in ([[0, 2], [1]], [[0], [1, 2]])
+    assert plan.patch_fill == pytest.approx(160 / 200)
+    assert plan.token_fill == pytest.approx(3 / 200)
+
+
+def test_most_examples_in_a_row():
+    tokens, patches = np.ones(10, int), np.zeros(10, int)
+    plan = pack(tokens, patches, max_tokens=100, max_patches=100, max_examples=3)
+    assert sorted(np.diff(plan.offsets).tolist()) == [1, 3, 3, 3]
+    check_plan(plan, tokens, patches, 100, 100)
+
+
+def test_one_example_a_row_keeps_the_order():
+    plan = pack([5, 1, 9], [0, 7, 2], max_tokens=10, max_patches=10, max_examples=1)
+    assert [plan.row(r).tolist() for r in range(plan.rows)] == [[0], [1], [2]]
+    assert plan.row_tokens.tolist() == [5, 1, 9]
+
+
+def test_empty_and_out_of_range():
+    plan = pack([], [], max_tokens=10, max_patches=10)
+    assert (plan.rows, plan.token_fill, plan.examples_per_row) == (0, 0.0, 0.0)
+    with pytest.raises(IndexError, match="row 0 of a plan of 0 rows"):
+        plan.row(0)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "patches", "options", "message"),
+    [
+        ([1, 11], [0, 0], {}, "position 1 has 11 tokens and 0 patches.*max_tokens 10"),
+        ([1, 1], [0, 11], {}, "position 1 has 1 tokens and 11 patches.*max_patches 10"),
+        ([0], [0], {}, "position 0 has 0 tokens"),
+        ([1], [-1], {}, "-1 patches"),
+        ([1], [0, 0], {}, "one length"),
+        ([1], [0], {"window": 0}, "window must be >= 1, got 0"),
+        ([1], [0], {"max_examples": 0}, "max_examples must be >= 1, got 0"),
+        ([1], [0], {"max_patches": -1}, "max_patches must be >= 0, got -1"),
+    ],
+)
+def test_bad_input_is_named(tokens, patches, options, message):
+    with pytest.raises(ValueError, match=message):
+        pack(tokens, patches, **{"max_tokens": 10, "max_patches": 10} | options)
+
+
+def test_same_input_same_plan_and_seed_only_orders_rows():
+    tokens, patches = random_sizes(np.random.default_rng(0), 500)
+    limits = {"max_tokens": MAX_TOKENS, "max_patches": MAX_PATCHES}
+    one, two = (pack(tokens // 4 + 1, patches // 4, **limits, seed=5) for _ in range(2))
+    assert one.members.tolist() == two.members.tolist()
+    assert one.offsets.tolist() == two.offsets.tolist()
+    other = pack(tokens // 4 + 1, patches // 4, **limits, seed=6)
+    assert other.members.tolist() != one.members.tolist()
+    assert {tuple(one.row(r)) for r in range(one.rows)} == {
+        tuple(other.row(r)) for r in range(other.rows)
+    }
+
+
+def test_rows_are_not_sorted_by_fill():
+    tokens, patches = long_tailed_corpus(8192)
+    plan = pack(tokens, patches, max_tokens=8192, max_patches=32768, window=8192)
+    position = np.arange(plan.rows)
+    assert abs(np.corrcoef(position, np.diff(plan.offsets))[0, 1]) < 0.15
+    assert abs(np.corrcoef(position, plan.row_patches)[0, 1]) < 0.15
+
+
+@pytest.mark.parametrize("larger", [1, 2, 3, 5])
+def test_fills_better_than_streaming_first_fit(larger):
+    tokens, patches = long_tailed_corpus(20_000)
+    tokens, patches = np.minimum(tokens * larger, 8192), np.minimum(patches * larger, 32768)
+    plan = pack(tokens, patches, max_tokens=8192, max_patches=32768)
+    assert plan.rows < streaming_first_fit_rows(tokens, patches, 8192, 32768, open_rows=64)
+    least = max(tokens.sum() / 8192, patches.sum() / 32768)
+    assert plan.rows < 1.02 * least  # within 2 % of the bound that no packing can beat
+
+
+def test_a_million_examples_are_planned_quickly():
+    tokens, patches = long_tailed_corpus(1_000_000)
+    start = time.process_time()
+    plan = pack(tokens, patches, max_tokens=8192, max_patches=32768)
+    seconds = time.process_time() - start
+    assert len(plan.members) == 1_000_000
+    assert seconds < 10  # about 1 s on one core
+
+
+SOURCES = {
+    "long": SourceSizes(np.arange(1, 41) * 2, np.arange(40) * 5),
+    "short": SourceSizes(np.full(23, 7), np.zeros(23, int)),
+}
+
+
+def batch_plan(batch_rows=4, seed=0, weights=(1.0, 1.0), **options):
+    return BatchPlan(
+        SOURCES,
+        dict(zip(SOURCES, weights, strict=True)),
+        batch_rows=batch_rows,
+        seed=seed,
+        **{"max_tokens": 100, "max_patches": 250, "window": 16} | options,
+    )
+
+
+def ids(rows):
+    return [
+        (r.epoch, s, i)
+        for r in rows
+        for s, i in zip(r.source_index.tolist(), r.row_index.tolist(), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("batch_rows", [1, 3, 4, 64])
+def test_steps_in_a_row_show_every_example_once_an_epoch(batch_rows):
+    plan = batch_plan(batch_rows)
+    steps = plan.steps(3)
+    found = ids(row for step in range(steps) for row in plan.rows_for_step(step))
+    expected = {(s, i) for s, n in ((0, 40), (1, 23)) for i in range(n)}
+    for epoch in range(3):
+        of_epoch = [(s, i) for e, s, i in found if e == epoch]
+        assert len(of_epoch) == 63
+        assert set(of_epoch) == expected
+    last = ids(plan.rows_for_step(steps - 1))
+    assert min(e for e, _, _ in last) <= 2, "one step fewer would have been enough"
+
+
+def test_an_unfinished_batch_is_completed_from_the_next_epoch():
+    rows = batch_plan().pack_plan(0).rows
+    plan = batch_plan(batch_rows=rows - 1)
+    assert [(r.epoch, r.row) for r in plan.rows_for_step(1)] == [(0, rows - 1)] + [
+        (1, r) for r in range(rows - 2)
+    ]
+
+
+def test_step_is_a_pure_function_of_its_number():
+    forward, resumed = batch_plan(), batch_plan()
+    steps = forward.steps(5)
+    in_order = [ids(forward.rows_for_step(step)) for step in range(steps)]
+    assert ids(resumed.rows_for_step(steps - 1)) == in_order[-1]
+    for step in np.random.default_rng(0).permutation(steps).tolist():
+        assert ids(resumed.rows_for_step(step)) == in_order[step]
+    assert ids(batch_plan(seed=1).rows_for_step(0)) != in_order[0]
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_processes_share_a_step_out(processes):
+    plan = batch_plan()
+    for step in (0, 3, 7):
+        whole = [row.examples.tolist() for row in plan.rows_for_step(step)]
+        shares = [plan.local_rows(step, p, processes) for p in range(processes)]
+        assert {len(share) for share in shares} == {4 // processes}
+        assert [row.tolist() for share in shares for row in share] == whole
+
+
+def test_examples_are_positions_in_the_sources_one_after_the_other():
+    for row in batch_plan().rows_for_step(0):
+        starts = np.where(row.source_index == 0, 0, 40)
+        assert row.examples.tolist() == (starts + row.row_index).tolist()
+
+
+def test_rows_hold_what_the_limits_allow():
+    plan = batch_plan()
+    tokens = np.concatenate([s.tokens for s in SOURCES.values()])
+    patches = np.concatenate([s.patches for s in SOURCES.values()])
+    for step in range(plan.steps(2)):
+        for row in plan.rows_for_step(step):
+            assert tokens[row.examples].sum() <= 100
+            assert patches[row.examples].sum() <= 250
+
+
+def test_weights_reach_the_epoch():
+    plan = batch_plan(weights=(0.5, 2.0))
+    found = ids(r for step in range(plan.steps(1)) for r in plan.rows_for_step(step))
+    first = [(s, i) for e, s, i in found if e == 0]
+    assert sum(s == 0 for s, _ in first) == 20
+    assert sorted(i for s, i in first if s == 1) == sorted(list(range(23)) * 2)
+
+
+def test_threads_and_pickles_see_the_same_plan():
+    plan = batch_plan()
+    expected = [ids(batch_plan().rows_for_step(step)) for step in range(12)]
+    found = {}
+
+    def read(step):
+        found[step] = ids(plan.rows_for_step(step))
+
+    threads = [threading.Thread(target=read, args=(step,)) for step in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [found[step] for step in range(12)] == expected
+    assert ids(pickle.loads(pickle.dumps(plan)).rows_for_step(11)) == expected[11]
+
+
+def test_bad_requests_are_named():
+    with pytest.raises(ValueError, match="batch_rows must be >= 1, got 0"):
+        batch_plan(batch_rows=0)
+    with pytest.raises(IndexError, match="step must be >= 0, got -1"):
+        batch_plan().rows_for_step(-1)
+    with pytest.raises(IndexError, match="place must be >= 0, got -2"):
+        batch_plan().row_at(-2)
+    with pytest.raises(ValueError, match="4 rows cannot be split over 3 processes"):
+        batch_plan().local_rows(0, 0, 3)
+    with pytest.raises(ValueError, match="process 2 of 2"):
+        batch_plan().local_rows(0, 2, 2)

@@ -1,0 +1,229 @@
+"""Our Qwen2.5-VL against transformers', with the same random weights, in float32 on the CPU."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from flax import nnx
+
+from tests.parity.reference import (
+    Media,
+    example_tokens,
+    hf_inputs,
+    hf_model,
+    media_patches,
+    our_config,
+    packed_arrays,
+    random_media,
+    random_text,
+)
+from vsft_jax.loss import token_loss
+from vsft_jax.models.qwen2_5_vl import Qwen2_5VL
+from vsft_jax.models.qwen2_5_vl.hf import params_from_hf, params_to_hf
+
+LENGTH, PATCHES = 112, 320
+
+
+def _examples():
+    """Grids (t, h, w) in patches; a window is 8 x 8, so 6, 10 and 12 leave partial windows."""
+    rng = np.random.default_rng(0)
+    text = lambda count: random_text(rng, count)  # noqa: E731
+    video = lambda grid, seconds: random_media(rng, "video", grid, seconds)  # noqa: E731
+    image = lambda grid: random_media(rng, "image", grid)  # noqa: E731
+    return {
+        "text": [text(20)],
+        "image": [text(4), image((1, 10, 12)), text(6)],
+        "image of whole windows": [text(4), image((1, 8, 16)), text(6)],
+        "two images": [text(3), image((1, 6, 10)), text(2), image((1, 12, 4)), text(7)],
+        # Temporal ids 0, 1, 3, 4: not what whole seconds would give.
+        "video": [text(5), video((4, 6, 10), 0.75), text(8)],
+        "image and video": [text(3), video((3, 4, 6), 3.7), text(4), image((1, 10, 6)), text(5)],
+    }
+
+
+EXAMPLES = _examples()
+
+
+@pytest.fixture(scope="module")
+def torch_model():
+    return hf_model()
+
+
+@pytest.fixture(scope="module")
+def ours(torch_model):
+    """Config, graphdef and parameters with transformers' weights."""
+    config = our_config()
+    tensors = {name: value.numpy() for name, value in torch_model.state_dict().items()}
+    params = params_from_hf(config, tensors)
+    graphdef, own = nnx.split(Qwen2_5VL(config, rngs=nnx.Rngs(0)))
+    assert jax.tree.structure(params) == jax.tree.structure(own)
+    return config, graphdef, params
+
+
+@pytest.fixture(scope="module")
+def run(ours):
+    """arrays -> logits, compiled once for all examples (they have the same shapes)."""
+    _, graphdef, params = ours
+
+    @jax.jit
+    def logits(params, arrays):
+        model = nnx.merge(graphdef, params)
+        return model.unembed(model.hidden_states(arrays))
+
+    return lambda arrays: np.asarray(logits(params, arrays))
+
+
+def _hf_logits(torch_model, config, parts):
+    with torch.no_grad():
+        return torch_model(**hf_inputs(config, parts)).logits[0].numpy()
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_logits(name, torch_model, ours, run):
+    config = ours[0]
+    arrays = packed_arrays(config, [[EXAMPLES[name]]], LENGTH, PATCHES)
+    expected = _hf_logits(torch_model, config, EXAMPLES[name])
+    assert expected.std() > 0.5  # logits that say something
+    np.testing.assert_allclose(run(arrays)[0, : len(expected)], expected, atol=2e-4)
+
+
+def test_packed_rows_equal_each_example_alone(torch_model, ours, run):
+    config = ours[0]
+    rows = [["video", "text", "two images"], ["image and video", "image"]]
+    rows = [[EXAMPLES[name] for name in row] for row in rows]
+    found = run(packed_arrays(config, rows, 160, 512))
+    assert np.isfinite(found).all()
+    for row, logits in zip(rows, found, strict=True):
+        start = 0
+        for parts in row:
+            expected = _hf_logits(torch_model, config, parts)
+            end = start + len(expected)
+            np.testing.assert_allclose(logits[start:end], expected, atol=2e-4)
+            start = end
+
+
+def test_positions_agree_with_get_rope_index(torch_model, ours):
+    config = ours[0]
+    for name in ("video", "two images", "image and video"):
+        inputs = hf_inputs(config, EXAMPLES[name], positions=False)
+        keys = ("image_grid_thw", "video_grid_thw", "second_per_grid_ts", "mm_token_type_ids")
+        given = {key: inputs[key] for key in keys if key in inputs}
+        expected, _ = torch_model.model.get_rope_index(inputs["input_ids"], **given)
+        _, positions, _ = example_tokens(config, EXAMPLES[name])
+        np.testing.assert_array_equal(np.array(positions).T, expected[:, 0].numpy())
+    times = sorted({p[0] for p in example_tokens(config, EXAMPLES["video"])[1][5:-8]})
+    assert [time - times[0] for time in times] == [0, 1, 3, 4]
+
+
+def test_window_order_agrees_with_get_window_index():
+    from transformers.vision_utils import get_vision_window_index
+
+    rng = np.random.default_rng(0)
+    for grid in ((1, 10, 12), (3, 8, 16), (2, 4, 18), (1, 26, 2)):
+        media = random_media(rng, "video", grid)
+        index, ends = get_vision_window_index(torch.tensor([grid]), 2, 112, 14)
+        patches, places = media_patches(media)
+        values = media.patches.reshape(-1, 4, 1176)[index.numpy()].reshape(-1, 1176)
+        np.testing.assert_array_equal(np.stack([patch[0] for patch in patches]), values)
+        np.testing.assert_array_equal(places, np.argsort(index.numpy()))
+        windows = [patch[3] for patch in patches]
+        changes = [i for i in range(1, len(windows)) if windows[i] != windows[i - 1]]
+        assert [0, *changes, len(windows)] == ends.tolist()
+
+
+@pytest.mark.parametrize("remat", ["none", "full"])
+def test_gradients(torch_model, ours, remat):
+    """Per tensor, the gradient of the summed loss over three examples packed in one row."""
+    config = our_config(remat=remat)
+    graphdef, _ = nnx.split(Qwen2_5VL(config, rngs=nnx.Rngs(0)))
+    params = ours[2]
+    examples = [EXAMPLES[name] for name in ("image", "video", "image and video")]
+
+    torch_model.zero_grad()
+    total = 0.0
+    for parts in examples:
+        inputs = hf_inputs(config, parts)
+        logits = torch_model(**inputs).logits[0, :-1]
+        loss = torch.nn.functional.cross_entropy(
+            logits, inputs["input_ids"][0, 1:], reduction="sum"
+        )
+        loss.backward()
+        total += loss.item()
+    expected = {name: p.grad.numpy() for name, p in torch_model.named_parameters()}
+
+    @jax.jit
+    @jax.value_and_grad
+    def loss(params, arrays):
+        model = nnx.merge(graphdef, params)
+        hidden = model.hidden_states(arrays)
+        sums = token_loss(model.unembed, hidden, arrays["targets"], arrays["loss_weights"], 64)
+        return sums.loss
+
+    arrays = packed_arrays(config, [examples], 192, 512)
+    value, gradients = loss(params, arrays)
+    np.testing.assert_allclose(value, total, rtol=1e-5)
+    found = params_to_hf(config, gradients, layout="nested")
+    assert found.keys() == expected.keys()
+    for name, reference in expected.items():
+        error = np.linalg.norm(found[name] - reference) / np.linalg.norm(reference)
+        # A key's bias moves all scores of a row alike: its true gradient nearly vanishes.
+        weak = np.linalg.norm(reference) < 1e-3 * np.sqrt(reference.size)
+        assert error < 1e-3 or weak, f"{name}: {error:.1e}"
+
+
+def test_tied_embeddings():
+    torch_model = hf_model(tie_word_embeddings=True)
+    config = our_config()
+    from dataclasses import replace
+
+    config = replace(config, text=replace(config.text, tie_word_embeddings=True))
+    tensors = {name: value.numpy() for name, value in torch_model.state_dict().items()}
+    assert "lm_head.weight" in tensors
+    params = params_from_hf(config, tensors)
+    model = nnx.merge(nnx.split(Qwen2_5VL(config, rngs=nnx.Rngs(0)))[0], params)
+    parts = EXAMPLES["image"]
+    arrays = packed_arrays(config, [[parts]], LENGTH, PATCHES)
+    logits = model.unembed(model.hidden_states(jax.tree.map(jnp.asarray, arrays)))
+    expected = _hf_logits(torch_model, config, parts)
+    np.testing.assert_allclose(logits[0, : len(expected)], expected, atol=2e-4)
+    assert "lm_head.weight" not in params_to_hf(config, params)
+
+
+def test_released_layout_round_trip(torch_model, ours):
+    config, _, params = ours
+    released = params_to_hf(config, params, layout="released")
+    assert {"visual.blocks.3.attn.qkv.weight", "model.layers.2.mlp.up_proj.weight"} <= set(released)
+    again = params_from_hf(config, released)
+    jax.tree.map(np.testing.assert_array_equal, again, params)
+    nested = params_to_hf(config, params, layout="nested")
+    expected = {name: value.numpy() for name, value in torch_model.state_dict().items()}
+    assert nested.keys() == expected.keys()
+    for name, value in nested.items():
+        np.testing.assert_array_equal(value, expected[name])
+
+
+def test_misfitting_checkpoint_is_one_error(ours):
+    config, _, params = ours
+    tensors = params_to_hf(config, params)
+    del tensors["model.norm.weight"]
+    tensors["visual.merger.mlp.0.bias"] = np.zeros(3, np.float32)
+    tensors["visual.extra.weight"] = np.zeros(3, np.float32)
+    with pytest.raises(ValueError) as error:
+        params_from_hf(config, tensors)
+    message = str(error.value)
+    assert "missing: model.language_model.norm.weight" in message
+    assert "shape of visual.merger.mlp.0.bias is (3,), the config needs (128,)" in message
+    assert "unknown: visual.extra.weight" in message
+
+
+def test_media_are_different(run, ours):
+    """The oracle's examples would not notice a tower that ignores its input; this one does."""
+    config = ours[0]
+    parts = EXAMPLES["image"]
+    other = [
+        Media(p.kind, p.grid, 255 - p.patches, p.second_per_grid) if isinstance(p, Media) else p
+        for p in parts
+    ]
+    a, b = (run(packed_arrays(config, [[each]], LENGTH, PATCHES)) for each in (parts, other))
+    assert abs(a[0, 40] - b[0, 40]).max() > 0.1

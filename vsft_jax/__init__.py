@@ -1,0 +1,1 @@
+"""Fine-tuning of multimodal LLMs on video in JAX: models, training, generation, weights."""

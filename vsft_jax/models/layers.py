@@ -1,0 +1,180 @@
+"""Layers that the models share, and how stacks of them are built and run.
+
+Parameters keep their own dtype; every layer computes in the dtype of its input.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+from jax.ad_checkpoint import checkpoint_name
+from jax.sharding import PartitionSpec
+
+# Name of a policy -> which named activations of a layer the backward pass finds stored; the rest
+# is computed again. None: store whatever the derivative needs (fastest, most memory).
+REMAT: dict[str, tuple[str, ...] | None] = {
+    "none": None,
+    "full": (),
+    "attention": ("attention",),
+    "qkv": ("attention", "qkv"),
+    "mlp": ("attention", "qkv", "mlp"),
+}
+
+# What a block does with its queries, keys and values: [B, L, H, K], [B, L, G, K] x 2 ->
+# (float[B, L, H, K], anything the caller wants back from each layer).
+Attend = Callable[[Array, Array, Array], tuple[Array, Any]]
+
+
+class Linear(nnx.Module):
+    """x @ kernel (+ bias); kernel: [inputs, outputs]."""
+
+    def __init__(self, inputs: int, outputs: int, *, bias: bool, param_dtype: str, rngs: nnx.Rngs):
+        init = nnx.initializers.normal(0.02)
+        self.kernel = nnx.Param(init(rngs.params(), (inputs, outputs), param_dtype))
+        self.bias = nnx.Param(jnp.zeros((outputs,), param_dtype)) if bias else None
+
+    def __call__(self, x: Array) -> Array:
+        y = x @ self.kernel[...].astype(x.dtype)
+        return y if self.bias is None else y + self.bias[...].astype(x.dtype)
+
+
+class RMSNorm(nnx.Module):
+    """Root-mean-square normalisation over the last axis, in float32."""
+
+    def __init__(self, width: int, *, eps: float, param_dtype: str):
+        self.scale = nnx.Param(jnp.ones((width,), param_dtype))
+        self.eps = eps
+
+    def __call__(self, x: Array) -> Array:
+        wide = x.astype(jnp.float32)
+        wide = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + self.eps)
+        return wide.astype(x.dtype) * self.scale[...].astype(x.dtype)
+
+
+class SwiGLU(nnx.Module):
+    """down(silu(gate(x)) * up(x))."""
+
+    def __init__(self, width: int, mlp_width: int, *, bias: bool, param_dtype: str, rngs: nnx.Rngs):
+        options = dict(bias=bias, param_dtype=param_dtype, rngs=rngs)
+        self.gate = Linear(width, mlp_width, **options)
+        self.up = Linear(width, mlp_width, **options)
+        self.down = Linear(mlp_width, width, **options)
+
+    def __call__(self, x: Array) -> Array:
+        gate = checkpoint_name(self.gate(x), "mlp")
+        up = checkpoint_name(self.up(x), "mlp")
+        return self.down(jax.nn.silu(gate) * up)
+
+
+class Block(nnx.Module):
+    """Pre-norm transformer layer: rotary self-attention with q, k, v biases, then SwiGLU."""
+
+    def __init__(
+        self,
+        *,
+        width: int,
+        mlp_width: int,
+        heads: int,
+        kv_heads: int,
+        head_dim: int,
+        bias: bool,
+        norm_eps: float,
+        param_dtype: str,
+        rngs: nnx.Rngs,
+    ):
+        """bias: whether the output projection and the MLP have one (q, k and v always do)."""
+        self.head_dim = head_dim
+        options = dict(param_dtype=param_dtype, rngs=rngs)
+        self.norm1 = RMSNorm(width, eps=norm_eps, param_dtype=param_dtype)
+        self.q = Linear(width, heads * head_dim, bias=True, **options)
+        self.k = Linear(width, kv_heads * head_dim, bias=True, **options)
+        self.v = Linear(width, kv_heads * head_dim, bias=True, **options)
+        self.o = Linear(heads * head_dim, width, bias=bias, **options)
+        self.norm2 = RMSNorm(width, eps=norm_eps, param_dtype=param_dtype)
+        self.mlp = SwiGLU(width, mlp_width, bias=bias, **options)
+
+    def __call__(self, x: Array, rotary: "Rotary", attend: Attend) -> tuple[Array, Any]:
+        """x: float[B, L, D] -> float[B, L, D], attend's extra."""
+
+        def heads(linear: Linear) -> Array:
+            return linear(y).reshape(*y.shape[:-1], -1, self.head_dim)
+
+        y = self.norm1(x)
+        q, k, v = rotary(heads(self.q)), rotary(heads(self.k)), heads(self.v)
+        q, k, v = (checkpoint_name(each, "qkv") for each in (q, k, v))
+        out, extra = attend(q, k, v)
+        out = checkpoint_name(out, "attention")
+        x = x + self.o(out.reshape(*out.shape[:-2], -1))
+        return x + self.mlp(self.norm2(x)), extra
+
+
+class Rotary(NamedTuple):
+    """Cosine and sine of the rotary angles, float32[B, L, 1, K/2], shared by all layers."""
+
+    cos: Array
+    sin: Array
+
+    @classmethod
+    def of(cls, angles: Array) -> "Rotary":
+        """angles: float32[B, L, K/2]."""
+        return cls(jnp.cos(angles)[:, :, None], jnp.sin(angles)[:, :, None])
+
+    def __call__(self, x: Array) -> Array:
+        """Turns dimension i together with i + K/2, in float32. x: [B, L, H, K] -> as x."""
+        first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+        turned = [first * self.cos - second * self.sin, second * self.cos + first * self.sin]
+        return jnp.concatenate(turned, axis=-1).astype(x.dtype)
+
+
+def rotary_frequencies(width: int, theta: float) -> np.ndarray:
+    """float32[width / 2]: theta^(-2i / width)."""
+    return (1.0 / theta ** (np.arange(0, width, 2, dtype=np.float32) / width)).astype(np.float32)
+
+
+def make_stack(depth: int, make_layer: Callable[[nnx.Rngs], nnx.Module], rngs: nnx.Rngs):
+    """One module whose parameters have a leading axis of `depth` layers."""
+    make = nnx.vmap(make_layer, in_axes=0, out_axes=0)
+    return nnx.split_rngs(splits=depth)(make)(rngs)
+
+
+def scan_stack(
+    stack: nnx.Module,
+    step: Callable[[Any, Array, Any], tuple[Array, Any]],
+    x: Any,
+    per_layer: Any = None,
+    *,
+    remat: str,
+) -> tuple[Any, Any]:
+    """Runs `step(layer, x, per_layer[i]) -> (x, extra)` through a stack made by `make_stack`.
+
+    Returns the last x, and the extras with a leading layer axis. `remat`: a key of `REMAT`.
+    """
+    graphdef, params = nnx.split(stack)
+
+    def body(x, scanned):
+        layer_params, value = scanned
+        return step(nnx.merge(graphdef, layer_params), x, value)
+
+    names = REMAT[remat]
+    if names is not None:
+        policy = jax.checkpoint_policies.save_only_these_names(*names)
+        # Inside a scan nothing can be merged back, so the (slow) guard against it is not needed.
+        body = jax.checkpoint(body, policy=policy, prevent_cse=False)
+    return jax.lax.scan(body, x, (params, per_layer))
+
+
+def shard_rows(x: Array) -> Array:
+    """Keeps the batch rows (axis 0) of an activation split over the 'data' and 'fsdp' mesh axes.
+
+    Without a mesh (`jax.set_mesh`), and for rows that do not divide evenly, x is returned as is.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    axes = tuple(axis for axis in ("data", "fsdp") if axis in mesh.axis_names)
+    size = int(np.prod([mesh.shape[axis] for axis in axes], dtype=np.int64))
+    if not axes or x.shape[0] % size:
+        return x
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(axes, *[None] * (x.ndim - 1)))

@@ -1,0 +1,239 @@
+"""Every number of the Qwen2.5-VL architecture, as frozen dataclasses."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from vsft_jax.models import attention, layers
+
+# OpenAI CLIP's pixel statistics, as in Qwen2.5-VL's preprocessor_config.json.
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+def _check(holds: bool, message: str) -> None:
+    if not holds:
+        raise ValueError(message)
+
+
+@dataclasses.dataclass(frozen=True)
+class VisionConfig:
+    """The vision tower.
+
+    window_size: side of an attention window in pixels.
+    fullatt_block_indexes: layers that attend over a whole temporal grid instead of a window.
+    tokens_per_second: temporal position ids per second of video (used on the host).
+    """
+
+    depth: int = 32
+    width: int = 1280
+    mlp_width: int = 3420
+    heads: int = 16
+    patch_size: int = 14
+    temporal_patch_size: int = 2
+    merge_size: int = 2
+    window_size: int = 112
+    fullatt_block_indexes: tuple[int, ...] = (7, 15, 23, 31)
+    tokens_per_second: float = 2.0
+    rope_theta: float = 10000.0
+    norm_eps: float = 1e-6
+    image_mean: tuple[float, float, float] = CLIP_MEAN
+    image_std: tuple[float, float, float] = CLIP_STD
+
+    def __post_init__(self):
+        _check(
+            self.width % (4 * self.heads) == 0,
+            f"vision width {self.width} must be a multiple of 4 · heads ({self.heads}), "
+            "for the two-dimensional rotary embedding",
+        )
+        side = self.patch_size * self.merge_size
+        _check(
+            self.window_size % side == 0,
+            f"vision window_size {self.window_size} must be a multiple of "
+            f"patch_size · merge_size = {side} pixels",
+        )
+        outside = [i for i in self.fullatt_block_indexes if not 0 <= i < self.depth]
+        _check(
+            not outside,
+            f"fullatt_block_indexes {outside} do not exist in a tower of depth {self.depth}",
+        )
+
+    @property
+    def head_dim(self) -> int:
+        return self.width // self.heads
+
+    @property
+    def patch_columns(self) -> int:
+        """Values of one patch, ordered (channel, temporal, row, column)."""
+        return 3 * self.temporal_patch_size * self.patch_size**2
+
+    @property
+    def window_patches(self) -> int:
+        """The most patches that one attention window holds."""
+        return (self.window_size // self.patch_size) ** 2
+
+
+@dataclasses.dataclass(frozen=True)
+class TextConfig:
+    """The language model.
+
+    mrope_section: how many of the head_dim / 2 rotary frequencies turn with the temporal, the
+        row and the column position.
+    """
+
+    depth: int
+    width: int
+    mlp_width: int
+    heads: int
+    kv_heads: int
+    vocab_size: int
+    head_dim: int = 128
+    rope_theta: float = 1_000_000.0
+    mrope_section: tuple[int, int, int] = (16, 24, 24)
+    norm_eps: float = 1e-6
+    tie_word_embeddings: bool = False
+
+    def __post_init__(self):
+        _check(
+            self.heads % self.kv_heads == 0,
+            f"text heads {self.heads} must be a multiple of kv_heads {self.kv_heads}",
+        )
+        _check(
+            2 * sum(self.mrope_section) == self.head_dim,
+            f"text mrope_section {self.mrope_section} must sum to half of head_dim {self.head_dim}",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Architecture, special tokens, and how to compute.
+
+    dtype: of activations and matrix products; param_dtype: of the stored parameters.
+    remat: what the backward pass keeps of each layer, one of `layers.REMAT`.
+    attention: implementation, one of `attention.IMPLEMENTATIONS`.
+    """
+
+    vision: VisionConfig
+    text: TextConfig
+    image_token_id: int = 151655
+    video_token_id: int = 151656
+    vision_start_token_id: int = 151652
+    vision_end_token_id: int = 151653
+    dtype: str = "bfloat16"
+    param_dtype: str = "float32"
+    remat: str = "full"
+    attention: str = "xla"
+
+    def __post_init__(self):
+        _check(
+            self.remat in layers.REMAT,
+            f"remat {self.remat!r} is unknown; use one of {tuple(layers.REMAT)}",
+        )
+        _check(
+            self.attention in attention.IMPLEMENTATIONS,
+            f"attention {self.attention!r} is unknown; use one of {attention.IMPLEMENTATIONS}",
+        )
+
+    @property
+    def media_token_ids(self) -> tuple[int, ...]:
+        """Tokens that stand for media or their borders: never to be generated."""
+        return (
+            self.vision_start_token_id,
+            self.vision_end_token_id,
+            self.image_token_id,
+            self.video_token_id,
+        )
+
+
+def from_hf(config: Mapping[str, Any], **compute: str) -> ModelConfig:
+    """Reads a transformers `config.json`.
+
+    Args:
+        config: the parsed file, in the flat layout (text numbers on top) or the nested one
+            (`text_config`). A key that is left out takes transformers' default, because saved
+            configs may list only what differs from it.
+        **compute: `dtype`, `param_dtype`, `remat`, `attention` of `ModelConfig`.
+
+    Raises:
+        ValueError: another model type, or a variant that this code does not compute.
+    """
+    if config.get("model_type") != "qwen2_5_vl":
+        raise ValueError(f"config.json: model_type {config.get('model_type')!r} is not qwen2_5_vl")
+    if "vision_config" not in config:
+        raise ValueError("config.json: vision_config is missing")
+    text = config.get("text_config") or config
+    vision = config["vision_config"]
+    rope = {**(text.get("rope_scaling") or {}), **(text.get("rope_parameters") or {})}
+    rope_type = rope.get("rope_type", rope.get("type", "default"))
+    if rope_type not in ("default", "mrope"):
+        raise ValueError(f"config.json: rope type {rope_type!r} is not supported (only mrope)")
+    if text.get("use_sliding_window"):
+        raise ValueError("config.json: use_sliding_window is true, which is not supported")
+    for name, part in (("text", text), ("vision", vision)):
+        if part.get("hidden_act", "silu") != "silu":
+            raise ValueError(f"config.json: {name} hidden_act {part['hidden_act']!r} is not silu")
+
+    width, heads = text.get("hidden_size", 8192), text.get("num_attention_heads", 64)
+    text_config = TextConfig(
+        depth=text.get("num_hidden_layers", 80),
+        width=width,
+        mlp_width=text.get("intermediate_size", 29568),
+        heads=heads,
+        kv_heads=text.get("num_key_value_heads", 8) or heads,
+        head_dim=text.get("head_dim") or width // heads,
+        vocab_size=text.get("vocab_size", 152064),
+        rope_theta=float(rope.get("rope_theta", text.get("rope_theta", 1e6))),
+        mrope_section=tuple(rope.get("mrope_section", (16, 24, 24))),
+        norm_eps=text.get("rms_norm_eps", 1e-5),
+        tie_word_embeddings=bool(
+            config.get("tie_word_embeddings") or text.get("tie_word_embeddings")
+        ),
+    )
+    vision_rope = vision.get("rope_parameters") or {}
+    vision_config = VisionConfig(
+        depth=vision.get("depth", 32),
+        width=vision.get("hidden_size", 3584),
+        mlp_width=vision.get("intermediate_size", 3420),
+        heads=vision.get("num_heads", 16),
+        patch_size=vision.get("patch_size", 14),
+        temporal_patch_size=vision.get("temporal_patch_size", 2),
+        merge_size=vision.get("spatial_merge_size", 2),
+        window_size=vision.get("window_size", 112),
+        fullatt_block_indexes=tuple(vision.get("fullatt_block_indexes", (7, 15, 23, 31))),
+        tokens_per_second=float(vision.get("tokens_per_second", 4)),
+        rope_theta=float(vision_rope.get("rope_theta", 10000.0)),
+    )
+    if vision.get("out_hidden_size", 3584) != text_config.width:
+        raise ValueError(
+            f"config.json: vision out_hidden_size {vision.get('out_hidden_size', 3584)} differs "
+            f"from the text hidden_size {text_config.width}"
+        )
+    ids = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
+    return ModelConfig(
+        vision=vision_config,
+        text=text_config,
+        **{name: config[name] for name in ids if config.get(name) is not None},
+        **compute,
+    )
+
+
+def published(size: str, **compute: str) -> ModelConfig:
+    """Qwen2.5-VL as released: `size` is "3b", "7b", "32b" or "72b".
+
+    Source: config.json of Qwen/Qwen2.5-VL-{3B,7B,32B,72B}-Instruct.
+
+    Raises:
+        ValueError: no such size.
+    """
+    if size not in _PUBLISHED:
+        raise ValueError(f"size {size!r} is unknown; use one of {tuple(_PUBLISHED)}")
+    text, vision_mlp_width = _PUBLISHED[size]
+    return ModelConfig(VisionConfig(mlp_width=vision_mlp_width), text, **compute)
+
+
+_PUBLISHED = {
+    "3b": (TextConfig(36, 2048, 11008, 16, 2, 151936, tie_word_embeddings=True), 3420),
+    "7b": (TextConfig(28, 3584, 18944, 28, 4, 152064), 3420),
+    "32b": (TextConfig(64, 5120, 27648, 40, 8, 152064), 3456),
+    "72b": (TextConfig(80, 8192, 29568, 64, 8, 152064), 3456),
+}

@@ -1,0 +1,48 @@
+"""How parameters are addressed by path: parts for freezing and learning rates, mesh axes."""
+
+from collections.abc import Iterable
+
+# A parameter's path in `nnx.split(model)[1]`, joined with "/": "llm/layers/q/kernel".
+_COMPONENTS = {"visual": "tower", "merger": "projector", "llm": "llm"}
+
+PartitionRule = tuple[str, tuple[str | None, ...]]
+
+
+def component_of(path: str | Iterable[object]) -> str:
+    """The part of the model that a parameter belongs to: "tower", "projector" or "llm".
+
+    Args:
+        path: "llm/norm/scale", or its pieces.
+
+    Raises:
+        ValueError: a path that does not begin with a part of the model.
+    """
+    pieces = path.split("/") if isinstance(path, str) else [str(piece) for piece in path]
+    if not pieces or pieces[0] not in _COMPONENTS:
+        raise ValueError(f"parameter path {pieces} must begin with one of {tuple(_COMPONENTS)}")
+    return _COMPONENTS[pieces[0]]
+
+
+def partition_rules() -> list[PartitionRule]:
+    """(regular expression for the whole path, mesh axis of each dimension).
+
+    Every parameter matches exactly one. Stacks begin with their layer axis, which is never split.
+    Matrices are split over 'fsdp' on the model-width side and over 'tensor' on the other, so that
+    tensor parallelism needs one reduction after attention and one after the MLP.
+    """
+    stack = "(visual/blocks|llm/layers)"
+    return [
+        (rf"{stack}/(q|k|v|mlp/gate|mlp/up)/kernel", (None, "fsdp", "tensor")),
+        (rf"{stack}/(q|k|v|mlp/gate|mlp/up)/bias", (None, "tensor")),
+        (rf"{stack}/(o|mlp/down)/kernel", (None, "tensor", "fsdp")),
+        (rf"{stack}/((o|mlp/down)/bias|norm[12]/scale)", (None, None)),
+        # 1176 columns of a patch divide by few mesh sizes, the width by most.
+        (r"visual/patch_embed/kernel", (None, "fsdp")),
+        (r"merger/fc1/kernel", ("fsdp", "tensor")),
+        (r"merger/fc1/bias", ("tensor",)),
+        (r"merger/fc2/kernel", ("tensor", "fsdp")),
+        (r"merger/(norm/scale|fc2/bias)", (None,)),
+        (r"llm/embed/embedding", ("tensor", "fsdp")),
+        (r"llm/head/kernel", ("fsdp", "tensor")),
+        (r"llm/norm/scale", (None,)),
+    ]

@@ -1,0 +1,145 @@
+"""Vision tower and projector of Qwen2.5-VL.
+
+Patches come in window order from the host (see `Batch` in input_pipeline/batches.py): every
+attention window and every temporal grid is a contiguous run, and the merge_size² patches of a
+visual token are neighbours. So nothing is permuted here, and merging is a reshape.
+Follows transformers `models/qwen2_5_vl/modeling_qwen2_5_vl.py`.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+
+from vsft_jax.models.attention import attention
+from vsft_jax.models.layers import (
+    Block,
+    Linear,
+    RMSNorm,
+    Rotary,
+    make_stack,
+    rotary_frequencies,
+    scan_stack,
+    shard_rows,
+)
+from vsft_jax.models.qwen2_5_vl.config import ModelConfig
+
+# A round number near the mean pixel. Pixels minus this are small whole numbers, which bfloat16
+# holds exactly, while normalised pixels would be rounded.
+_PIXEL_CENTRE = 128
+
+
+class PatchEmbed(nnx.Module):
+    """Normalises raw pixels and projects each patch: a Conv3d written as one matrix product."""
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+        vision = config.vision
+        init = nnx.initializers.normal(0.02)
+        shape = (vision.patch_columns, vision.width)
+        self.kernel = nnx.Param(init(rngs.params(), shape, config.param_dtype))
+        self.config = config
+
+    def __call__(self, patches: Array) -> Array:
+        """patches: uint8[B, N, C], columns (channel, temporal, row, column) -> float[B, N, D].
+
+        ((x / 255 - mean) / std) @ W is computed as (x - 128) @ (scale · W) + shift @ W, so that
+        the pixels need one conversion and no arithmetic in the wide [B, N, C] array.
+        """
+        vision, dtype = self.config.vision, self.config.dtype
+        std, mean = np.array(vision.image_std), np.array(vision.image_mean)
+        repeats = vision.patch_columns // 3
+        scale = np.repeat(1 / (255 * std), repeats).astype(np.float32)
+        shift = np.repeat((_PIXEL_CENTRE / 255 - mean) / std, repeats).astype(np.float32)
+
+        kernel = self.kernel[...].astype(jnp.float32)
+        pixels = patches.astype(dtype) - _PIXEL_CENTRE
+        product = jnp.dot(
+            pixels,
+            (scale[:, None] * kernel).astype(dtype),
+            preferred_element_type=jnp.float32,
+        )
+        return (product + shift @ kernel).astype(dtype)
+
+
+class VisionTower(nnx.Module):
+    """Patches to patch features, before merging."""
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+        vision = config.vision
+
+        def make_block(rngs: nnx.Rngs) -> Block:
+            return Block(
+                width=vision.width,
+                mlp_width=vision.mlp_width,
+                heads=vision.heads,
+                kv_heads=vision.heads,
+                head_dim=vision.head_dim,
+                bias=True,
+                norm_eps=vision.norm_eps,
+                param_dtype=config.param_dtype,
+                rngs=rngs,
+            )
+
+        self.config = config
+        self.patch_embed = PatchEmbed(config, rngs=rngs)
+        self.blocks = make_stack(vision.depth, make_block, rngs)
+
+    def __call__(self, patches: Array, coords: Array, frame_ids: Array, window_ids: Array) -> Array:
+        """Runs the tower.
+
+        Args:
+            patches: uint8[B, N, C] raw pixels.
+            coords: int[B, N, 2], row and column of the patch inside its frame.
+            frame_ids: int[B, N], temporal grid of the patch, 0 = padding.
+            window_ids: int[B, N], attention window of the patch, 0 = padding.
+
+        Returns:
+            float[B, N, D].
+        """
+        config, vision = self.config, self.config.vision
+        frequencies = rotary_frequencies(vision.head_dim // 2, vision.rope_theta)
+        angles = coords[..., None].astype(jnp.float32) * frequencies
+        rotary = Rotary.of(angles.reshape(*coords.shape[:2], -1))
+        is_full = np.isin(np.arange(vision.depth), vision.fullatt_block_indexes)
+
+        def attend_frames(q, k, v):
+            return attention(q, k, v, segment_ids=frame_ids, implementation=config.attention)
+
+        def attend_windows(q, k, v):
+            return attention(
+                q,
+                k,
+                v,
+                segment_ids=window_ids,
+                max_segment_length=vision.window_patches,
+                implementation=config.attention,
+            )
+
+        def step(block: Block, x: Array, full: Array):
+            def attend(q, k, v):
+                return jax.lax.cond(full, attend_frames, attend_windows, q, k, v), None
+
+            x, _ = block(shard_rows(x), rotary, attend)
+            return x, None
+
+        x = shard_rows(self.patch_embed(patches))
+        x, _ = scan_stack(self.blocks, step, x, jnp.asarray(is_full), remat=config.remat)
+        return x
+
+
+class Merger(nnx.Module):
+    """The projector: merge_size² neighbouring patches to one visual token of the LLM."""
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+        vision = config.vision
+        merged = vision.width * vision.merge_size**2
+        options = dict(bias=True, param_dtype=config.param_dtype, rngs=rngs)
+        self.norm = RMSNorm(vision.width, eps=vision.norm_eps, param_dtype=config.param_dtype)
+        self.fc1 = Linear(merged, merged, **options)
+        self.fc2 = Linear(merged, config.text.width, **options)
+
+    def __call__(self, x: Array) -> Array:
+        """x: float[B, N, D_vision] -> float[B, M, D_text]."""
+        x = self.norm(x).reshape(x.shape[0], -1, self.fc1.kernel.shape[0])
+        return self.fc2(jax.nn.gelu(self.fc1(x), approximate=False))
