@@ -24,10 +24,16 @@ from absl import logging
 
 from input_pipeline import frame_budget
 from input_pipeline.annotations import Rejected, read_annotations
-from input_pipeline.chat import ChatTokenizer
+from input_pipeline.chat import ChatError, ChatTokenizer
 from input_pipeline.decode import decode_frames
 from input_pipeline.examples import Example, MediaRef
-from input_pipeline.layout import ExampleLayout, TooLong, VisionLayoutSpec, layout_example
+from input_pipeline.layout import (
+    ExampleLayout,
+    LayoutError,
+    TooLong,
+    VisionLayoutSpec,
+    layout_example,
+)
 from input_pipeline.media import MediaError, MediaInfo, probe
 from input_pipeline.progress import Progress
 from input_pipeline.quarantine import Quarantine
@@ -198,10 +204,11 @@ def _row(dataset, spec, tokenizer, policy, media, record) -> dict[str, Any] | Re
         layout = layout_example(
             spec.layout, encode(example), infos, budgets, spec.max_tokens, spec.max_patches
         )
-    except TooLong as error:
-        return Rejected(None, example.id, f"{error.reason}_too_long", str(error), None, "layout")
-    except ValueError as error:
-        return Rejected(None, example.id, "bad_layout", str(error), None, "layout")
+    except LayoutError as error:
+        reason = "too_long" if isinstance(error, TooLong) else error.reason
+        return Rejected(None, example.id, reason, str(error), None, "layout")
+    except ChatError as error:
+        return Rejected(None, example.id, "chat_template", str(error), None, "layout")
     video_frames = [len(m.frame_indices) for m in layout.media if m.kind == "video"]
     return {
         "id": example.id,

@@ -78,6 +78,8 @@ class MediaLayout:
 
     frame_indices: frames to decode, presentation order. An image has (0,).
     frame_times:   their times in seconds from the first frame of the clip.
+    interval:      seconds of the clip that each sampled frame stands for, duration / frames, which
+                   is 1 / sample_fps of qwen-vl-utils; 0.0 for an image.
     height, width: resized pixels. grid: (t, h, w) in patches.
     """
 
@@ -87,6 +89,7 @@ class MediaLayout:
     height: int
     width: int
     grid: tuple[int, int, int]
+    interval: float = 0.0
     merge_size: int = 2
 
     @property
@@ -128,6 +131,7 @@ class ExampleLayout:
                 height=m["height"],
                 width=m["width"],
                 grid=tuple(m["grid"]),
+                interval=m["interval"],
                 merge_size=m["merge_size"],
             )
             for m in record["media"]
@@ -296,5 +300,6 @@ def _resize(
             height // spec.patch_size,
             width // spec.patch_size,
         ),
+        interval=info.duration_s / len(indices),
         merge_size=spec.merge_size,
     )

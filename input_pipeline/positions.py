@@ -95,17 +95,15 @@ def temporal_ids(medium: MediaLayout, spec: VisionLayoutSpec) -> np.ndarray:
     """M-RoPE time of each temporal grid -> int32[T], from 0, in 1 / tokens_per_second seconds.
 
     0 for an image. For a clip floor(i · seconds_per_grid · tokens_per_second), where
-    seconds_per_grid is temporal_patch_size times the mean interval between the sampled frames;
+    seconds_per_grid is temporal_patch_size times the seconds that one sampled frame stands for;
     `spec.time_mode` "hf_int" cuts it to whole seconds first.
     """
     grids = medium.grid[0]
-    times = medium.frame_times
-    if medium.kind == "image" or len(times) < 2:
+    if medium.kind == "image":
         return np.zeros(grids, np.int32)
-    # float32, as in torch: it also absorbs the rounding of the frame times, so that an interval
+    # float32, as in torch: it also absorbs the rounding of the duration, so that an interval
     # of 2 - 1e-15 does not fall to 1.
-    interval = (times[-1] - times[0]) / (len(times) - 1)
-    seconds_per_grid = np.float32(interval * spec.temporal_patch_size)
+    seconds_per_grid = np.float32(medium.interval * spec.temporal_patch_size)
     if spec.time_mode == "hf_int":
         seconds_per_grid = np.trunc(seconds_per_grid)
     step = np.float32(spec.tokens_per_second) * seconds_per_grid

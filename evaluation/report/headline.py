@@ -1,5 +1,6 @@
 """The first sentences of a report, computed from the results."""
 
+import math
 from collections.abc import Sequence
 
 from evaluation.report import compare
@@ -19,11 +20,11 @@ def headline(study: Study) -> str:
     group, image, video = max(points, key=lambda point: point[2].mean)
     subject = "The only finished policy" if len(points) == 1 else "Of the frame policies"
     if len(points) == 1:
-        first = f"{subject}, {group.label}, changed video by {_points(video)} over the base"
+        first = f"{subject}, {group.label}, changed video by {_first(video)} over the base"
     elif video.mean > 0:
-        first = f"{subject}, {group.label} gained most on video: {_points(video)} over the base"
+        first = f"{subject}, {group.label} gained most on video: {_first(video)} over the base"
     else:
-        first = f"No frame policy gained on video; {group.label} lost least: {_points(video)}"
+        first = f"No frame policy gained on video; {group.label} lost least: {_first(video)}"
     if not video.excludes_zero:
         first += ", which is within noise"
     return f"{first}. {_image_sentence(image)}"
@@ -114,6 +115,11 @@ def _savings(study: Study) -> list[str]:
             "visual tokens than the largest budget of the study."
         )
     return sentences
+
+
+def _first(interval: Interval) -> str:
+    """As `_points`, saying what the parentheses hold."""
+    return _points(interval).replace("(", "(" if math.isnan(interval.low) else "(95 % interval ")
 
 
 def _points(interval: Interval) -> str:

@@ -155,7 +155,7 @@ def _loss(study: Study) -> Section:
 
 def _throughput(study: Study) -> Section:
     text = (
-        "Medians over the logged steps. Fill is the share of a batch's token and patch positions "
+        "Medians over the logged steps and the seeds. Fill is the share of a batch's token and patch positions "
         "that hold data rather than padding."
     )
     return Section("Training speed", text, tables=[tables.throughput_table(study)])

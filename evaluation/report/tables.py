@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -133,34 +133,35 @@ def example_tables(study: Study) -> list[Table]:
             for e in examples[:6]
         ]
         headers = ["frames", "instruction", "why"]
-        tables.append(Table(headers, rows, f"{label}: examples", words=("instruction", "why")))
+        tables.append(Table(headers, rows, f"Examples of {label}", words=("instruction", "why")))
     return tables
 
 
 def throughput_table(study: Study) -> Table:
-    """Steps, loss and speed of each training run: medians over the logged steps."""
+    """Steps, loss and speed of each model's training: medians over the logged steps and seeds."""
     headers = [
         "model", "steps", "last loss", "examples/s", "tokens/s", "visual tokens/s",
         "waiting for data", "token fill", "patch fill", "gradient norm",
     ]  # fmt: skip
     rows = []
-    for cell in study.cells:
-        if not cell.train:
-            rows.append([cell.name, NOT_FINISHED, *[""] * 8])
+    for name, cells in _models(study):
+        logged = [cell for cell in cells if cell.train]
+        if not logged:
+            rows.append([name, NOT_FINISHED, *[""] * 8])
             continue
-        values = losses(cell)
+        last = [loss for cell in logged for _, loss in losses(cell)[-5:]]
         rows.append(
             [
-                cell.name,
-                count(float(cell.train[-1]["step"])),
-                f"{np.median([loss for _, loss in values[-5:]]):.3f}" if values else NOT_RECORDED,
-                count(_median(cell, "examples_per_second"), 1),
-                count(_median(cell, "tokens_per_second")),
-                count(_median(cell, "visual_tokens_per_second")),
-                _share(_median(cell, "data_wait_fraction")),
-                _share(_median(cell, "token_fill")),
-                _share(_median(cell, "patch_fill")),
-                count(_median(cell, "grad_norm"), 2),
+                name,
+                count(max(float(cell.train[-1]["step"]) for cell in logged)),
+                f"{np.median(last):.3f}" if last else NOT_RECORDED,
+                count(_median(logged, "examples_per_second"), 1),
+                count(_median(logged, "tokens_per_second")),
+                count(_median(logged, "visual_tokens_per_second")),
+                _share(_median(logged, "data_wait_fraction")),
+                _share(_median(logged, "token_fill")),
+                _share(_median(logged, "patch_fill")),
+                count(_median(logged, "grad_norm"), 2),
             ]
         )
     return Table(headers, rows)
@@ -188,12 +189,17 @@ def data_table(study: Study) -> Table | None:
 def masked_table(study: Study) -> Table:
     """What failed later: training examples, questions, and answers that could not be read."""
     rows = []
-    for cell in study.cells:
-        counts = [row["masked"] for row in cell.train if row.get("masked") is not None]
-        results = [r for e in cell.evaluations.values() for r in e.results.values()]
+    for name, cells in _models(study):
+        counts = [row["masked"] for cell in cells for row in cell.train if "masked" in row]
+        results = [
+            result
+            for cell in cells
+            for evaluation in cell.evaluations.values()
+            for result in evaluation.results.values()
+        ]
         rows.append(
             [
-                cell.name,
+                name,
                 count(sum(counts)) if counts else NOT_RECORDED,
                 count(sum(r.n + r.masked for r in results)) if results else NOT_FINISHED,
                 count(sum(r.masked for r in results)) if results else "",
@@ -227,8 +233,19 @@ def status_table(study: Study) -> Table:
     return Table(headers, rows, words=("role", "frames", "starts from", "state"))
 
 
-def _median(cell: Cell, key: str) -> float:
-    values = [float(row[key]) for row in cell.train if row.get(key) is not None]
+def _models(study: Study) -> list[tuple[str, Sequence[Cell]]]:
+    """The base and every group of fine-tuned models, with the number of seeds if several."""
+    found = [("base", [cell for cell in study.cells if cell.role == "base"])]
+    found += [(group.label, group.cells) for group in compare.groups(study)]
+    return [
+        (f"{name}, {len(cells)} seeds" if len(cells) > 1 else name, cells)
+        for name, cells in found
+        if cells
+    ]
+
+
+def _median(cells: Sequence[Cell], key: str) -> float:
+    values = [float(row[key]) for c in cells for row in c.train if row.get(key) is not None]
     return float(np.median(values)) if values else math.nan
 
 

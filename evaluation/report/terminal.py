@@ -1,5 +1,6 @@
 """The study's result as a table in the terminal."""
 
+import math
 from pathlib import Path
 
 from rich import box
@@ -7,25 +8,36 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from evaluation.report import tables
+from evaluation.report import compare, tables
 from evaluation.report.headline import headline
 from evaluation.report.study import read_study
-from evaluation.report.wording import NOT_FINISHED, Strong
+from evaluation.report.wording import NOT_FINISHED, Strong, gain_text, percent
 
 
 def print_summary(study_dir: str | Path, console: Console | None = None) -> None:
     """Prints the headline and the table of scores of a study directory."""
     console = console or Console()
     study = read_study(study_dir)
-    content = tables.score_table(study)
     console.print()
     console.print(escape(headline(study)), style="bold")
-    table = Table(title=content.title, box=box.SIMPLE_HEAD, title_justify="left", caption=None)
-    for number, header in enumerate(content.headers):
-        table.add_column(header, justify="left" if number == 0 else "right")
-    for row in content.rows:
-        table.add_row(*(_styled(text) for text in row))
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("frame policy")
+    for header in ("frames", "image", "change", "video", "change"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for group in compare.groups(study):
+        frames = compare.mean_frames(group.runs)
+        cells = ["–" if math.isnan(frames) else f"{frames:.1f}"]
+        for modality in compare.MODALITIES:
+            which = compare.of_modality(study, modality)
+            scores = (
+                compare.score(study, runs, which)
+                for runs in (compare.base_runs(study, group), group.runs)
+            )
+            cells.append(" → ".join(percent(s.mean) if s else "?" for s in scores))
+            cells.append(gain_text(compare.gain(study, group.runs, which)))
+        table.add_row(escape(group.label), *(_styled(text) for text in cells))
     console.print(table)
+    console.print("Scores: base → tuned, %. Changes: points, 95 % interval; bold is beyond noise.")
     for row in tables.status_table(study).rows:
         if row[-1].startswith(NOT_FINISHED):
             console.print(f"{escape(row[0])}: {escape(row[-1])}", style="yellow")

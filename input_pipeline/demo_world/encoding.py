@@ -9,7 +9,7 @@ import av
 import cv2
 import numpy as np
 
-# Two things here keep "same frames, same file" true. x264's macroblock tree gives varying results on
+# Two things keep "same frames, same file" true. x264's macroblock tree gives varying results on
 # pictures whose width is no multiple of 32, at least on AVX-512 machines, so it is off. A negative
 # cpu-used fixes VP8's speed; with a positive one libvpx follows the clock.
 _X264 = "mbtree=0:rc-lookahead=5:b-adapt=0:scenecut=0:subme=1"

@@ -67,6 +67,7 @@ def _questions(count: int) -> list[dict]:
                     if benchmark == "world_video"
                     else 0,
                     "luck": generator.uniform(),
+                    "fresh": generator.uniform(),
                 }
             )
     videos = [row for row in rows if row["needs"]]
@@ -104,7 +105,10 @@ def _write_evaluation(directory, cell, label, trained_with, world, seed) -> None
             if question["task"] == "text":
                 logit += 2 * image_gain
         skill = chance + (1 - chance) / (1 + math.exp(-logit))
-        luck = 0.8 * question["luck"] + 0.2 * generator.uniform()
+        fresh = generator.uniform()
+        if not question["needs"] and trained_with is None:
+            fresh = question["fresh"]  # a frame policy does not reach the base's image answers
+        luck = 0.8 * question["luck"] + 0.2 * fresh
         right = luck < skill
         parsed = right or generator.uniform() > 0.03
         predictions.append(

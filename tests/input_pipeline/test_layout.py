@@ -29,6 +29,7 @@ class Info:
     height: int
     width: int
     frame_times: tuple[float, ...] = (0.0,)
+    duration_s: float = 0.0
 
 
 def image(height, width):
@@ -36,7 +37,8 @@ def image(height, width):
 
 
 def clip(height, width, frames, fps=30.0):
-    return Info("video", height, width, tuple(i / fps for i in range(frames)))
+    times = tuple(i / fps for i in range(frames))
+    return Info("video", height, width, times, frames / fps)
 
 
 def text(tokens, media):
@@ -137,6 +139,7 @@ def test_frames_follow_the_sampling_rules():
     # linspace(0, 8, 8) = 0, 1.14, 2.29, 3.43, 4.57, 5.71, 6.86, 8
     assert nine.frame_indices == (0, 1, 2, 3, 5, 6, 7, 8) and nine.grid[0] == 4
     assert nine.frame_times == tuple(i / 30.0 for i in nine.frame_indices)
+    assert nine.interval == pytest.approx(9 / 30 / 8) and picture.interval == 0
     assert single.frame_indices == (0, 0) and single.frame_times == (0.0, 0.0)
     assert single.grid == (1, 24, 24)
     assert picture.frame_indices == (0,) and picture.grid == (1, 8, 8)

@@ -16,8 +16,9 @@ MEDIA_IDS = {"image": IMAGE_PAD, "video": VIDEO_PAD}
 
 def video(t, h, w, seconds_per_grid=1.0, frames=None):
     frames = frames or 2 * t
-    times = tuple(i * seconds_per_grid / 2 for i in range(frames))
-    return MediaLayout("video", tuple(range(frames)), times, h * 14, w * 14, (t, h, w))
+    interval = seconds_per_grid / 2
+    times = tuple(i * interval for i in range(frames))
+    return MediaLayout("video", tuple(range(frames)), times, h * 14, w * 14, (t, h, w), interval)
 
 
 def image(h, w):
@@ -37,21 +38,22 @@ GOLDEN_TIMES = [
 @pytest.mark.parametrize("frames, seconds, as_float, as_int", GOLDEN_TIMES)
 def test_temporal_ids_golden(frames, seconds, as_float, as_int):
     times = tuple(i * seconds / frames for i in range(frames))
-    clip = MediaLayout("video", tuple(range(frames)), times, 56, 56, (frames // 2, 4, 4))
+    grid, interval = (frames // 2, 4, 4), seconds / frames
+    clip = MediaLayout("video", tuple(range(frames)), times, 56, 56, grid, interval)
     assert temporal_ids(clip, SPEC)[:4].tolist() == as_float
     assert temporal_ids(clip, HF_INT)[:4].tolist() == as_int
 
 
-def test_temporal_ids_use_the_mean_spacing_of_the_frames_in_hand():
-    times = (0.0, 0.1, 0.2, 3.0, 3.1, 6.0)  # mean 1.2 s, so 2.4 s a grid, 4.8 ids
-    clip = MediaLayout("video", (0, 1, 2, 30, 31, 60), times, 56, 56, (3, 4, 4))
+def test_temporal_ids_use_the_seconds_a_frame_stands_for():
+    times = (0.0, 0.1, 0.2, 3.0, 3.1, 7.0)  # of a clip of 7.2 s: 2.4 s a grid, 4.8 ids
+    clip = MediaLayout("video", (0, 1, 2, 30, 31, 70), times, 56, 56, (3, 4, 4), 7.2 / 6)
     assert temporal_ids(clip, SPEC).tolist() == [0, 4, 9]
     assert temporal_ids(clip, HF_INT).tolist() == [0, 4, 8]
 
 
 def test_temporal_ids_of_a_still():
     assert temporal_ids(image(4, 4), SPEC).tolist() == [0]
-    single = MediaLayout("video", (0, 0), (0.0, 0.0), 56, 56, (1, 4, 4))
+    single = MediaLayout("video", (0, 0), (0.0, 0.0), 56, 56, (1, 4, 4), 0.02)
     assert temporal_ids(single, SPEC).tolist() == [0]
 
 
@@ -151,7 +153,7 @@ def transformers_positions(model, ids, media, text):
             medium = media[number]
             grids[medium.kind] = torch.tensor([medium.grid])
             if medium.kind == "video":
-                seconds = torch.tensor([medium.frame_times[1] * 2])
+                seconds = torch.tensor([medium.interval * 2])
         types = [[type_of.get(token, 0) for token in stretch.tolist()]]
         positions, _ = model.get_rope_index(
             torch.tensor(stretch)[None].long(),

@@ -66,7 +66,7 @@ def draw_budgets(study: Study, theme: Theme) -> Figure:
     columns = min(3, len(shown))
     rows = math.ceil(len(shown) / columns)
     plot, axes = figure(
-        theme, height=0.4 + 1.9 * rows, rows=rows, columns=columns, sharex=True, sharey=True
+        theme, height=0.4 + 2.1 * rows, rows=rows, columns=columns, sharex=True, sharey=True
     )
     style = looks(study.policies)
     for axis in axes.flat[len(shown) :]:
@@ -80,7 +80,7 @@ def draw_budgets(study: Study, theme: Theme) -> Figure:
             if share:
                 text = f"{share:.0f}" if share >= 1 else "<1"
                 axis.text(x, share + 2, text, ha="center", fontsize=8.5, color=theme.muted)
-        heading(axis, f"{label}: mean {total_frames(histogram) / total:.1f}", theme)
+        heading(axis, f"{label}\nmean {total_frames(histogram) / total:.1f} frames", theme)
         axis.set_xticks(range(len(counts)), [str(frames) for frames in counts])
         axis.set_ylim(0, 118)
         axis.set_yticks([0, 50, 100])

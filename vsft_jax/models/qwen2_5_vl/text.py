@@ -72,11 +72,9 @@ class Decoder(nnx.Module):
         self.embed = Embedding(config, rngs=rngs)
         self.layers = make_stack(text.depth, make_block, rngs)
         self.norm = RMSNorm(text.width, eps=text.norm_eps, param_dtype=config.param_dtype)
-        self.head = None
-        if not text.tie_word_embeddings:
-            self.head = Linear(
-                text.width, text.vocab_size, bias=False, param_dtype=config.param_dtype, rngs=rngs
-            )
+        head_options = dict(bias=False, param_dtype=config.param_dtype, rngs=rngs)
+        tied = text.tie_word_embeddings
+        self.head = None if tied else Linear(text.width, text.vocab_size, **head_options)
 
     def __call__(self, x: Array, positions: Array, segment_ids: Array) -> Array:
         """x: float[B, L, D], positions: int[B, L, 3], segment_ids: int[B, L] -> float[B, L, D]."""
