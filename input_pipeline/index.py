@@ -34,7 +34,7 @@ from input_pipeline.layout import (
     VisionLayoutSpec,
     layout_example,
 )
-from input_pipeline.media import MediaError, MediaInfo, probe
+from input_pipeline.media import MediaError, probe
 from input_pipeline.progress import Progress
 from input_pipeline.quarantine import Quarantine
 from input_pipeline.sampling import uniform_frame_indices
@@ -129,14 +129,12 @@ def prepare(
     if parquet.exists() and summary_path.exists():
         return parquet, json.loads(summary_path.read_text())
 
-    tokenizer = ChatTokenizer.load(spec.tokenizer_dir)
-    policy = frame_budget.make_policy(spec.frames)
     quarantine_path = index_dir / f"{name}.quarantine.jsonl"
     quarantine_path.unlink(missing_ok=True)
     columns: dict[str, list] = collections.defaultdict(list)
     counts = collections.Counter()
     with Quarantine(quarantine_path) as quarantine:
-        for row in _rows(dataset, spec, tokenizer, policy, workers):
+        for row in _rows(dataset, spec, workers):
             if isinstance(row, Rejected):
                 quarantine.add(
                     source=dataset.name,
@@ -153,74 +151,101 @@ def prepare(
         rejected = dict(quarantine.counts)
     if not columns:
         raise ValueError(
-            f"no usable example in {dataset.annotations}; reasons: {rejected}, see {quarantine_path}"
+            f"no usable example in {dataset.annotations}: {rejected}, see {quarantine_path}"
         )
     summary = _summary(dataset, spec, columns, counts, rejected)
     _write_atomically(parquet, lambda path: pq.write_table(pa.table(dict(columns)), path))
     _write_atomically(
-        summary_path, lambda path: path.write_text(json.dumps(summary, indent=1, ensure_ascii=False))
+        summary_path,
+        lambda path: path.write_text(json.dumps(summary, indent=1, ensure_ascii=False)),
     )
     return parquet, summary
 
 
-def _rows(dataset, spec, tokenizer, policy, workers) -> Iterator[dict[str, Any] | Rejected]:
+def lay_out(examples: Sequence[Example], spec: IndexSpec, *, mode: str) -> ExampleStore:
+    """Prepares a few examples in memory, as `prepare` does for a data set.
+
+    Raises ValueError naming the first example or file that cannot be used.
+    """
+    row_of = _RowMaker(spec, mode)
+    rows = [row_of(example) for example in examples]
+    for row in rows:
+        if isinstance(row, Rejected):
+            raise ValueError(f"{row.path or row.id}: {row.reason}: {row.detail}")
+    return ExampleStore(pa.Table.from_pylist(rows))
+
+
+def _rows(
+    dataset: DatasetSpec, spec: IndexSpec, workers: int
+) -> Iterator[dict[str, Any] | Rejected]:
     """Rows in the order of the annotations, computed by `workers` threads."""
-    media = _MediaCache()
-    lay_out = functools.partial(_row, dataset, spec, tokenizer, policy, media)
     records = list(read_annotations(dataset.annotations, dataset.media_root, dataset.name))
     with (
         ThreadPoolExecutor(workers) as pool,
         Progress(f"prepare {dataset.name}", total=len(records)) as progress,
     ):
-        for row in pool.map(lay_out, records):
+        for row in pool.map(_RowMaker(spec, dataset.mode), records):
             progress.advance()
             yield row
 
 
-def _row(dataset, spec, tokenizer, policy, media, record) -> dict[str, Any] | Rejected:
-    if isinstance(record, Rejected):
-        return record
-    example: Example = record
-    try:
-        infos = [media.info(ref) for ref in example.media]
-    except MediaError as error:
-        return Rejected(None, example.id, error.reason, error.detail, error.path, "probe")
-    budgets, whys = [], []
-    try:
-        for ref, info in zip(example.media, infos, strict=True):
-            if info.kind == "image":
-                budgets.append(1)
-                continue
-            query = frame_budget.BudgetQuery(
-                example.id, example.instruction, info, functools.partial(media.preview, ref)
+class _RowMaker:
+    """Example → row of the index, or the reason why there is none. Safe to share by threads."""
+
+    def __init__(self, spec: IndexSpec, mode: str):
+        self._spec = spec
+        tokenizer = ChatTokenizer.load(spec.tokenizer_dir)
+        self._encode = tokenizer.encode if mode == "train" else tokenizer.encode_prompt
+        self._policy = frame_budget.make_policy(spec.frames)
+        self._media = _MediaCache()
+
+    def __call__(self, record: Example | Rejected) -> dict[str, Any] | Rejected:
+        if isinstance(record, Rejected):
+            return record
+        try:
+            return self._row(record)
+        except MediaError as error:
+            return Rejected(None, record.id, error.reason, error.detail, error.path, "probe")
+        except LayoutError as error:
+            reason = "too_long" if isinstance(error, TooLong) else error.reason
+            return Rejected(None, record.id, reason, str(error), None, "layout")
+        except ChatError as error:
+            return Rejected(None, record.id, "chat_template", str(error), None, "layout")
+
+    def _row(self, example: Example) -> dict[str, Any]:
+        spec = self._spec
+        infos = [self._media.info(ref) for ref in example.media]
+        budgets = [
+            self._policy(
+                frame_budget.BudgetQuery(
+                    example.id,
+                    example.instruction,
+                    info,
+                    functools.partial(self._media.preview, ref),
+                )
             )
-            budget = policy(query)
-            budgets.append(budget.frames)
-            whys.append(budget.why)
-    except MediaError as error:
-        return Rejected(None, example.id, error.reason, error.detail, error.path, "preview")
-    encode = tokenizer.encode if dataset.mode == "train" else tokenizer.encode_prompt
-    try:
+            for ref, info in zip(example.media, infos, strict=True)
+        ]
         layout = layout_example(
-            spec.layout, encode(example), infos, budgets, spec.max_tokens, spec.max_patches
+            spec.layout,
+            self._encode(example),
+            infos,
+            [budget.frames for budget in budgets],
+            spec.max_tokens,
+            spec.max_patches,
         )
-    except LayoutError as error:
-        reason = "too_long" if isinstance(error, TooLong) else error.reason
-        return Rejected(None, example.id, reason, str(error), None, "layout")
-    except ChatError as error:
-        return Rejected(None, example.id, "chat_template", str(error), None, "layout")
-    video_frames = [len(m.frame_indices) for m in layout.media if m.kind == "video"]
-    return {
-        "id": example.id,
-        "source": dataset.name,
-        "example": example.to_json(),
-        "layout": layout.to_json(),
-        "tokens": layout.tokens,
-        "patches": layout.patches,
-        "frames": max(video_frames, default=0),
-        "why": "; ".join(whys),
-        "shrunk": layout.shrunk,
-    }
+        clips = [i for i, info in enumerate(infos) if info.kind == "video"]
+        return {
+            "id": example.id,
+            "source": example.source,
+            "example": example.to_json(),
+            "layout": layout.to_json(),
+            "tokens": layout.tokens,
+            "patches": layout.patches,
+            "frames": max((len(layout.media[i].frame_indices) for i in clips), default=0),
+            "why": "; ".join(budgets[i].why for i in clips),
+            "shrunk": layout.shrunk,
+        }
 
 
 class _MediaCache:

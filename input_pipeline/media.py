@@ -90,6 +90,19 @@ class PacketTable:
     first: av.VideoFrame
 
 
+def kind_of_file(path: str) -> MediaKind:
+    """ "image" for a file that begins like a JPEG, PNG, WebP or BMP, else "video" (GIF too).
+
+    Raises MediaError("missing") and the like for a file that cannot be opened.
+    """
+    check_file(path, MAX_VIDEO_BYTES)
+    with open(path, "rb") as file:
+        start = file.read(12)
+    webp = start[:4] == b"RIFF" and start[8:12] == b"WEBP"
+    images = (b"\xff\xd8\xff", b"\x89PNG", b"BM")
+    return "image" if webp or start.startswith(images) else "video"
+
+
 def probe(ref: MediaRef) -> MediaInfo:
     """Reads what the pipeline needs to plan with. Decodes at most one frame of a video whose
     container announces every frame, all frames of others, and no pixel of an image.

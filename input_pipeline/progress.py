@@ -23,7 +23,11 @@ class Progress:
 
     def advance(self, count: int = 1) -> None:
         """`count` more items are finished."""
-        self._done += count
+        self.reach(self._done + count)
+
+    def reach(self, done: int) -> None:
+        """`done` items are finished in all."""
+        self._done = done
         now = time.monotonic()
         if now - self._last >= self._every and self._done < self._total:
             self._last = now
@@ -35,6 +39,8 @@ class Progress:
             )
 
     def __exit__(self, kind, *_) -> None:
+        if not self._done:  # found finished
+            return
         seconds = time.monotonic() - self._start
         logging.info(
             "%s: %s %d of %d %s in %s (%.1f/s)",

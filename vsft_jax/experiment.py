@@ -16,6 +16,7 @@ from input_pipeline.chat import ChatTokenizer
 from input_pipeline.demo_world import generate_world
 from input_pipeline.index import DatasetSpec, ExampleStore, IndexSpec, log_summary, prepare
 from input_pipeline.layout import VisionLayoutSpec
+from input_pipeline.progress import Progress
 from vsft_jax.models import qwen2_5_vl
 
 _FAMILIES = {"qwen2_5_vl": qwen2_5_vl}
@@ -117,18 +118,23 @@ def resolve_frames(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
     return frame_budget.resolve_spec(config.frames.to_dict(), budgets)
 
 
-def _prepare(config, workdir, datasets, mode: str, frames: Mapping[str, Any]) -> Prepared:
-    ensure_demo_world(config, workdir)
-    spec = IndexSpec(
+def index_spec(config: ConfigDict, workdir: str | Path, frames: Mapping[str, Any]) -> IndexSpec:
+    """What a prepared index depends on besides the data, for a resolved frame-budget spec."""
+    return IndexSpec(
         tokenizer_dir=tokenizer_dir(config, workdir),
         layout=layout_spec(config),
         frames=frames,
         max_tokens=config.layout.row_tokens,
         max_patches=config.layout.row_patches,
     )
+
+
+def _prepare(config, workdir, datasets, mode: str, frames: Mapping[str, Any]) -> Prepared:
     index_dir = Path(config.data.index_dir or Path(workdir) / "index").absolute()
     paths, summaries = {}, {}
     with _first_process_first():
+        ensure_demo_world(config, workdir)
+        spec = index_spec(config, workdir, frames)
         for name, entry in datasets.items():
             dataset = DatasetSpec(
                 name,
@@ -149,12 +155,19 @@ def _first_process_first() -> Iterator[None]:
     if jax.process_index() != 0:
         multihost_utils.sync_global_devices("first process first")
     yield
-    if jax.process_index() == 0:
+    if jax.process_index() == 0 and jax.process_count() > 1:
         multihost_utils.sync_global_devices("first process first")
 
 
 def ensure_demo_world(config: ConfigDict, workdir: str | Path) -> None:
-    """Generates the built-in data set under `data.root` when the config asks for it."""
+    """Generates the built-in data set into <data.root>/world when the config asks for it."""
     sizes = config.data.demo_world.to_dict()
-    if sizes and jax.process_index() == 0:
-        generate_world(resolve_path(config, workdir, ""), **sizes)
+    if not sizes:
+        return
+    total = sum(count for name, count in sizes.items() if name != "seed")
+    with Progress("demo world", total=total, unit="files") as progress:
+        generate_world(
+            resolve_path(config, workdir, "world"),
+            **sizes,
+            progress=lambda done, _: progress.reach(done),
+        )

@@ -18,8 +18,8 @@ from input_pipeline.chat import ChatTokenizer
 from input_pipeline.index import ExampleStore
 from vsft_jax import experiment
 from vsft_jax.checkpoints import Checkpoints
-from vsft_jax.generate import generate
-from vsft_jax.sharding import abstract_model, make_mesh, put_batch
+from vsft_jax.generate import Generated, generate
+from vsft_jax.sharding import abstract_model, batch_shards, make_mesh, put_batch
 
 _SMALLEST_BUCKET = 64  # positions or patches of the smallest row shape
 
@@ -44,8 +44,8 @@ class LoadedModel:
 class Answer:
     """What the model said about store[index].
 
-    token_ids include the stop token if one was produced. logprobs: natural logarithms, one for each
-    token. failure: why the media could not be decoded, else None.
+    token_ids: without the stop token. logprobs: natural logarithms, one for each token.
+    failure: why the media could not be decoded, else None.
     """
 
     index: int
@@ -85,7 +85,7 @@ def answer(config: ConfigDict, model: LoadedModel, store: ExampleStore) -> Itera
     into memory shows at once. Answers come in that order, not in the store's.
     """
     rows_a_batch = config.eval.batch_rows
-    shards = model.mesh.shape["data"] * model.mesh.shape["fsdp"]
+    shards = batch_shards(model.mesh)
     if rows_a_batch % shards:
         raise experiment.ConfigError(
             f"config.eval.batch_rows = {rows_a_batch} must be a multiple of data × fsdp = {shards}"
@@ -134,10 +134,8 @@ def _bucket(size: int) -> int:
     return max(_SMALLEST_BUCKET, 1 << (size - 1).bit_length())
 
 
-def _generate(
-    config: ConfigDict, model: LoadedModel, arrays: dict[str, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """tokens int32[B, T], logprobs float32[B, T], lengths int32[B] of all processes' rows."""
+def _generate(config: ConfigDict, model: LoadedModel, arrays: dict[str, np.ndarray]) -> Generated:
+    """Host arrays of all processes' rows."""
     stop_ids = model.tokenizer.stop_ids()
     with jax.set_mesh(model.mesh):
         placed = put_batch(arrays, model.mesh)
@@ -151,7 +149,6 @@ def _generate(
             banned_ids=experiment.model_config(config, model.tokenizer).media_token_ids,
             pad_id=stop_ids[0],
         )
-        said = (said.tokens, said.logprobs, said.lengths)
         if jax.process_count() > 1:
             return multihost_utils.process_allgather(said, tiled=True)
         return jax.device_get(said)

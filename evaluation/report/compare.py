@@ -46,7 +46,12 @@ def groups(study: Study) -> list[Group]:
             members.setdefault((cell.strategy, cell.frames or "no policy"), []).append(cell)
     several = len({strategy for strategy, _ in members}) > 1
     return [
-        Group(f"{frames}, {strategy}" if several else frames, frames, strategy, tuple(cells))
+        Group(
+            f"{frames} + {strategy}" if several and strategy != "full" else frames,
+            frames,
+            strategy,
+            tuple(cells),
+        )
         for (strategy, frames), cells in sorted(
             members.items(), key=lambda item: (policy_order(item[0][1]), item[0][0])
         )
@@ -100,7 +105,11 @@ def finished(study: Study, runs: Sequence[Run], which: Slice) -> list[Run]:
 
 def score(study: Study, runs: Sequence[Run], which: Slice) -> Interval | None:
     """Mean score (0..1) of the finished ones among models that differ by seed; None if none is."""
-    return _interval(study, [(run, None) for run in finished(study, runs, which)], which)
+    found = _interval(study, [(run, None) for run in finished(study, runs, which)], which)
+    if found is None or math.isnan(found.low):
+        return found
+    # A t interval knows no bounds, a score does.
+    return dataclasses.replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
 
 
 def gain(study: Study, runs: Sequence[Run], which: Slice) -> Interval | None:

@@ -42,10 +42,20 @@ def findings(study: Study) -> list[str]:
 
 
 def _nothing_to_compare(study: Study) -> str:
-    for modality in compare.MODALITIES:
-        if not compare.of_modality(study, modality).benchmarks and study.benchmarks:
-            return f"The study has no {modality} benchmark, so the trade-off cannot be shown."
-    return "No fine-tuned model and its base are both evaluated yet, so nothing can be compared."
+    kinds = set(study.benchmarks.values())
+    if len(kinds) != 1:
+        return "No fine-tuned model and its base are both evaluated yet, so there is no result."
+    (modality,) = kinds
+    absent = "image" if modality == "video" else "video"
+    which = compare.of_modality(study, modality)
+    gains = [(group, compare.gain(study, group.runs, which)) for group in compare.groups(study)]
+    known = [(group, gain) for group, gain in gains if gain]
+    text = f"The study has no {absent} benchmark, so the trade-off cannot be shown."
+    if known:
+        group, gain = max(known, key=lambda pair: pair[1].mean)
+        noise = "" if gain.excludes_zero else ", within noise"
+        text += f" Best on {modality}s: {group.label} with {_first(gain)} over the base{noise}."
+    return text
 
 
 def _image_sentence(image: Interval) -> str:
@@ -104,17 +114,19 @@ def _controls(study: Study, groups: Sequence[Group]) -> list[str]:
 
 
 def _savings(study: Study) -> list[str]:
-    sentences = []
-    for label, budget in (study.index_summary.get("budgets") or {}).items():
+    clauses = []
+    for label in study.policies:
+        budget = (study.index_summary.get("budgets") or {}).get(label) or {}
         saved, histogram = budget.get("saved_against_largest_fixed"), budget.get("histogram")
         if label.startswith(("fixed-", "random")) or saved is None or not histogram:
             continue
         mean = total_frames(histogram) / sum(histogram.values())
-        sentences.append(
-            f"In training {label} spends {mean:.1f} frames a video and {100 * saved:.0f} % fewer "
-            "visual tokens than the largest budget of the study."
+        clauses.append(
+            f"{label} spends {mean:.1f} frames a video, {100 * saved:.0f} % fewer visual tokens"
         )
-    return sentences
+    return [f"Training cost against the largest budget of the study: {'; '.join(clauses)}."][
+        : len(clauses)
+    ]
 
 
 def _first(interval: Interval) -> str:

@@ -155,8 +155,8 @@ def _loss(study: Study) -> Section:
 
 def _throughput(study: Study) -> Section:
     text = (
-        "Medians over the logged steps and the seeds. Fill is the share of a batch's token and patch positions "
-        "that hold data rather than padding."
+        "Medians over the logged steps and the seeds. Fill is the share of a batch's token and "
+        "patch positions that hold data rather than padding."
     )
     return Section("Training speed", text, tables=[tables.throughput_table(study)])
 

@@ -68,11 +68,11 @@ class Study:
 
 
 def policy_order(label: str) -> tuple[int, float, str]:
-    """Sort key: fixed budgets by their number, then other policies, then random controls."""
+    """Sort key: fixed budgets by their number, then hybrid and other policies, then controls."""
     fixed = re.fullmatch(r"fixed-(\d+)", label)
     if fixed:
         return 0, float(fixed[1]), label
-    return (2 if label.startswith("random") else 1), 0.0, label
+    return (2 if label.startswith("random") else 1), float(label != "hybrid"), label
 
 
 def read_study(study_dir: str | Path) -> Study:

@@ -12,7 +12,7 @@ from evaluation.report import compare
 from evaluation.report.compare import Slice
 from evaluation.report.document import Table
 from evaluation.report.figures.training import losses
-from evaluation.report.study import Cell, Study
+from evaluation.report.study import Cell, Study, policy_order
 from evaluation.report.wording import (
     NOT_FINISHED,
     NOT_RECORDED,
@@ -39,23 +39,27 @@ def study_csv(study: Study) -> str:
     writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
     for cell in study.cells:
-        labels = sorted({*cell.evaluations, *filter(None, [cell.frames])}) or [""]
-        for label in labels:
-            for benchmark in study.benchmarks:
+        for label in _labels(study, cell) or [""]:
+            for benchmark in study.benchmarks or [""]:
                 writer.writerows(_csv_rows(study, cell, label, benchmark))
     return text.getvalue()
 
 
+def _labels(study: Study, cell: Cell) -> list[str]:
+    """The policies that a cell is, or will be, evaluated under: its own, or all for a base."""
+    expected = [cell.frames] if cell.frames else study.policies
+    return sorted({*expected, *cell.evaluations}, key=policy_order)
+
+
 def _csv_rows(study: Study, cell: Cell, label: str, benchmark: str) -> Iterator[dict[str, Any]]:
-    evaluation = cell.evaluations.get(label)
-    result = evaluation.results.get(benchmark) if evaluation else None
+    result = compare.result_of(study, (cell, label), benchmark)
     row = {
         "cell": cell.name,
         "role": cell.role,
         "frames": label,
         "seed": cell.seed,
         "benchmark": benchmark,
-        "modality": study.benchmarks[benchmark],
+        "modality": study.benchmarks.get(benchmark, ""),
         "task": "",
     }
     if result is None:
@@ -65,6 +69,7 @@ def _csv_rows(study: Study, cell: Cell, label: str, benchmark: str) -> Iterator[
     base_result = compare.result_of(study, (base, label), benchmark) if base else None
     for task, part in (("", result), *result.by_task.items()):
         row |= {"task": task, "score": part.score, "low": part.low, "high": part.high, "n": part.n}
+        row |= dict.fromkeys(CSV_COLUMNS[-4:], "")
         base_part = (
             base_result if base_result is None or not task else base_result.by_task.get(task)
         )
@@ -83,7 +88,7 @@ def score_table(study: Study) -> Table:
     """Image and video score of the base and of each fine-tuned model, and the change."""
     rows = []
     for group in compare.groups(study):
-        frames = compare.mean_frames(group.runs)
+        frames = compare.mean_frames([*group.runs, *compare.base_runs(study, group)])
         cells = [group.label, "–" if math.isnan(frames) else f"{frames:.1f}"]
         for modality in compare.MODALITIES:
             which = compare.of_modality(study, modality)
@@ -190,7 +195,8 @@ def masked_table(study: Study) -> Table:
     """What failed later: training examples, questions, and answers that could not be read."""
     rows = []
     for name, cells in _models(study):
-        counts = [row["masked"] for cell in cells for row in cell.train if "masked" in row]
+        logged = (row.get("masked") for cell in cells for row in cell.train)
+        counts = [masked for masked in logged if masked is not None]
         results = [
             result
             for cell in cells
@@ -216,10 +222,9 @@ def status_table(study: Study) -> Table:
     """Every model of the study and how far it is."""
     rows = []
     for cell in study.cells:
-        labels = [cell.frames] if cell.frames else study.policies
         missing = [
             f"{benchmark} under {label}"
-            for label in labels
+            for label in _labels(study, cell)
             for benchmark in study.benchmarks
             if compare.result_of(study, (cell, label), benchmark) is None
         ]

@@ -33,7 +33,9 @@ def evaluation_questions(scene: Scene, rng: np.random.Generator, decks: Decks) -
     """The family's own question, and what makes every task of the split equally frequent."""
     own, _, added = _KINDS[scene.family]
     if own == "order":
-        own = decks.draw("order.kind", ("order.second", "order.before"))
+        # One deck for each answer, so that the answers stay balanced within either kind.
+        deck = f"order.kind.{_lamp_colours(scene)[1]}"
+        own = decks.draw(deck, ("order.second", "order.before"))
     return [ask(scene, kind, rng, decks) for kind in (own, *added)]
 
 
@@ -96,7 +98,7 @@ def _either(truth, other, decks, deck):
 
 def _appears_first(scene, rng, decks):
     first, second = sorted(scene.actors, key=lambda actor: actor.first_seen)
-    if decks.draw("appears_first.format", ("short", "choice")) == "choice":
+    if decks.draw(f"appears_first.format.{first.colour}", ("short", "choice")) == "choice":
         options = (first.name, second.name)
         kind = "appears_first.choice"
         return choice(rng, decks, "appears_first", first.name, options, kind=kind)

@@ -10,31 +10,30 @@ from input_pipeline.demo_world.questions import NUMBER, Question, caption, choic
 from input_pipeline.demo_world.scenes import DIGITS, OPPOSITE, SIDES, Actor, Scene
 
 _MOST = 4  # questions in one conversation
+_TRAINING = {
+    "digit": ("digit", "position", "exists"),
+    "group": ("count", "exists"),
+    "pair": ("small_colour", "larger", "position", "exists", "caption"),
+}
+_EVALUATION = {
+    "digit": ("digit", "position"),
+    "group": ("count", "exists"),
+    "pair": ("small_colour", "larger", "caption"),
+}
 _PLACE = {"left": "on the left", "right": "on the right", "top": "at the top"}
 _PLACE["bottom"] = "at the bottom"
 
 
 def training_questions(scene: Scene, rng: np.random.Generator, decks: Decks) -> list[Question]:
     """Up to four questions in random order, a caption last since it gives other answers away."""
-    tasks = {
-        "digit": ["digit", "position", "exists"],
-        "group": ["count", "exists"],
-        "pair": ["small_colour", "larger", "position", "exists", "caption"],
-    }[scene.family]
-    tasks = [task for task in rng.permutation(tasks).tolist()][:_MOST]
+    tasks = rng.permutation(_TRAINING[scene.family]).tolist()[:_MOST]
     tasks.sort(key=lambda task: task == "caption")
     return [ask(scene, task, rng, decks) for task in tasks]
 
 
 def evaluation_questions(scene: Scene, rng: np.random.Generator, decks: Decks) -> list[Question]:
-    """Questions such that a split asks every task about equally often."""
-    pairs = (("small_colour", "larger"), ("larger", "caption"), ("caption", "small_colour"))
-    tasks = {
-        "digit": ("digit", "position"),
-        "group": ("count", "exists"),
-        "pair": decks.draw("evaluation.pair", pairs) if scene.family == "pair" else (),
-    }[scene.family]
-    return [ask(scene, task, rng, decks) for task in tasks]
+    """The questions of the scene's family; a split asks every task equally often."""
+    return [ask(scene, task, rng, decks) for task in _EVALUATION[scene.family]]
 
 
 def ask(scene: Scene, task: str, rng: np.random.Generator, decks: Decks) -> Question:

@@ -17,7 +17,7 @@ from input_pipeline.demo_world.scenes import (
 )
 
 IMAGE_SIZES = ((112, 112), (140, 84), (84, 140))  # width, height in pixels
-FAMILIES = ("digit", "digit", "digit", "group", "group", "pair", "pair", "pair")
+FAMILIES = ("digit", "group", "pair")
 THINGS = tuple(itertools.product(COLOURS, SHAPES))
 
 

@@ -72,7 +72,7 @@ def split_options(text: str) -> tuple[str, str]:
         run = i
         while run + 1 < len(marks) and ord(marks[run + 1][1]) == ord(marks[run][1]) + 1:
             run += 1
-        if marks[i][1] == "a" and run > i:
+        if marks[i][1] == "a" and run > i and marks[i][0] >= done:
             end = text.find("\n", marks[run][0])
             end = len(text) if end < 0 else end
             question.append(text[done : marks[i][0]])

@@ -85,7 +85,7 @@ RULES: tuple[Rule, ...] = (
         r"\bflash(?:es|ed|ing)?\b|\bblink(?:s|ed|ing)?\b|\bglimpses?\b|\bmomentar(?:y|ily)\b",
         r"\b(?:brief|split|quick)(?:ly)?[- ](?:moment|second|instant|appear\w*|flash\w*|show\w*)\b",
         r"\b(?:appear|show|shown|visible|seen)\w* (?:only )?(?:very )?(?:briefly|for an instant)\b",
-        r"\bfor (?:only |just )?(?:a|an|one) (?:short|brief|split|single|instant|frame)\b",
+        r"\bfor (?:only |just )?(?:a|an|one) (?:short|brief|split|single|instant|frame|moment)\b",
         r"\bsudden(?:ly)?\b|\binstant\b|\bblink of an eye\b",
         r"\bbriefly (?:\w+ed|seen|shown)\b",
         r"一闪|瞬间|突然|短暂",

@@ -7,6 +7,7 @@ spellings of one policy become the same object, the same hash and the same label
 import collections
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -109,6 +110,15 @@ def _other_policy(key: str, value: Any) -> dict | None:
     return spec
 
 
+def _label(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._()-]{0,63}", value):
+        raise ValueError(
+            "frame budget: 'label' must be up to 64 letters, digits and . _ ( ) -, since it names "
+            f"a folder, got {value!r}"
+        )
+    return value
+
+
 _NOVELTY = {
     "preview_frames": (8, _preview_frames),
     "novelty_low": (0.1, _number),
@@ -157,11 +167,13 @@ def canonical_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"frame budget: unknown kind {kind!r}; known: {', '.join(SCHEMAS)}")
     schema = SCHEMAS[kind]
     for key in spec:
-        if key != "kind" and key not in schema:
+        if key not in ("kind", "label") and key not in schema:
             raise ValueError(
-                f"frame budget: kind {kind!r} has no key {key!r}; known: {', '.join(schema)}"
+                f"frame budget: kind {kind!r} has no key {key!r}; known: {', '.join(schema)}, label"
             )
     result: dict[str, Any] = {"kind": kind}
+    if spec.get("label") is not None:
+        result["label"] = _label(spec["label"])
     for key, (default, check) in schema.items():
         value = spec.get(key, default)
         if value is REQUIRED:
@@ -202,18 +214,31 @@ def _checked_together(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def spec_hash(spec: Mapping[str, Any]) -> str:
-    """12 hex digits, equal for every spelling of one policy, on every machine."""
-    text = json.dumps(canonical_spec(spec), sort_keys=True, separators=(",", ":"))
+    """12 hex digits, equal for every spelling of one policy, on every machine.
+
+    The label is a name and no part of the policy.
+    """
+    text = json.dumps(_unlabelled(canonical_spec(spec)), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _unlabelled(spec: dict[str, Any]) -> dict[str, Any]:
+    spec = {key: value for key, value in spec.items() if key != "label"}
+    if spec.get("of"):
+        spec["of"] = _unlabelled(spec["of"])
+    return spec
 
 
 def spec_label(spec: Mapping[str, Any]) -> str:
     """A short name for tables and file names: "fixed-8", "fps-1", "hybrid", "hybrid-4-16".
 
+    A spec's own "label" is taken as it is.
     Two different policies get different labels: what the words do not say is added as the first
     four digits of the hash ("hybrid~3f2a").
     """
     spec = canonical_spec(spec)
+    if "label" in spec:
+        return spec["label"]
     kind = spec["kind"]
     if kind == "fixed":
         return f"fixed-{spec['frames']}"

@@ -45,7 +45,7 @@ def write_study(
         for number, label in enumerate(policies):
             name = f"{label}-seed{seed}"
             _write_cell(directory, name, "sft", base, label, seed)
-            _write_training(directory / "cells" / name, 0.6, 6 - number, 150, seed)
+            _write_training(directory / "cells" / name, 0.6, 6 / (1 + number), 150, seed)
             _write_evaluation(directory, name, label, label, world, seed)
     _write_index_summary(directory, world, policies)
     return directory

@@ -118,6 +118,16 @@ def test_seeds_that_agree_leave_the_questions():
     assert (interval.low, interval.high) == pytest.approx(oracle)
 
 
+def test_seeds_interval_of_a_square_worked_by_hand():
+    # Seed means 1.5 and 4.5: variance 4.5, over 2 seeds 2.25. Question means 2 and 4: variance 2,
+    # over 2 questions 1. Residuals ±0.5: mean square 1, over 4 answers 0.25. Sum 2.25 + 1 - 0.25.
+    interval = seeds_interval(np.array([[1.0, 2.0], [3.0, 6.0]]))
+    freedom = (2.25 + 1) ** 2 / (2.25**2 / 1 + 1**2 / 1)
+    half = stats.t.ppf(0.975, freedom) * math.sqrt(3.0)
+    assert interval.mean == 3.0
+    assert (interval.low, interval.high) == pytest.approx((3 - half, 3 + half))
+
+
 def test_no_variance_gives_no_width():
     assert seeds_interval(np.full((3, 4), 0.5)) == Interval(0.5, 0.5, 0.5, 4, 3)
 

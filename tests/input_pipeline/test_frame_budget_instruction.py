@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from input_pipeline.frame_budget.instruction import instruction_demand, split_options
@@ -105,3 +107,24 @@ def test_words_on_how_to_answer_demand_nothing(words):
 def test_level_has_equal_steps():
     levels = [instruction_demand(t).level for t in ("what colour", "how many", "why", "how often")]
     assert levels == pytest.approx([0, 1 / 3, 2 / 3, 1])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "word ",
+        "how many ",
+        "what ",
+        "a",
+        "describe the ",
+        "where ",
+        "a. b. ",
+        "first, please ",
+        "(a) ",
+    ],
+)
+def test_long_text_takes_linear_time(words):
+    text = (words * 20_000)[:20_000]
+    start = time.process_time()
+    instruction_demand(text)
+    assert time.process_time() - start < 2  # about 0.05 s; a quadratic pattern takes minutes

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ from input_pipeline.quarantine import Quarantine
 from vsft_jax import experiment
 from vsft_jax.checkpoints import Checkpoints
 from vsft_jax.inference import LoadedModel
-from vsft_jax.sharding import make_mesh, path_string, put_batch
+from vsft_jax.sharding import batch_shards, make_mesh, path_string, put_batch
 from vsft_jax.train.metrics import MetricWriter, StepMetrics
 from vsft_jax.train.optimizer import make_optimizer, trainable_parts
 from vsft_jax.train.step import Trainer, TrainState
@@ -37,18 +38,18 @@ def train(config: ConfigDict, workdir: str | Path, evaluate: Evaluate | None = N
     with the model as it is; its scalars are recorded under that step.
     """
     workdir = Path(workdir).absolute()
+    # ── Data: prepared indexes, and from them the rows of every step. ──────────────────────────
+    prepared = experiment.prepare_training(config, workdir)
+    tokenizer = ChatTokenizer.load(experiment.tokenizer_dir(config, workdir))
+    stores = {name: ExampleStore.open(path) for name, path in prepared.paths.items()}
+    config = with_schedule(config, stores)
+    plan = batch_plan(config, stores)
+    _log_plan(config, plan)
     checkpoints = Checkpoints(workdir, keep=config.train.keep_checkpoints)
     if checkpoints.latest() == config.train.steps:
         logging.info("%s: already trained, step %d", workdir, config.train.steps)
         checkpoints.close()
         return
-
-    # ── Data: prepared indexes, and from them the rows of every step. ──────────────────────────
-    prepared = experiment.prepare_training(config, workdir)
-    tokenizer = ChatTokenizer.load(experiment.tokenizer_dir(config, workdir))
-    stores = {name: ExampleStore.open(path) for name, path in prepared.paths.items()}
-    plan = batch_plan(config, stores)
-    _log_plan(config, plan)
     meta = {"config": json.loads(config.to_json_best_effort()), "frames": prepared.frames}
     (workdir / "config.json").write_text(json.dumps(meta, indent=1))
 
@@ -89,8 +90,10 @@ def train(config: ConfigDict, workdir: str | Path, evaluate: Evaluate | None = N
             last = step == config.train.steps
             if last or step % config.train.log_every == 0:
                 writer.write(step, meter.summary(step))
-            if evaluate and config.train.evaluate_every and (
-                last or step % config.train.evaluate_every == 0
+            if (
+                evaluate
+                and config.train.evaluate_every
+                and (last or step % config.train.evaluate_every == 0)
             ):
                 model = LoadedModel.of(trainer, state, tokenizer, meta)
                 writer.write(step, evaluate(model))
@@ -100,12 +103,36 @@ def train(config: ConfigDict, workdir: str | Path, evaluate: Evaluate | None = N
         checkpoints.wait()
 
 
-def batch_plan(config: ConfigDict, stores: Mapping[str, ExampleStore]) -> BatchPlan:
+def with_schedule(config: ConfigDict, stores: Mapping[str, ExampleStore]) -> ConfigDict:
+    """The config with `train.batch_rows` and `train.steps` worked out where they are 0.
+
+    batch_rows then holds about `train.batch_examples` examples, so that runs whose examples differ
+    in size take equally many at each step and the cheaper one takes fewer rows. steps then covers
+    `train.epochs`. Raises ConfigError where neither of a pair is given.
+    """
+    for key, source in (("steps", "epochs"), ("batch_rows", "batch_examples")):
+        if config.train[key] <= 0 and config.train[source] <= 0:
+            raise experiment.ConfigError(f"set config.train.{key} or config.train.{source}")
+    config = config.copy_and_resolve_references()
+    train = config.train
+    shards = train.accumulate * batch_shards(make_mesh(config.mesh))
+    if train.batch_rows <= 0:
+        examples_per_row = batch_plan(config, stores, batch_rows=1).pack_plan(0).examples_per_row
+        train.batch_rows = shards * max(1, round(train.batch_examples / examples_per_row / shards))
+    if train.steps <= 0:
+        rows = batch_plan(config, stores).pack_plan(0).rows
+        train.steps = math.ceil(train.epochs * rows / train.batch_rows)
+    return config
+
+
+def batch_plan(
+    config: ConfigDict, stores: Mapping[str, ExampleStore], *, batch_rows: int | None = None
+) -> BatchPlan:
     """The packed rows of every step: a function of the indexes, the mixture and the seed alone."""
     return BatchPlan(
         {name: SourceSizes(store.tokens, store.patches) for name, store in stores.items()},
         {name: config.data.train[name].weight for name in stores},
-        batch_rows=config.train.batch_rows,
+        batch_rows=batch_rows or config.train.batch_rows,
         seed=config.seed,
         max_tokens=config.layout.row_tokens,
         max_patches=config.layout.row_patches,
@@ -121,7 +148,7 @@ def make_trainer(config: ConfigDict, tokenizer: ChatTokenizer) -> Trainer:
     family = experiment.family(config)
     model_config = experiment.model_config(config, tokenizer)
     mesh = make_mesh(config.mesh)
-    shards = mesh.shape["data"] * mesh.shape["fsdp"]
+    shards = batch_shards(mesh)
     if config.train.batch_rows % (config.train.accumulate * shards):
         raise experiment.ConfigError(
             f"config.train.batch_rows = {config.train.batch_rows} must be a multiple of "
@@ -205,10 +232,9 @@ class _Meter:
         hosts, rows = jax.process_count(), self._config.train.batch_rows * self._steps
         for name in ("examples", "tokens", "visual_tokens"):
             scalars[f"{name}_per_second"] = self._sums[name] * hosts / seconds
-        scalars["token_fill"] = self._sums["tokens"] * hosts / (rows * self._config.layout.row_tokens)
-        scalars["patch_fill"] = (
-            self._sums["patches"] * hosts / (rows * self._config.layout.row_patches)
-        )
+        layout = self._config.layout
+        scalars["token_fill"] = self._sums["tokens"] * hosts / (rows * layout.row_tokens)
+        scalars["patch_fill"] = self._sums["patches"] * hosts / (rows * layout.row_patches)
         scalars["data_wait_fraction"] = self._wait / seconds
         scalars["masked"] = self._sums["masked"] * hosts
         scalars["seconds"] = time.monotonic() - self._begin

@@ -55,7 +55,9 @@ def make_optimizer(
         )
 
     def labels(params):
-        return jax.tree_util.tree_map_with_path(lambda path, _: component_of(path_string(path)), params)
+        return jax.tree_util.tree_map_with_path(
+            lambda path, _: component_of(path_string(path)), params
+        )
 
     parts = sorted(trainable_parts(config.learning_rate))
     return optax.chain(

@@ -13,8 +13,8 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from vsft_jax.loss import LossSums, token_loss
-from vsft_jax.train.metrics import StepMetrics
 from vsft_jax.sharding import abstract_model, place
+from vsft_jax.train.metrics import StepMetrics
 
 
 @flax.struct.dataclass

@@ -15,10 +15,11 @@ from evaluation.report.figures.style import (
     Theme,
     error_bars,
     figure,
+    group_looks,
     heading,
     legend,
-    looks,
     point_style,
+    wrapped,
 )
 from evaluation.report.study import Study
 from evaluation.report.wording import signed
@@ -28,7 +29,7 @@ def draw_scores(study: Study, theme: Theme) -> Figure:
     """Base (hollow) and tuned (filled) score of every policy, on images and on videos."""
     shown = compare.groups(study)
     plot, axes = figure(theme, height=1.5 + 0.4 * len(shown), columns=2, sharey=True)
-    style = looks(study.policies)
+    style = group_looks(study)
     for axis, modality in zip(axes[0], compare.MODALITIES, strict=True):
         which = compare.of_modality(study, modality)
         for row, group in enumerate(shown):
@@ -36,10 +37,10 @@ def draw_scores(study: Study, theme: Theme) -> Figure:
             tuned = compare.score(study, group.runs, which)
             if base and tuned:
                 ends = [100 * base.mean, 100 * tuned.mean]
-                axis.plot(ends, [row, row], color=style[group.frames].colour, lw=5, alpha=0.25)
+                axis.plot(ends, [row, row], color=style[group.label].colour, lw=5, alpha=0.25)
             if tuned:
-                _tuned_dot(axis, 100 * tuned.mean, row, style[group.frames], theme)
-                error_bars(axis, 100 * tuned.mean, row, style[group.frames].colour, x=tuned)
+                _tuned_dot(axis, 100 * tuned.mean, row, style[group.label], theme)
+                error_bars(axis, 100 * tuned.mean, row, style[group.label].colour, x=tuned)
             if base:
                 _base_dot(axis, 100 * base.mean, row, theme)
         axis.axvline(100 * compare.chance(study, which), color=theme.muted, ls="--", lw=1.2)
@@ -63,7 +64,7 @@ def draw_tasks(study: Study, theme: Theme) -> Figure:
     ]
     values = np.array([[math.nan if g is None else 100 * g.mean for g in row] for row in gains])
     limit = max([5.0, *np.abs(values[~np.isnan(values)])])
-    plot, axes = figure(theme, height=1.0 + 0.34 * len(rows))
+    plot, axes = figure(theme, height=(1.5 if len(shown) > 6 else 1.0) + 0.34 * len(rows))
     axis = axes[0, 0]
     loss, gain = GAIN_COLOURS
     scale = LinearSegmentedColormap.from_list("gain", (loss, theme.paper, gain))
@@ -77,11 +78,13 @@ def draw_tasks(study: Study, theme: Theme) -> Figure:
             text,
             ha="center",
             va="center",
-            fontsize=9.5,
+            fontsize=9.5 if len(shown) <= 8 else 8,
             color=theme.ink if sure else theme.muted,
             fontweight="bold" if sure else "normal",
         )
-    axis.set_xticks(range(len(shown)), [group.label.replace("(", "\n(") for group in shown])
+    slant = {"rotation": 30, "ha": "left", "rotation_mode": "anchor"} if len(shown) > 6 else {}
+    names = [group.label if slant else wrapped(group.label) for group in shown]
+    axis.set_xticks(range(len(shown)), names, **slant)
     axis.xaxis.tick_top()
     several = {m: list(study.benchmarks.values()).count(m) > 1 for m in compare.MODALITIES}
     names = [
@@ -107,11 +110,11 @@ def draw_frames(study: Study, theme: Theme) -> Figure:
     plot, axes = figure(theme, height=4.2)
     axis = axes[0, 0]
     which = compare.of_modality(study, "video")
-    style = looks(study.policies)
+    style = group_looks(study)
     fixed: dict[str, list[tuple[float, float]]] = {"base": [], "tuned": []}
     ticks = set()
     for group in compare.groups(study):
-        look = style[group.frames]
+        look = style[group.label]
         base = compare.score(study, compare.base_runs(study, group), which)
         tuned = compare.score(study, group.runs, which)
         frames = compare.mean_frames(group.runs)
@@ -152,11 +155,11 @@ def draw_by_frames(study: Study, theme: Theme) -> Figure:
     columns = min(3, len(shown))
     rows = math.ceil(len(shown) / columns)
     plot, axes = figure(theme, height=0.3 + 3.1 * rows, rows=rows, columns=columns, sharey=True)
-    style = looks(study.policies)
+    style = group_looks(study)
     for axis in axes.flat[len(shown) :]:
         axis.set_visible(False)
     for axis, group in zip(axes.flat, shown, strict=False):
-        look = style[group.frames]
+        look = style[group.label]
         slices = compare.frame_counts(study, group.runs)
         names = []
         for x, which in enumerate(slices):
@@ -174,8 +177,8 @@ def draw_by_frames(study: Study, theme: Theme) -> Figure:
         axis.set_xticks(range(len(names)), names)
         axis.set_xlim(-0.6, len(names) - 0.4)
         axis.grid(axis="x", visible=False)
-        heading(axis, group.label, theme)
-        axis.set_xlabel("frames shown, number of questions")
+        heading(axis, wrapped(group.label), theme)
+        axis.set_xlabel("frames, questions")
     for axis in axes[:, 0]:
         axis.set_ylabel("video score (%)")
     _key(plot, axes.flat[0], theme)

@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from evaluation.report.study import policy_order
+from evaluation.report import compare
+from evaluation.report.study import Study, policy_order
 from evaluation.statistics import Interval
 
 WIDTH = 7.4  # inches
@@ -56,7 +57,7 @@ def looks(policies: Sequence[str]) -> dict[str, Look]:
     """One look for each policy of a study, whatever figure it is in."""
     found = {}
     kinds: dict[int, list[str]] = {0: [], 1: [], 2: []}
-    for label in sorted(policies, key=policy_order):
+    for label in sorted(set(policies), key=policy_order):
         kinds[policy_order(label)[0]].append(label)
     ramp = colours.LinearSegmentedColormap.from_list("fixed", _FIXED)
     for i, label in enumerate(kinds[0]):
@@ -68,6 +69,25 @@ def looks(policies: Sequence[str]) -> dict[str, Look]:
     for i, label in enumerate(kinds[2]):
         found[label] = Look(_CONTROL[i % 2], _CONTROL_MARKERS[(i + i // 2) % 2])
     return found
+
+
+def group_looks(study: Study) -> dict[str, Look]:
+    """Looks of the study's groups by label: colour by policy, marker by strategy if several."""
+    groups = compare.groups(study)
+    style = looks([*study.policies, *(group.frames for group in groups)])
+    strategies = sorted({group.strategy for group in groups})
+    markers = dict(zip(strategies, "oDs^vPX" * 9, strict=False)) if len(strategies) > 1 else {}
+    return {
+        group.label: Look(
+            style[group.frames].colour, markers.get(group.strategy, style[group.frames].marker)
+        )
+        for group in groups
+    }
+
+
+def wrapped(label: str) -> str:
+    """A long label in two lines."""
+    return label.replace("(", "\n(", 1) if len(label) > 12 else label
 
 
 def point_style(look: Look) -> dict[str, Any]:

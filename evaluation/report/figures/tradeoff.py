@@ -10,7 +10,7 @@ from matplotlib.transforms import Bbox
 
 from evaluation.report import compare
 from evaluation.report.compare import Group
-from evaluation.report.figures.style import Theme, error_bars, figure, looks, point_style
+from evaluation.report.figures.style import Theme, error_bars, figure, group_looks, point_style
 from evaluation.report.study import Study
 from evaluation.statistics import Interval
 
@@ -39,17 +39,15 @@ def draw(study: Study, theme: Theme) -> Figure:
     axis.axhline(0, color=theme.muted, linewidth=1)
     axis.axvline(0, color=theme.muted, linewidth=1)
     _name_quadrants(axis, theme)
-    style = looks(study.policies)
-    markers = _strategy_markers(shown)
+    style = group_looks(study)
     for group, image, video in shown:
-        look = style[group.frames]
-        marker = markers.get(group.strategy, look.marker)
+        look = style[group.label]
         x, y = 100 * image.mean, 100 * video.mean
         for seed in _seed_points(study, group):
-            axis.plot(*seed, marker, color=look.colour, alpha=0.4, markersize=5, mew=0)
+            axis.plot(*seed, look.marker, color=look.colour, alpha=0.4, markersize=5, mew=0)
         error_bars(axis, x, y, look.colour, x=image, y=video)
-        axis.plot(x, y, marker, mec=theme.paper, zorder=5, **point_style(look))
-    _label(axis, shown, style, theme)
+        axis.plot(x, y, look.marker, mec=theme.paper, zorder=5, **point_style(look))
+    _label(axis, shown, theme)
     axis.set_xlabel("change on images over the base (points)")
     axis.set_ylabel("change on videos over the base (points)")
     return plot
@@ -67,11 +65,6 @@ def _seed_points(study: Study, group: Group) -> list[tuple[float, float]]:
         if image and video:
             found.append((100 * image.mean, 100 * video.mean))
     return found
-
-
-def _strategy_markers(shown: Sequence[Point]) -> dict[str, str]:
-    strategies = sorted({group.strategy for group, _, _ in shown})
-    return dict(zip(strategies, "oDs^vPX" * 9, strict=False)) if len(strategies) > 1 else {}
 
 
 def _limits(axis: Axes, shown: Sequence[Point]) -> None:
@@ -113,7 +106,7 @@ def _name_quadrants(axis: Axes, theme: Theme) -> None:
         )
 
 
-def _label(axis: Axes, shown: Sequence[Point], style, theme: Theme) -> None:
+def _label(axis: Axes, shown: Sequence[Point], theme: Theme) -> None:
     """Writes each policy's name beside its point where it covers least of the others."""
     plot = axis.figure
     plot.canvas.draw()  # fixes the layout, so that texts can be measured

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from evaluation.report.figures.style import Theme, figure, heading, legend, looks
+from evaluation.report import compare
+from evaluation.report.figures.style import Theme, figure, group_looks, heading, legend, looks
 from evaluation.report.study import Cell, Study
 
 _SMOOTH = 5  # logged steps in the running median that is drawn over the raw losses
@@ -14,23 +15,31 @@ _SMOOTH = 5  # logged steps in the running median that is drawn over the raw los
 
 def draw_loss(study: Study, theme: Theme) -> Figure:
     """Training loss against step: base models in one panel, fine-tuned ones in another."""
-    panels = [
-        (title, cells)
-        for title, role in (("base", "base"), ("fine-tuned", "sft"))
-        if (cells := [c for c in study.cells if c.role == role and losses(c)])
-    ]
-    widths = {"width_ratios": [1 if title == "base" else 2 for title, _ in panels]}
-    plot, axes = figure(theme, height=3.6, columns=len(panels), gridspec_kw=widths)
-    style = looks(study.policies)
-    for axis, (title, cells) in zip(axes[0], panels, strict=True):
-        for label in dict.fromkeys(cell.frames for cell in cells):
+    bases = [cell for cell in study.cells if cell.role == "base"]
+    panels = {
+        "base": [("base", bases)],
+        "fine-tuned": [(group.label, group.cells) for group in compare.groups(study)],
+    }
+    curves = {
+        title: {
+            label: found
+            for label, cells in entries
+            if (found := [np.array(losses(cell)).T for cell in cells if losses(cell)])
+        }
+        for title, entries in panels.items()
+    }
+    shown = {title: entries for title, entries in curves.items() if entries}
+    widths = {"width_ratios": [1 if title == "base" else 2 for title in shown]}
+    plot, axes = figure(theme, height=3.6, columns=len(shown), gridspec_kw=widths)
+    style = group_looks(study)
+    for axis, (title, entries) in zip(axes[0], shown.items(), strict=True):
+        for label, runs in entries.items():
             colour = style[label].colour if label in style else theme.ink
-            curves = [np.array(losses(cell)).T for cell in cells if cell.frames == label]
-            for steps, values in curves:
+            for steps, values in runs:
                 axis.plot(steps, values, color=colour, alpha=0.2, lw=0.8)
-            steps = sorted(set.intersection(*(set(curve[0]) for curve in curves)))
-            mean = np.mean([curve[1][np.isin(curve[0], steps)] for curve in curves], axis=0)
-            axis.plot(steps, _running_median(mean), color=colour, lw=1.9, label=label or "base")
+            common = sorted(set.intersection(*(set(steps) for steps, _ in runs)))
+            mean = np.mean([values[np.isin(steps, common)] for steps, values in runs], axis=0)
+            axis.plot(common, _running_median(mean), color=colour, lw=1.9, label=label)
         heading(axis, title, theme)
         axis.set_xlabel("step")
         axis.set_ylim(bottom=0)

@@ -1,0 +1,226 @@
+"""The model's structure at full size (nothing allocated), and its behaviour at a tiny one."""
+
+import dataclasses
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from vsft_jax.models.qwen2_5_vl import (
+    ModelConfig,
+    Qwen2_5VL,
+    TextConfig,
+    VisionConfig,
+    component_of,
+    from_hf,
+    partition_rules,
+    published,
+)
+
+TINY = ModelConfig(
+    VisionConfig(depth=3, width=16, mlp_width=16, heads=2, fullatt_block_indexes=(2,)),
+    TextConfig(2, 32, 48, 4, 2, 48, head_dim=8, mrope_section=(2, 1, 1)),
+    dtype="float32",
+    remat="none",
+)
+
+
+def _parameters(config):
+    """Path -> shape of every parameter, from an abstract evaluation."""
+    state = jax.eval_shape(lambda: nnx.split(Qwen2_5VL(config, rngs=nnx.Rngs(0)))[1])
+    return {"/".join(map(str, path)): leaf.shape for path, leaf in nnx.to_flat_state(state)}
+
+
+def _arrays(config, rows=2, length=24, patches=32, seed=0):
+    """Rows of one example: 4 words, as many visual tokens as fit the patches, words, padding."""
+    rng = np.random.default_rng(seed)
+    merged = patches // 4
+    columns = np.arange(length)
+    visual = np.where((columns >= 4) & (columns < 4 + merged), columns - 4, -1)
+    arrays = {
+        "tokens": rng.integers(0, config.text.vocab_size, (rows, length)),
+        "positions": np.broadcast_to(columns[:, None], (rows, length, 3)),
+        "segment_ids": np.broadcast_to(columns < length - 3, (rows, length)),
+        "visual_index": np.broadcast_to(visual, (rows, length)),
+        "patch_coords": rng.integers(0, 8, (rows, patches, 2)),
+        "patch_frames": np.broadcast_to(1 + np.arange(patches) // 16, (rows, patches)),
+        "patch_windows": np.broadcast_to(1 + np.arange(patches) // 8, (rows, patches)),
+    }
+    arrays = {name: jnp.asarray(value, jnp.int32) for name, value in arrays.items()}
+    pixels = rng.integers(0, 256, (rows, patches, config.vision.patch_columns), dtype=np.uint8)
+    return {**arrays, "patches": jnp.asarray(pixels)}
+
+
+@pytest.mark.parametrize(
+    ("size", "count"),
+    # Totals in model.safetensors.index.json of the released checkpoints (bytes / 2).
+    [("3b", 3_754_622_976), ("7b", 8_292_166_656)],
+)
+def test_parameter_count_of_released_sizes(size, count):
+    shapes = _parameters(published(size))
+    assert sum(int(np.prod(shape, dtype=np.int64)) for shape in shapes.values()) == count
+
+
+@pytest.mark.parametrize("size", ["3b", "7b", "32b", "72b"])
+def test_every_parameter_has_one_partition_rule_and_large_ones_are_split(size):
+    rules = partition_rules()
+    used = set()
+    for path, shape in _parameters(published(size)).items():
+        matching = [rule for rule in rules if re.fullmatch(rule[0], path)]
+        assert len(matching) == 1, f"{path}: {matching}"
+        used.add(matching[0][0])
+        spec = matching[0][1]
+        assert len(spec) == len(shape), path
+        layers = shape[0] if path.startswith(("visual/blocks", "llm/layers")) else 1
+        if np.prod(shape, dtype=np.int64) // layers > 100_000:
+            assert "fsdp" in spec, path
+        for size_, axis in zip(shape, spec, strict=True):
+            assert axis is None or size_ % 4 == 0, path
+    unused = {rule[0] for rule in rules} - used
+    assert unused <= {"llm/head/kernel"} if size == "3b" else not unused
+
+
+def test_components():
+    parts = {component_of(path) for path in _parameters(TINY)}
+    assert parts == {"tower", "projector", "llm"}
+    assert component_of("visual/patch_embed/kernel") == "tower"
+    assert component_of(("merger", "fc1", "bias")) == "projector"
+    assert component_of("llm/head/kernel") == "llm"
+    with pytest.raises(ValueError, match="must begin with"):
+        component_of("lora/a")
+
+
+def test_from_hf_reads_both_layouts():
+    rope = {"type": "mrope", "mrope_section": [16, 24, 24]}
+    text = {
+        "hidden_size": 2048,
+        "intermediate_size": 11008,
+        "num_attention_heads": 16,
+        "num_hidden_layers": 36,
+        "num_key_value_heads": 2,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 1000000.0,
+        "rope_scaling": rope,
+        "vocab_size": 151936,
+        "tie_word_embeddings": True,
+    }
+    vision = {
+        "hidden_size": 1280,
+        "intermediate_size": 3420,
+        "out_hidden_size": 2048,
+        "tokens_per_second": 2,
+    }
+    top = {"model_type": "qwen2_5_vl", "vision_config": vision}
+    flat = from_hf({**top, **text})
+    nested = from_hf({**top, "text_config": text})
+    assert flat == nested == published("3b")
+    assert hash(flat) == hash(published("3b"))
+
+    with pytest.raises(ValueError, match="model_type 'qwen2_vl' is not qwen2_5_vl"):
+        from_hf({**top, **text, "model_type": "qwen2_vl"})
+    with pytest.raises(ValueError, match="rope type 'yarn'"):
+        from_hf({**top, **text, "rope_scaling": {"type": "yarn"}})
+    with pytest.raises(ValueError, match="out_hidden_size 99 differs"):
+        from_hf({**top, **text, "vision_config": {**vision, "out_hidden_size": 99}})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(remat="some"), "remat 'some' is unknown"),
+        (dict(attention="fast"), "attention 'fast' is unknown"),
+    ],
+)
+def test_bad_compute_options(change, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(TINY, **change)
+
+
+def test_bad_architecture():
+    with pytest.raises(ValueError, match="mrope_section"):
+        dataclasses.replace(TINY.text, mrope_section=(1, 1, 1))
+    with pytest.raises(ValueError, match=r"fullatt_block_indexes \[3\]"):
+        dataclasses.replace(TINY.vision, fullatt_block_indexes=(3,))
+    with pytest.raises(ValueError, match="window_size 100"):
+        dataclasses.replace(TINY.vision, window_size=100)
+
+
+@pytest.mark.parametrize("remat", ["full", "attention", "qkv", "mlp"])
+def test_remat_changes_nothing_but_memory(remat):
+    arrays = _arrays(TINY)
+    results = []
+    for config in (TINY, dataclasses.replace(TINY, remat=remat)):
+        graphdef, params = nnx.split(Qwen2_5VL(config, rngs=nnx.Rngs(0)))
+
+        def loss(params, graphdef=graphdef):
+            return (nnx.merge(graphdef, params).hidden_states(arrays) ** 2).mean()
+
+        results.append(jax.jit(jax.grad(loss))(params))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), *results)
+
+
+def test_bfloat16_is_close_to_float32():
+    arrays = _arrays(TINY)
+    graphdef, params = nnx.split(Qwen2_5VL(TINY, rngs=nnx.Rngs(0)))
+    params = jax.tree.map(lambda x: x * 8 if x.ndim > 1 else x, params)
+    half = dataclasses.replace(TINY, dtype="bfloat16")
+    half_graphdef, _ = nnx.split(Qwen2_5VL(half, rngs=nnx.Rngs(0)))
+    exact = nnx.merge(graphdef, params).hidden_states(arrays)
+    rough = nnx.merge(half_graphdef, params).hidden_states(arrays)
+    assert rough.dtype == jnp.bfloat16
+    error = jnp.linalg.norm(rough.astype(jnp.float32) - exact) / jnp.linalg.norm(exact)
+    assert error < 0.05
+
+
+def test_padding_and_text_only_rows_are_finite_and_independent():
+    arrays = _arrays(TINY)
+    model = Qwen2_5VL(TINY, rngs=nnx.Rngs(0))
+    padded = {**arrays, "segment_ids": arrays["segment_ids"].at[1].set(0)}
+    padded["patch_frames"] = arrays["patch_frames"].at[1].set(0)
+    padded["patch_windows"] = arrays["patch_windows"].at[1].set(0)
+    found, alone = model.hidden_states(padded), model.hidden_states(arrays)
+    assert jnp.isfinite(found).all()
+    np.testing.assert_allclose(found[0, :-3], alone[0, :-3], atol=1e-6)
+
+    text = {name: arrays[name] for name in ("tokens", "positions", "segment_ids")}
+    no_media = {**arrays, "visual_index": jnp.full_like(arrays["visual_index"], -1)}
+    np.testing.assert_allclose(
+        model.hidden_states(text)[:, :-3], model.hidden_states(no_media)[:, :-3], atol=1e-6
+    )
+
+
+def test_sharded_init_and_step_equal_one_device():
+    """Parameters made in their shards on a 2 x 2 x 2 mesh; the same gradient as on one device."""
+    mesh = jax.make_mesh((2, 2, 2), ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3)
+    config = TINY
+    arrays = _arrays(config, rows=8)
+    graphdef, expected_params = nnx.split(Qwen2_5VL(config, rngs=nnx.Rngs(0)))
+
+    def make():
+        return nnx.split(Qwen2_5VL(config, rngs=nnx.Rngs(0)))[1]
+
+    def gradient(params, arrays):
+        def loss(params):
+            return (nnx.merge(graphdef, params).hidden_states(arrays) ** 2).mean()
+
+        return jax.grad(loss)(params)
+
+    def sharding(path, _):
+        name = "/".join(str(key.key) for key in path if hasattr(key, "key"))
+        (spec,) = (spec for pattern, spec in partition_rules() if re.fullmatch(pattern, name))
+        return NamedSharding(mesh, PartitionSpec(*spec))
+
+    with jax.set_mesh(mesh):
+        shardings = jax.tree_util.tree_map_with_path(sharding, jax.eval_shape(make))
+        params = jax.jit(make, out_shardings=shardings)()
+        rows = NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+        found = jax.jit(gradient)(params, jax.device_put(arrays, rows))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), params, expected_params)
+    kernel = params["llm"]["layers"]["q"]["kernel"][...]
+    assert kernel.addressable_shards[0].data.shape == (2, 16, 16)
+    expected = jax.jit(gradient)(expected_params, arrays)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found, expected)

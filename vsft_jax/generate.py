@@ -1,0 +1,173 @@
+"""Greedy generation for a batch of prompts, with a key-value cache.
+
+One compiled function does prefill and decoding; it is compiled once for each combination of
+shapes, `max_new_tokens`, stop and banned tokens.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+
+from vsft_jax.models.qwen2_5_vl.text import KVCache
+
+_PROMPT_FIELDS = ("tokens", "positions", "segment_ids")
+_MEDIA_FIELDS = ("visual_index", "patches", "patch_coords", "patch_frames", "patch_windows")
+
+
+class Generated(NamedTuple):
+    """What was generated, T = max_new_tokens.
+
+    tokens: int32[B, T]; behind the stop token, pad_id.
+    logprobs: float32[B, T], of each token under the distribution it was chosen from (banned
+        tokens left out), the stop token included; 0 behind it.
+    lengths: int32[B], tokens before the stop token. Where lengths < T, tokens[b, lengths[b]] is
+        the stop token; a row with no prompt has length 0 and only padding.
+    """
+
+    tokens: Array
+    logprobs: Array
+    lengths: Array
+
+
+def generate(
+    model_graphdef: nnx.GraphDef,
+    params: Any,
+    arrays: Mapping[str, Array],
+    prompt_lengths: Array,
+    max_new_tokens: int,
+    stop_ids: Iterable[int],
+    banned_ids: Iterable[int],
+    pad_id: int,
+) -> Generated:
+    """Continues one prompt a row with its most likely tokens.
+
+    Args:
+        model_graphdef: of a model with `prefill`, `decode` and `unembed`.
+        params: its parameters.
+        arrays: fields of `Batch` with one example a row, starting at column 0 (segment 1, padding
+            0 on the right). Fields that only training needs are ignored.
+        prompt_lengths: int32[B]; 0 for a row that only fills the batch.
+        max_new_tokens: T.
+        stop_ids: a row ends with the first of these that it chooses.
+        banned_ids: never chosen; media tokens belong here, since no pixels stand behind them.
+        pad_id: fills `tokens` behind the stop token.
+
+    Raises:
+        ValueError: max_new_tokens is not positive, or every stop token is banned.
+    """
+    stop, banned = tuple(sorted({*stop_ids})), tuple(sorted({*banned_ids}))
+    if max_new_tokens <= 0:
+        raise ValueError(f"max_new_tokens must be positive, not {max_new_tokens}")
+    if stop and set(stop) <= set(banned):
+        raise ValueError(f"all stop tokens {stop} are among the banned ones {banned}")
+    used = {name: arrays[name] for name in _PROMPT_FIELDS}
+    if "patches" in arrays:
+        used |= {name: arrays[name] for name in _MEDIA_FIELDS}
+    return generate_compiled(
+        model_graphdef,
+        params,
+        used,
+        prompt_lengths,
+        max_new_tokens=int(max_new_tokens),
+        stop_ids=stop,
+        banned_ids=banned,
+        pad_id=int(pad_id),
+    )
+
+
+class _State(NamedTuple):
+    step: Array  # tokens decided so far
+    token: Array  # int32[B], the last one
+    done: Array  # bool[B]
+    cache: KVCache
+    slots: Array  # int32[B, L + T], 1 where the cache holds something to attend to
+    out: Generated
+
+
+@partial(
+    jax.jit,
+    static_argnames=("model_graphdef", "max_new_tokens", "stop_ids", "banned_ids", "pad_id"),
+)
+def generate_compiled(
+    model_graphdef: nnx.GraphDef,
+    params: Any,
+    arrays: dict[str, Array],
+    prompt_lengths: Array,
+    *,
+    max_new_tokens: int,
+    stop_ids: tuple[int, ...],
+    banned_ids: tuple[int, ...],
+    pad_id: int,
+) -> Generated:
+    """`generate` under jit; static arguments hashable."""
+    model = nnx.merge(model_graphdef, params)
+    batch, length = arrays["tokens"].shape
+    rows = jnp.arange(batch)
+    prompt = (jnp.arange(length) < prompt_lengths[:, None]).astype(jnp.int32)
+
+    def choose(hidden: Array) -> tuple[Array, Array]:
+        """hidden: float[B, D] -> tokens int32[B], their log-probabilities float32[B]."""
+        logits = model.unembed(hidden)
+        if banned_ids:
+            banned = np.zeros(logits.shape[-1], bool)
+            banned[list(banned_ids)] = True
+            logits = jnp.where(banned, -jnp.inf, logits)
+        token = logits.argmax(axis=-1).astype(jnp.int32)
+        return token, logits[rows, token] - jax.nn.logsumexp(logits, axis=-1)
+
+    def record(out: Generated, step: Array, token: Array, logprob: Array, done: Array):
+        """Writes column `step`; returns what to go on from."""
+        token = jnp.where(done, pad_id, token)
+        stopped = done | jnp.isin(token, jnp.array(stop_ids, jnp.int32))
+        column = (0, step)
+        return (
+            token,
+            stopped,
+            Generated(
+                jax.lax.dynamic_update_slice(out.tokens, token[:, None], column),
+                jax.lax.dynamic_update_slice(
+                    out.logprobs, jnp.where(done, 0.0, logprob)[:, None], column
+                ),
+                out.lengths + ~stopped,
+            ),
+        )
+
+    hidden, cache = model.prefill({**arrays, "segment_ids": prompt * arrays["segment_ids"]})
+    grow = [(0, 0), (0, 0), (0, max_new_tokens), (0, 0), (0, 0)]
+    cache = jax.tree.map(lambda x: jnp.pad(x, grow), cache)
+    # Text goes on from the highest position on any axis: a medium may end far beyond its tokens.
+    next_position = (arrays["positions"] * prompt[..., None]).max(axis=(1, 2)) + 1
+
+    last = jnp.maximum(prompt_lengths - 1, 0)
+    token, logprob = choose(hidden[rows, last])
+    empty = Generated(
+        jnp.full((batch, max_new_tokens), pad_id, jnp.int32),
+        jnp.zeros((batch, max_new_tokens), jnp.float32),
+        jnp.zeros((batch,), jnp.int32),
+    )
+    token, done, out = record(empty, jnp.int32(0), token, logprob, prompt_lengths == 0)
+    slots = jnp.pad(prompt, [(0, 0), (0, max_new_tokens)])
+
+    def unfinished(state: _State) -> Array:
+        return (state.step < max_new_tokens) & ~state.done.all()
+
+    def advance(state: _State) -> _State:
+        # Every row writes to the same slot; what lies between a short prompt and it stays empty.
+        slot = length + state.step - 1
+        slots = jax.lax.dynamic_update_slice(
+            state.slots, jnp.ones((batch, 1), jnp.int32), (0, slot)
+        )
+        positions = jnp.broadcast_to((next_position + state.step - 1)[:, None, None], (batch, 1, 3))
+        hidden, cache = model.decode(state.token[:, None], positions, state.cache, slot, slots)
+        token, logprob = choose(hidden[:, 0])
+        token, done, out = record(state.out, state.step, token, logprob, state.done)
+        return _State(state.step + 1, token, done, cache, slots, out)
+
+    state = _State(jnp.int32(1), token, done, cache, slots, out)
+    return jax.lax.while_loop(unfinished, advance, state).out
