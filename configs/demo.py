@@ -112,6 +112,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
         {
             "data": {"train": {"images": {"weight": 1.0}, "videos": {"weight": 0.0}}},
             "train": {"epochs": 4.0, "batch_examples": 32},
+            "layout": {"row_patches": 288},  # as full as its 512 tokens get with pictures
             "optimizer": {"learning_rate": {"tower": 2e-3, "projector": 2e-3, "llm": 2e-3}},
         }
     )

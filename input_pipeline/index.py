@@ -39,7 +39,7 @@ from input_pipeline.progress import Progress
 from input_pipeline.quarantine import Quarantine
 from input_pipeline.sampling import uniform_frame_indices
 
-_VERSION = 1  # raise when the meaning of a column changes: old indexes are then not reused
+_VERSION = 2  # raise when the meaning of a column changes: old indexes are then not reused
 _PREVIEW_PIXELS = 64  # longest side of the frames that a policy may look at
 
 
@@ -269,6 +269,7 @@ def _summary(dataset, spec, columns, shrunk_counts, rejected) -> dict[str, Any]:
     frames = np.array(columns["frames"])
     videos = np.flatnonzero(frames > 0)
     histogram = collections.Counter(frames[videos].tolist())
+    left_out = rejected.get("too_long", 0)
     spread = {}  # a first example of each budget, so that every choice can be looked at
     for i in videos:
         spread.setdefault(int(frames[i]), int(i))
@@ -277,7 +278,8 @@ def _summary(dataset, spec, columns, shrunk_counts, rejected) -> dict[str, Any]:
         "mode": dataset.mode,
         "examples": len(frames) + sum(rejected.values()),
         "kept": len(frames),
-        "quarantined": rejected,
+        "quarantined": {reason: n for reason, n in rejected.items() if reason != "too_long"},
+        "left_out": left_out,  # does not fit into a row even when shrunk
         "shrunk": {kind: n for kind, n in shrunk_counts.items() if kind},
         "tokens": int(np.sum(columns["tokens"])),
         "visual_tokens": int(np.sum(columns["patches"])) // spec.layout.merge_size**2,
@@ -299,7 +301,8 @@ def _summary(dataset, spec, columns, shrunk_counts, rejected) -> dict[str, Any]:
 def log_summary(summary: Mapping[str, Any]) -> None:
     """Prints one prepared data set: counts, what was dropped, budgets with their reasons."""
     logging.info(
-        "%s (%s): %d of %d examples, %d tokens of which %d visual, shrunk %s, quarantined %s",
+        "%s (%s): %d of %d examples, %d tokens of which %d visual; shrunk %s, too long %d, "
+        "quarantined %s",
         summary["dataset"],
         summary["mode"],
         summary["kept"],
@@ -307,6 +310,7 @@ def log_summary(summary: Mapping[str, Any]) -> None:
         summary["tokens"],
         summary["visual_tokens"],
         summary["shrunk"] or "none",
+        summary["left_out"],
         summary["quarantined"] or "none",
     )
     if not summary["histogram"]:

@@ -6,3 +6,48 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 )
+
+import contextlib
+
+import jax
+import pytest
+from ml_collections import ConfigDict
+
+from configs import tiny
+from vsft_jax.experiment import ensure_demo_world
+
+
+_ALL_DEVICES = jax.devices
+
+
+@contextlib.contextmanager
+def devices(count: int):
+    """Everything inside sees only the first `count` devices."""
+    first = _ALL_DEVICES()[:count]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax, "devices", lambda *_: first)
+        yield
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory):
+    """The folder in which a tiny demo world was rendered, shared by all tests: <folder>/world."""
+    root = tmp_path_factory.mktemp("data")
+    ensure_demo_world(tiny.get_config(), root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def shared_config(world) -> ConfigDict:
+    """configs/tiny.py on the shared world, with indexes shared by all tests: copy to change."""
+    config = tiny.get_config()
+    config.data.root = str(world)
+    config.data.index_dir = str(world / "index")
+    return config.lock()
+
+
+@pytest.fixture
+def one_device():
+    """The test sees a single device."""
+    with devices(1):
+        yield

@@ -11,8 +11,8 @@ from input_pipeline.demo_world.scenes import DIGITS, OPPOSITE, SIDES, Actor, Sce
 
 _MOST = 4  # questions in one conversation
 _TRAINING = {
-    "digit": ("digit", "position", "exists"),
-    "group": ("count", "exists"),
+    "digit": ("digit", "position", "exists", "caption"),
+    "group": ("count", "exists", "caption"),
     "pair": ("small_colour", "larger", "position", "exists", "caption"),
 }
 _EVALUATION = {
@@ -25,7 +25,10 @@ _PLACE["bottom"] = "at the bottom"
 
 
 def training_questions(scene: Scene, rng: np.random.Generator, decks: Decks) -> list[Question]:
-    """Up to four questions in random order, a caption last since it gives other answers away."""
+    """Up to four questions in random order, a caption last since it gives other answers away.
+
+    Captions of all families are asked for: they say most about a picture in one answer.
+    """
     tasks = rng.permutation(_TRAINING[scene.family]).tolist()[:_MOST]
     tasks.sort(key=lambda task: task == "caption")
     return [ask(scene, task, rng, decks) for task in tasks]
@@ -107,12 +110,28 @@ def _exists(scene, rng, decks):
 
 
 def _caption(scene, rng, decks):
+    if scene.family == "group":
+        names = [f"a {actor.name}" for actor in _reading_order(scene)]
+        listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+        return caption(rng, "image", listed, names, 1 / len(THINGS))
     places = {side_of(actor, scene): actor for actor in scene.actors}
     first = "left" if "left" in places else "top"
     ordered = [(side, places[side]) for side in (first, OPPOSITE[first])]
-    slots = [f"{actor.role} {actor.name}" for _, actor in ordered]
+    sized = scene.family == "pair"
+    slots = [f"{actor.role} {actor.name}" if sized else actor.name for _, actor in ordered]
     sentence = " and ".join(
         f"a {slot} {_PLACE[side]}" for slot, (side, _) in zip(slots, ordered, strict=True)
     )
     # One small and one large thing, each one of twelve: a fixed caption gets 1/12 of the slots.
     return caption(rng, "image", sentence, slots, 1 / len(THINGS))
+
+
+def _reading_order(scene):
+    """A group's actors row by row, each row from left to right."""
+    rows = 2 if scene.width >= scene.height else 3
+
+    def place(actor):
+        x, y = actor.motion.start
+        return int(y / scene.height * rows), x
+
+    return sorted(scene.actors, key=place)

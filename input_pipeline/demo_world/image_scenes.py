@@ -55,11 +55,11 @@ def _digit(rng, decks, width, height):
     colour, other_colour = rng.permutation(COLOURS)[:2].tolist()
     # Half the picture is at least 42 pixels wide or high, whichever way it is split.
     roomy = height if side in ("left", "right") else height / 2
-    radius = float(rng.uniform(0.85, 1.0) * min(23.0, 0.44 * roomy))
+    radius = float(rng.uniform(0.92, 1.0) * min(23.0, 0.44 * roomy))
     shape = str(rng.choice(SHAPES))
     other = OPPOSITE[side]
     return [
-        still_actor(digit, colour, radius, side_centre(rng, side, width, height), side),
+        still_actor(digit, colour, radius, side_centre(rng, side, width, height, 0.02), side),
         still_actor(
             shape,
             other_colour,

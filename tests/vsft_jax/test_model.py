@@ -35,7 +35,7 @@ def _parameters(config):
     return {"/".join(map(str, path)): leaf.shape for path, leaf in nnx.to_flat_state(state)}
 
 
-def _arrays(config, rows=2, length=24, patches=32, seed=0):
+def _arrays(config, rows=4, length=24, patches=32, seed=0):
     """Rows of one example: 4 words, as many visual tokens as fit the patches, words, padding."""
     rng = np.random.default_rng(seed)
     merged = patches // 4
@@ -149,24 +149,35 @@ def test_bad_architecture():
         dataclasses.replace(TINY.vision, window_size=100)
 
 
+def _gradient(config):
+    arrays = _arrays(config)
+    graphdef, params = nnx.split(Qwen2_5VL(config, rngs=nnx.Rngs(0)))
+
+    def loss(params):
+        return (nnx.merge(graphdef, params).hidden_states(arrays) ** 2).mean()
+
+    return jax.jit(jax.grad(loss))(params)
+
+
+@pytest.fixture(scope="module")
+def gradient_without_remat():
+    return _gradient(TINY)
+
+
 @pytest.mark.parametrize("remat", ["full", "attention", "qkv", "mlp"])
-def test_remat_changes_nothing_but_memory(remat):
-    arrays = _arrays(TINY)
-    results = []
-    for config in (TINY, dataclasses.replace(TINY, remat=remat)):
-        graphdef, params = nnx.split(Qwen2_5VL(config, rngs=nnx.Rngs(0)))
-
-        def loss(params, graphdef=graphdef):
-            return (nnx.merge(graphdef, params).hidden_states(arrays) ** 2).mean()
-
-        results.append(jax.jit(jax.grad(loss))(params))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), *results)
+def test_remat_changes_nothing_but_memory(remat, gradient_without_remat):
+    found = _gradient(dataclasses.replace(TINY, remat=remat))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), found, gradient_without_remat
+    )
 
 
 def test_bfloat16_is_close_to_float32():
     arrays = _arrays(TINY)
     graphdef, params = nnx.split(Qwen2_5VL(TINY, rngs=nnx.Rngs(0)))
-    params = jax.tree.map(lambda x: x * 8 if x.ndim > 1 else x, params)
+    params = jax.tree_util.tree_map_with_path(
+        lambda path, x: 8 * x if "kernel" in str(path) or "embedding" in str(path) else x, params
+    )
     half = dataclasses.replace(TINY, dtype="bfloat16")
     half_graphdef, _ = nnx.split(Qwen2_5VL(half, rngs=nnx.Rngs(0)))
     exact = nnx.merge(graphdef, params).hidden_states(arrays)
@@ -193,11 +204,11 @@ def test_padding_and_text_only_rows_are_finite_and_independent():
     )
 
 
-def test_sharded_init_and_step_equal_one_device():
+def test_sharded_init_and_step_equal_one_device(gradient_without_remat):
     """Parameters made in their shards on a 2 x 2 x 2 mesh; the same gradient as on one device."""
     mesh = jax.make_mesh((2, 2, 2), ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3)
     config = TINY
-    arrays = _arrays(config, rows=8)
+    arrays = _arrays(config)
     graphdef, expected_params = nnx.split(Qwen2_5VL(config, rngs=nnx.Rngs(0)))
 
     def make():
@@ -222,5 +233,6 @@ def test_sharded_init_and_step_equal_one_device():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), params, expected_params)
     kernel = params["llm"]["layers"]["q"]["kernel"][...]
     assert kernel.addressable_shards[0].data.shape == (2, 16, 16)
-    expected = jax.jit(gradient)(expected_params, arrays)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found, expected)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found, gradient_without_remat
+    )

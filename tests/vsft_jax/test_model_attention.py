@@ -43,7 +43,7 @@ def _runs(length, longest, padding, seed=0):
 
 
 @pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("length", [50, 300])  # one tile, and several with an uneven last
+@pytest.mark.parametrize("length", [50, 600])  # one tile, and several with an uneven last
 def test_equals_plain_attention(causal, length):
     q, k, v = _qkv(length)
     segments = _runs(length, 40, padding=7)

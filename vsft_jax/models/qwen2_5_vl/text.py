@@ -39,7 +39,7 @@ class Embedding(nnx.Module):
     """Token ids to vectors."""
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
-        init = nnx.initializers.normal(0.02)
+        init = nnx.initializers.normal(config.text.width**-0.5)
         shape = (config.text.vocab_size, config.text.width)
         self.embedding = nnx.Param(init(rngs.params(), shape, config.param_dtype))
         self.dtype = config.dtype

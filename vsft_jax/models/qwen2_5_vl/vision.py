@@ -35,7 +35,7 @@ class PatchEmbed(nnx.Module):
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         vision = config.vision
-        init = nnx.initializers.normal(0.02)
+        init = nnx.initializers.lecun_normal()
         shape = (vision.patch_columns, vision.width)
         self.kernel = nnx.Param(init(rngs.params(), shape, config.param_dtype))
         self.config = config

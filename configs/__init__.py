@@ -1,0 +1,1 @@
+"""Config files: see default.py for every knob."""

