@@ -142,6 +142,7 @@ def _predictions(
     config: ConfigDict, model: LoadedModel, benchmark: str, store: ExampleStore
 ) -> tuple[list[Prediction], int]:
     """The answered questions in the benchmark's order, and how many could not be asked."""
+    _check_questions(benchmark, store)
     found: dict[int, Prediction] = {}
     with Progress(f"evaluate {benchmark}", total=len(store), unit="questions") as progress:
         for said in answer(config, model, store):
@@ -149,6 +150,18 @@ def _predictions(
                 found[said.index] = _prediction(benchmark, store, said)
             progress.advance()
     return [found[i] for i in sorted(found)], len(store) - len(found)
+
+
+def _check_questions(benchmark: str, store: ExampleStore) -> None:
+    """Raises ConfigError naming a question that cannot be scored, before anything is generated."""
+    for i in range(len(store)):
+        example, _ = store[i]
+        missing = [key for key in ("task", "format", "answer", "chance") if key not in example.meta]
+        if missing:
+            raise experiment.ConfigError(
+                f"question {example.id!r} of config.data.benchmarks.{benchmark} has no "
+                f"{', '.join(missing)}: docs/data.md says what a benchmark's records need"
+            )
 
 
 def _prediction(benchmark: str, store: ExampleStore, said: Answer) -> Prediction:

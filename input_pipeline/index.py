@@ -202,19 +202,21 @@ class _RowMaker:
     def __call__(self, record: Example | Rejected) -> dict[str, Any] | Rejected:
         if isinstance(record, Rejected):
             return record
+        stage = "probe"
         try:
-            return self._row(record)
+            infos = [self._media.info(ref) for ref in record.media]
+            stage = "preview"
+            return self._row(record, infos)
         except MediaError as error:
-            return Rejected(None, record.id, error.reason, error.detail, error.path, "probe")
+            return Rejected(None, record.id, error.reason, error.detail, error.path, stage)
         except LayoutError as error:
             reason = "too_long" if isinstance(error, TooLong) else error.reason
             return Rejected(None, record.id, reason, str(error), None, "layout")
         except ChatError as error:
             return Rejected(None, record.id, "chat_template", str(error), None, "layout")
 
-    def _row(self, example: Example) -> dict[str, Any]:
+    def _row(self, example: Example, infos: Sequence[MediaInfo]) -> dict[str, Any]:
         spec = self._spec
-        infos = [self._media.info(ref) for ref in example.media]
         budgets = [
             self._policy(
                 frame_budget.BudgetQuery(

@@ -17,6 +17,7 @@ from vsft_jax.train.metrics import read_jsonl
 
 pytestmark = pytest.mark.usefixtures("one_device")
 
+
 def _both(config, **changes):
     """The config on pictures and clips together, with a few changed values."""
     config = config.copy_and_resolve_references()
@@ -110,9 +111,7 @@ def test_accumulated_microbatches_equal_one_batch(shared_config, tmp_path):
     config = _both(shared_config, steps=2, batch_rows=4)
     loop.train(config, tmp_path / "whole")
     loop.train(_both(config, accumulate=4), tmp_path / "parts")
-    np.testing.assert_allclose(
-        _losses(tmp_path / "parts"), _losses(tmp_path / "whole"), rtol=2e-5
-    )
+    np.testing.assert_allclose(_losses(tmp_path / "parts"), _losses(tmp_path / "whole"), rtol=2e-5)
 
 
 @pytest.mark.parametrize("frozen", ["tower", "projector", "llm"])

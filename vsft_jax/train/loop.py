@@ -62,7 +62,7 @@ def train(config: ConfigDict, workdir: str | Path, evaluate: Evaluate | None = N
         start = int(state.step)
         _log_parameters(trainer, state)
         writer = stack.enter_context(contextlib.closing(MetricWriter(workdir, resume_step=start)))
-        quarantine = stack.enter_context(Quarantine(workdir / "quarantine.jsonl"))
+        quarantine = stack.enter_context(Quarantine(_quarantine_path(workdir)))
         batches = make_batches(
             ExampleStore.concatenate(list(stores.values())),
             lambda step: plan.local_rows(step, jax.process_index(), jax.process_count()),
@@ -189,6 +189,11 @@ def initial_state(config: ConfigDict, trainer: Trainer, checkpoints: Checkpoints
     params = source.restore_params(trainer.abstract_state.params)
     source.close()
     return trainer.init(params)
+
+
+def _quarantine_path(workdir: Path) -> Path:
+    process = f"-{jax.process_index()}" if jax.process_count() > 1 else ""
+    return workdir / f"quarantine{process}.jsonl"
 
 
 class _Meter:
