@@ -34,7 +34,7 @@ from input_pipeline.layout import (
     VisionLayoutSpec,
     layout_example,
 )
-from input_pipeline.media import MediaError, probe
+from input_pipeline.media import MediaError, MediaInfo, probe
 from input_pipeline.progress import Progress
 from input_pipeline.quarantine import Quarantine
 from input_pipeline.sampling import uniform_frame_indices

@@ -1,5 +1,6 @@
 """Tests run on the CPU, which poses as eight devices so that sharding is exercised everywhere."""
 
+import contextlib
 import os
 
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -7,15 +8,12 @@ os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 )
 
-import contextlib
+import jax  # noqa: E402  (the environment comes first)
+import pytest  # noqa: E402
+from ml_collections import ConfigDict  # noqa: E402
 
-import jax
-import pytest
-from ml_collections import ConfigDict
-
-from configs import tiny
-from vsft_jax.experiment import ensure_demo_world
-
+from configs import tiny  # noqa: E402
+from vsft_jax.experiment import ensure_demo_world  # noqa: E402
 
 _ALL_DEVICES = jax.devices
 
