@@ -5,7 +5,7 @@ import numpy as np
 from input_pipeline.demo_world.decks import Decks
 from input_pipeline.demo_world.image_scenes import THINGS
 from input_pipeline.demo_world.questions import NUMBER, Question, caption, choice, short, yes_no
-from input_pipeline.demo_world.scenes import COLOURS, DIGITS, DIRECTIONS, LAMP_ON, Scene
+from input_pipeline.demo_world.scenes import COLOURS, DIGITS, DIRECTIONS, LAMP_ON, SHAPES, Scene
 
 # family → (its own kind of question, what training may add, what evaluation adds). With these,
 # an evaluation split asks each of the nine tasks equally often.
@@ -69,10 +69,9 @@ def _static_digit(scene, rng, decks):
 
 
 def _static_colour(scene, rng, decks):
-    constant = [actor for actor in scene.actors if len(actor.colours) == 1]
+    constant = [a for a in scene.actors if len(a.colours) == 1 and a.shape in SHAPES]
     actor = constant[int(rng.integers(len(constant)))]
-    name = "digit" if actor.shape in DIGITS else actor.shape
-    return short(rng, "static_colour", actor.colour, len(COLOURS), about=(name,))
+    return short(rng, "static_colour", actor.colour, len(COLOURS), about=(actor.shape,))
 
 
 def _direction(scene, rng, decks):

@@ -10,6 +10,7 @@ from input_pipeline.demo_world.decks import Decks
 from input_pipeline.demo_world.image_scenes import sample_background, side_centre
 from input_pipeline.demo_world.scenes import (
     COLOURS,
+    DIGIT_COLOUR,
     DIGITS,
     DIRECTIONS,
     FULL_VIEW_FRAMES,
@@ -67,10 +68,15 @@ def sample_clip(rng: np.random.Generator, decks: Decks) -> Scene:
 
 
 def _still(rng, decks, width, height, frames):
-    radius = float(rng.uniform(0.3, 0.36) * height)
-    centre = (width * float(rng.uniform(0.4, 0.6)), height * float(rng.uniform(0.44, 0.56)))
+    side = decks.draw("still.side", SIDES[:2])
     digit = decks.draw("still.digit", DIGITS)
-    return [still_actor(digit, decks.draw("still.colour", COLOURS), radius, centre)]
+    colour = decks.draw("still.colour", COLOURS)
+    radius = float(rng.uniform(0.3, 0.33) * height)
+    beside = side_centre(rng, OPPOSITE[side], width, height)
+    return [
+        still_actor(digit, DIGIT_COLOUR, radius, side_centre(rng, side, width, height, 0.015)),
+        still_actor(str(rng.choice(SHAPES)), colour, float(rng.uniform(14, 20)), beside),
+    ]
 
 
 def _travel(rng, direction, radius, box, share, profile="linear"):

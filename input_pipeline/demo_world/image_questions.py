@@ -25,12 +25,15 @@ _PLACE["bottom"] = "at the bottom"
 
 
 def training_questions(scene: Scene, rng: np.random.Generator, decks: Decks) -> list[Question]:
-    """Up to four questions in random order, a caption last since it gives other answers away.
+    """Up to four questions in random order, or a caption alone in one image of three.
 
-    Captions of all families are asked for: they say most about a picture in one answer.
+    Captions say most about a picture in one answer. They come last, since they give other answers
+    away, and alone, since that is how evaluation asks for them.
     """
     tasks = rng.permutation(_TRAINING[scene.family]).tolist()[:_MOST]
     tasks.sort(key=lambda task: task == "caption")
+    if decks.draw(f"caption.alone.{scene.family}", (True, False, False)):
+        tasks = ["caption"]
     return [ask(scene, task, rng, decks) for task in tasks]
 
 
@@ -82,6 +85,8 @@ def _position(scene, rng, decks):
     truth = decks.draw(f"position.side.{ends[0]}", ends)
     subject = sides[truth]
     name = "digit" if subject.shape in DIGITS else subject.name
+    if decks.draw(f"position.format.{truth}", ("choice", "short")) == "short":
+        return short(rng, "position", truth, len(SIDES), about=(name,))
     return choice(rng, decks, "position", truth, SIDES, (name,))
 
 

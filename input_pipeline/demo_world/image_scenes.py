@@ -7,6 +7,7 @@ import numpy as np
 from input_pipeline.demo_world.decks import Decks
 from input_pipeline.demo_world.scenes import (
     COLOURS,
+    DIGIT_COLOUR,
     DIGITS,
     OPPOSITE,
     SHAPES,
@@ -52,21 +53,12 @@ def sample_image(rng: np.random.Generator, decks: Decks) -> Scene:
 def _digit(rng, decks, width, height):
     side = decks.draw("digit.side", SIDES)
     digit = decks.draw("digit.digit", DIGITS)
-    colour, other_colour = rng.permutation(COLOURS)[:2].tolist()
-    # Half the picture is at least 42 pixels wide or high, whichever way it is split.
-    roomy = height if side in ("left", "right") else height / 2
-    radius = float(rng.uniform(0.92, 1.0) * min(23.0, 0.44 * roomy))
-    shape = str(rng.choice(SHAPES))
+    thing = (str(rng.choice(SHAPES)), str(rng.choice(COLOURS)), float(rng.uniform(9, 16)))
+    digit_centre = side_centre(rng, side, width, height, 0.015)
     other = OPPOSITE[side]
     return [
-        still_actor(digit, colour, radius, side_centre(rng, side, width, height, 0.02), side),
-        still_actor(
-            shape,
-            other_colour,
-            float(rng.uniform(9, 16)),
-            side_centre(rng, other, width, height),
-            other,
-        ),
+        still_actor(digit, DIGIT_COLOUR, float(rng.uniform(18, 19.5)), digit_centre, side),
+        still_actor(*thing, side_centre(rng, other, width, height), other),
     ]
 
 

@@ -16,6 +16,7 @@ DIRECTIONS = ("left", "right", "up", "down")
 HIDDEN = ""  # the "colour" of an actor that is not drawn
 LAMP_OFF = "grey"
 LAMP_ON = "white"
+DIGIT_COLOUR = "white"  # one colour, so that a small model can learn ten shapes in minutes
 
 # What a training run samples; clips are built around what these many uniform frames can show.
 FULL_VIEW_FRAMES = 16
@@ -81,8 +82,8 @@ class Actor:
 
     @property
     def colour(self) -> str:
-        """The first real colour the actor ever has."""
-        return next(colour for _, colour in self.colours if colour in COLOURS)
+        """The first colour that the actor is drawn in."""
+        return next(colour for _, colour in self.colours if colour != HIDDEN)
 
     @property
     def first_seen(self) -> int:

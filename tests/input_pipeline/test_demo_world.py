@@ -350,13 +350,14 @@ def test_larger_exists_and_position_in_images(world):
             continue  # the digit, whose strokes may be several blobs
         x, y = centre(found[named[0]])
         sides = {"left": -(x - 0.5), "right": x - 0.5, "top": -(y - 0.5), "bottom": y - 0.5}
-        assert max(sides, key=sides.get) == record["choices"][record["answer"]]
+        answer = record.get("choices", {}).get(record["answer"], record["answer"])
+        assert max(sides, key=sides.get) == answer
 
 
 def test_each_digit_is_drawn_in_its_own_way(world):
     drawn = defaultdict(list)
     for _, record, clip in questions_of(world, "video", "static_digit"):
-        mask = np.any([coloured(clip[0], colour) for colour in COLOURS], axis=0)
+        mask = coloured(clip[0], "white")
         rows, columns = np.nonzero(mask)
         crop = mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
         drawn[record["answer"]].append(cv2.resize(crop.astype(np.float32), (16, 24)))

@@ -95,7 +95,15 @@ def train(config: ConfigDict, workdir: str | Path, evaluate: Evaluate | None = N
                 and config.train.evaluate_every
                 and (last or step % config.train.evaluate_every == 0)
             ):
-                model = LoadedModel.of(trainer, state, tokenizer, meta)
+                model = LoadedModel(
+                    trainer.graphdef,
+                    state.params,
+                    trainer.mesh,
+                    tokenizer,
+                    meta["frames"],
+                    step,
+                    meta["config"],
+                )
                 writer.write(step, evaluate(model))
             if last or step % config.train.checkpoint_every == 0:
                 optimizer = {"opt_state": state.opt_state, "step": state.step}

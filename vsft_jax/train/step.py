@@ -117,7 +117,7 @@ class Trainer:
             frozen=state.frozen,
             opt_state=opt_state,
         )
-        return state, StepMetrics.from_sums(sums, optax.global_norm(grads))
+        return state, StepMetrics.from_sums(sums, optax.tree.norm(grads))
 
 
 def _microbatches(batch: Mapping[str, jax.Array], count: int) -> dict[str, jax.Array]:
