@@ -39,35 +39,11 @@ class Linear(nnx.Module):
         self.bias = nnx.Param(jnp.zeros((outputs,), param_dtype)) if bias else None
 
     def __call__(self, x: Array) -> Array:
-        y = _product(x, self.kernel[...].astype(x.dtype))
+        # Rows and positions as one axis: the kernel's gradient is then a plain product, which saves
+        # a fifth of a CPU step over the transposed copies of the three-dimensional one.
+        y = x.reshape(-1, x.shape[-1]) @ self.kernel[...].astype(x.dtype)
+        y = y.reshape(*x.shape[:-1], y.shape[-1])
         return y if self.bias is None else y + self.bias[...].astype(x.dtype)
-
-
-@jax.custom_vjp
-def _product(x: Array, kernel: Array) -> Array:
-    """x @ kernel, whose kernel gradient transposes the narrower of its two factors.
-
-    The automatic one always transposes the output's gradient, which on a CPU costs a fifth of the
-    whole step: that copy is wide, and differs for every matrix that reads the same x.
-    """
-    return x @ kernel
-
-
-def _product_forward(x: Array, kernel: Array):
-    return x @ kernel, (x, kernel)
-
-
-def _product_backward(saved: tuple[Array, Array], gradient: Array):
-    x, kernel = saved
-    rows, gradient_rows = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
-    if kernel.shape[0] <= kernel.shape[1]:
-        to_kernel = rows.T @ gradient_rows
-    else:
-        to_kernel = (gradient_rows.T @ rows).T
-    return gradient @ kernel.T, to_kernel
-
-
-_product.defvjp(_product_forward, _product_backward)
 
 
 class RMSNorm(nnx.Module):
