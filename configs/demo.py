@@ -46,7 +46,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.data.train = ConfigDict(
         {
             "images": _dataset("train/images.json", weight=0.0),
-            "videos": _dataset("train/videos.json", weight=1.0),
+            "videos": _dataset("train/videos.json", weight=0.5),
         }
     )
     config.data.benchmarks = ConfigDict(
@@ -78,7 +78,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
             "kv_heads": 2,
             "head_dim": 32,
             "mrope_section": (4, 6, 6),
-            "rope_theta": 10_000.0,
+            "rope_theta": 100.0,  # sequences are short
             "vocab_size": 640,
             "tie_word_embeddings": True,
         }
@@ -89,17 +89,18 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.layout.image_max_pixels = 112 * 112
     config.layout.video_min_pixels = 56 * 56
     config.layout.video_max_pixels = 56 * 84
-    config.layout.row_tokens = 512
-    config.layout.row_patches = 512
+    config.layout.row_tokens = 256
+    config.layout.row_patches = 384
 
     # --- Training. -----------------------------------------------------------------------------
     # Every policy sees the same examples in as many steps; a cheaper one takes fewer rows.
     config.train.epochs = 1.0
     config.train.batch_rows = 0
-    config.train.batch_examples = 40
-    config.train.checkpoint_every = 200
+    config.train.batch_examples = 16
+    config.train.checkpoint_every = 500
     config.train.keep_checkpoints = 1
-    config.train.loss_chunk = 512
+    config.train.loss_chunk = 256
+    config.train.log_every = 20
     config.train.init_from = args.init_from
     config.optimizer.learning_rate = ConfigDict({"tower": 1e-3, "projector": 1e-3, "llm": 1e-3})
     config.optimizer.warmup_steps = 20
@@ -111,9 +112,8 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.study.base = ConfigDict(
         {
             "data": {"train": {"images": {"weight": 1.0}, "videos": {"weight": 0.0}}},
-            "train": {"epochs": 4.0, "batch_examples": 32},
-            "layout": {"row_patches": 288},  # as full as its 512 tokens get with pictures
-            "optimizer": {"learning_rate": {"tower": 2e-3, "projector": 2e-3, "llm": 2e-3}},
+            "train": {"epochs": 2.5, "batch_examples": 8},
+            "layout": {"row_patches": 160},  # as many as its tokens leave room for with pictures
         }
     )
     words = (

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import tempfile
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = (
@@ -14,6 +15,10 @@ from ml_collections import ConfigDict  # noqa: E402
 
 from configs import tiny  # noqa: E402
 from vsft_jax.experiment import ensure_demo_world  # noqa: E402
+
+# Tests compile the same few functions again and again.
+_COMPILED = tempfile.TemporaryDirectory(prefix="vsft-jax-compiled-")
+jax.config.update("jax_compilation_cache_dir", _COMPILED.name)
 
 _ALL_DEVICES = jax.devices
 

@@ -20,7 +20,7 @@ from input_pipeline.demo_world.scenes import Scene
 from input_pipeline.demo_world.tokenizer import SYSTEM_PROMPT, write_tokenizer
 
 # Raise it with every change that gives other files for the same parameters.
-VERSION = 4
+VERSION = 5
 
 SPLITS = ("train", "val", "test")
 Progress = Callable[[int, int], None]

@@ -11,12 +11,12 @@ from input_pipeline.demo_world.scenes import DIGITS, OPPOSITE, SIDES, Actor, Sce
 
 _MOST = 4  # questions in one conversation
 _TRAINING = {
-    "digit": ("digit", "position", "exists", "caption"),
+    "digit": ("digit", "colour", "position", "exists", "caption"),
     "group": ("count", "exists", "caption"),
     "pair": ("small_colour", "larger", "position", "exists", "caption"),
 }
 _EVALUATION = {
-    "digit": ("digit", "position"),
+    "digit": ("digit", "colour", "position"),
     "group": ("count", "exists"),
     "pair": ("small_colour", "larger", "caption"),
 }
@@ -46,6 +46,7 @@ def ask(scene: Scene, task: str, rng: np.random.Generator, decks: Decks) -> Ques
     """One question of `task` about the scene. Raises KeyError for a task that does not exist."""
     build = {
         "digit": _digit,
+        "colour": _colour,
         "small_colour": _small_colour,
         "count": _count,
         "position": _position,
@@ -59,6 +60,11 @@ def ask(scene: Scene, task: str, rng: np.random.Generator, decks: Decks) -> Ques
 def _digit(scene, rng, decks):
     digit = next(actor.shape for actor in scene.actors if actor.shape in DIGITS)
     return short(rng, "digit", digit, len(DIGITS), NUMBER)
+
+
+def _colour(scene, rng, decks):
+    thing = next(actor for actor in scene.actors if actor.shape not in DIGITS)
+    return short(rng, "colour", thing.colour, 4, about=(thing.shape,))
 
 
 def _small_colour(scene, rng, decks):

@@ -53,7 +53,8 @@ def sample_image(rng: np.random.Generator, decks: Decks) -> Scene:
 def _digit(rng, decks, width, height):
     side = decks.draw("digit.side", SIDES)
     digit = decks.draw("digit.digit", DIGITS)
-    thing = (str(rng.choice(SHAPES)), str(rng.choice(COLOURS)), float(rng.uniform(9, 16)))
+    colour = decks.draw("digit.colour", COLOURS)
+    thing = (str(rng.choice(SHAPES)), colour, float(rng.uniform(9, 16)))
     digit_centre = side_centre(rng, side, width, height, 0.015)
     other = OPPOSITE[side]
     return [

@@ -28,7 +28,7 @@ WORDINGS = {
     ),
     "exists": ("Is there a {}?", "Do you see a {}?"),
     "caption": ("Describe the {}.", "What does the {} show?"),
-    "static_colour": ("What colour is the {}?", "Which colour is the {}?"),
+    "colour": ("What colour is the {}?", "Which colour is the {}?"),
     "direction": ("Which way does the {} move?", "In which direction does the {} move?"),
     "appears_first": ("Which appears first, {} or {}?", "Which comes first, {} or {}?"),
     "appears_first.choice": ("Which object appears first?", "Which object comes first?"),
@@ -43,6 +43,7 @@ WORDINGS = {
     ),
 }
 WORDINGS["static_digit"] = WORDINGS["digit"]
+WORDINGS["static_colour"] = WORDINGS["colour"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -51,7 +51,6 @@ def train(config: ConfigDict, workdir: str | Path, evaluate: Evaluate | None = N
         checkpoints.close()
         return
     meta = {"config": json.loads(config.to_json_best_effort()), "frames": prepared.frames}
-    (workdir / "config.json").write_text(json.dumps(meta, indent=1))
 
     # ── Model and state. ────────────────────────────────────────────────────────────────────────
     trainer = make_trainer(config, tokenizer)
@@ -60,6 +59,7 @@ def train(config: ConfigDict, workdir: str | Path, evaluate: Evaluate | None = N
         stack.callback(checkpoints.close)
         state = initial_state(config, trainer, checkpoints)
         start = int(state.step)
+        (workdir / "config.json").write_text(json.dumps(meta, indent=1))
         _log_parameters(trainer, state)
         writer = stack.enter_context(contextlib.closing(MetricWriter(workdir, resume_step=start)))
         quarantine = stack.enter_context(Quarantine(_quarantine_path(workdir)))

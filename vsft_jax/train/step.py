@@ -86,7 +86,9 @@ class Trainer:
     @functools.cached_property
     def step(self) -> Callable[[TrainState, Mapping[str, jax.Array]], tuple]:
         """(state, batch) → (state, StepMetrics). The state given in is consumed."""
-        return jax.jit(self._step, donate_argnums=0)
+        # With the shardings it came with, the state of the next step finds the compiled function.
+        placed = jax.tree.map(lambda x: x.sharding, self.abstract_state)
+        return jax.jit(self._step, donate_argnums=0, out_shardings=(placed, None))
 
     def _step(self, state: TrainState, batch: Mapping[str, jax.Array]):
         def loss_sum(trainable, rows):
