@@ -85,9 +85,9 @@ def get_config() -> ConfigDict:
     # `config.frames` instead, and the result files say so.
     config.eval.frames = "checkpoint"
 
-    # --- Study: a base model, then one fine-tuned model for each entry × seed. -----------------
+    # --- Study: one base model, then a fine-tuned model for each frame policy × seed. ----------
     config.study = ConfigDict()
     config.study.base = ConfigDict()  # overrides of this config for training the base model
     config.study.frames = ConfigDict()  # frame-budget specs by label
-    config.study.seeds = (0,)
+    config.study.seeds = (0,)  # of fine-tuning; the base model is trained with config.seed
     return config

@@ -103,17 +103,16 @@ def _policies(config: ConfigDict, workdir: Path) -> dict[str, dict[str, Any]]:
 
 
 def _cells(config: ConfigDict, workdir: Path, policies: Mapping[str, Any]) -> Iterator[Cell]:
+    """One base model, then every policy with every seed, all policies of a seed together."""
+    base = _copy(config)
+    base.update(config.study.base)
+    yield Cell("base", base, None, config.seed, None)
     for seed in config.study.seeds:
-        base = _copy(config)
-        base.update(config.study.base)
-        base.seed = seed
-        base_name = f"base-seed{seed}"
-        yield Cell(base_name, base, None, seed, None)
         for label, spec in policies.items():
             tuned = _with_frames(config, spec)
             tuned.seed = seed
-            tuned.train.init_from = str(workdir / "cells" / base_name)
-            yield Cell(f"{label}-seed{seed}", tuned, label, seed, base_name)
+            tuned.train.init_from = str(workdir / "cells" / "base")
+            yield Cell(f"{label}-seed{seed}", tuned, label, seed, "base")
 
 
 def _shared_paths(config: ConfigDict, workdir: Path) -> ConfigDict:

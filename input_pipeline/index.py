@@ -197,14 +197,13 @@ class _RowMaker:
         tokenizer = ChatTokenizer.load(spec.tokenizer_dir)
         self._encode = tokenizer.encode if mode == "train" else tokenizer.encode_prompt
         self._policy = frame_budget.make_policy(spec.frames)
-        self._media = _MediaCache()
 
     def __call__(self, record: Example | Rejected) -> dict[str, Any] | Rejected:
         if isinstance(record, Rejected):
             return record
         stage = "probe"
         try:
-            infos = [self._media.info(ref) for ref in record.media]
+            infos = [_media_info(ref) for ref in record.media]
             stage = "preview"
             return self._row(record, infos)
         except MediaError as error:
@@ -223,7 +222,7 @@ class _RowMaker:
                     example.id,
                     example.instruction,
                     info,
-                    functools.partial(self._media.preview, ref),
+                    functools.partial(_preview, ref),
                 )
             )
             for ref, info in zip(example.media, infos, strict=True)
@@ -250,20 +249,38 @@ class _RowMaker:
         }
 
 
-class _MediaCache:
-    """Probes and previews, remembered: neighbouring examples often share a clip."""
+def _media_info(ref: MediaRef) -> MediaInfo:
+    """Probes a file once in a process, however many examples and policies ask about it."""
+    return _probe(ref, _stamp(ref.path))
 
-    def __init__(self):
-        self.info = functools.lru_cache(maxsize=65536)(probe)
-        self.preview = functools.lru_cache(maxsize=64)(self._preview)
 
-    def _preview(self, ref: MediaRef, count: int) -> np.ndarray:
-        indices = uniform_frame_indices(self.info(ref).frame_times, count)
-        frames = decode_frames(ref.path, indices)
-        height, width = frames.shape[1:3]
-        scale = min(1.0, _PREVIEW_PIXELS / max(height, width))
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        return np.stack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in frames])
+def _preview(ref: MediaRef, count: int) -> np.ndarray:
+    """uint8[F, h, w, 3]: at most `count` small frames of a clip, spread over its length."""
+    return _decode_preview(ref, _stamp(ref.path), count)
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    """Changes when the file does; None for a file that is not there."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=65536)
+def _probe(ref: MediaRef, stamp: tuple[int, int] | None) -> MediaInfo:
+    return probe(ref)
+
+
+@functools.lru_cache(maxsize=64)
+def _decode_preview(ref: MediaRef, stamp: tuple[int, int] | None, count: int) -> np.ndarray:
+    indices = uniform_frame_indices(_probe(ref, stamp).frame_times, count)
+    frames = decode_frames(ref.path, indices)
+    height, width = frames.shape[1:3]
+    scale = min(1.0, _PREVIEW_PIXELS / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.stack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in frames])
 
 
 def _summary(dataset, spec, columns, shrunk_counts, rejected) -> dict[str, Any]:

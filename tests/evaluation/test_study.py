@@ -45,10 +45,10 @@ def _single(one_device):
 
 def test_a_study_leaves_cells_results_and_a_report(finished):
     cells = {path.name for path in (finished / "cells").iterdir()}
-    assert cells == {"base-seed0", "fixed-4-seed0", "hybrid-seed0"}
+    assert cells == {"base", "fixed-4-seed0", "hybrid-seed0"}
     for name in ("report.html", "report.md", "study.csv", "tradeoff.png", "index_summary.json"):
         assert (finished / name).stat().st_size > 0
-    base = finished / "cells" / "base-seed0" / "eval"
+    base = finished / "cells" / "base" / "eval"
     assert {path.name for path in base.iterdir()} == {"fixed-4", "hybrid"}
     # Pictures have no frame budget: the base answers them once.
     assert len(list(base.glob("*/world_image.json"))) == 1

@@ -209,7 +209,7 @@ def test_evaluation_records_carry_what_scoring_needs(world):
             assert hint.get(record["format"], "<") in human["value"]
 
 
-@pytest.mark.parametrize("kind, tasks", [("image", 7), ("video", 9)])
+@pytest.mark.parametrize("kind, tasks", [("image", 8), ("video", 9)])
 def test_tasks_and_answers_are_balanced(kind, tasks):
     found = [question for _, questions in scenes(kind, "test", 400) for question in questions]
     per_task = Counter(question.task for question in found)

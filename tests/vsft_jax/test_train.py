@@ -226,6 +226,14 @@ def test_schedule_from_epochs_and_examples(shared_config, tmp_path):
         loop.with_schedule(_both(config, epochs=0.0), stores)
 
 
+def test_evaluation_on_schedule_joins_the_steps_record(shared_config, tmp_path):
+    config = _both(shared_config, steps=3, evaluate_every=2)
+    loop.train(config, tmp_path, lambda model: {"eval/score": float(model.step)})
+    rows = read_jsonl(tmp_path / "train.jsonl")
+    assert [row.get("eval/score") for row in rows] == [None, 2.0, 3.0]
+    assert all("loss" in row for row in rows)
+
+
 def test_what_a_run_leaves_behind(trained):
     config, workdir = trained
     meta = json.loads((workdir / "config.json").read_text())

@@ -88,13 +88,11 @@ def train(config: ConfigDict, workdir: str | Path, evaluate: Evaluate | None = N
                 state, metrics = trainer.step(state, arrays)
             meter.add(batch, metrics)
             last = step == config.train.steps
+            scalars: dict[str, float] = {}
             if last or step % config.train.log_every == 0:
-                writer.write(step, meter.summary(step))
-            if (
-                evaluate
-                and config.train.evaluate_every
-                and (last or step % config.train.evaluate_every == 0)
-            ):
+                scalars |= meter.summary(step)
+            every = config.train.evaluate_every
+            if evaluate and every and (last or step % every == 0):
                 model = LoadedModel(
                     trainer.graphdef,
                     state.params,
@@ -104,7 +102,10 @@ def train(config: ConfigDict, workdir: str | Path, evaluate: Evaluate | None = N
                     step,
                     meta["config"],
                 )
-                writer.write(step, evaluate(model))
+                with meter.paused():
+                    scalars |= evaluate(model)
+            if scalars:
+                writer.write(step, scalars)
             if last or step % config.train.checkpoint_every == 0:
                 optimizer = {"opt_state": state.opt_state, "step": state.step}
                 checkpoints.save(step, state.params, optimizer, {**meta, "step": step})
@@ -226,6 +227,13 @@ class _Meter:
         start = time.monotonic()
         yield
         self._wait += time.monotonic() - start
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Keeps what is not training out of the speeds."""
+        start = time.monotonic()
+        yield
+        self._start += time.monotonic() - start
 
     def add(self, batch: Batch, metrics: StepMetrics) -> None:
         """Counts one step; the metrics stay on the device until they are wanted."""
