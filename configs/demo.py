@@ -119,7 +119,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     words = (
         ("2", "4", "8", "16", "hybrid", "random") if args.full else ("2", "16", "hybrid", "random")
     )
-    config.study.frames = ConfigDict({f"frames_{word}": _frames(word) for word in words})
+    config.study.frames = ConfigDict({f"frames_{word:0>2}": _frames(word) for word in words})
     config.study.seeds = (0, 1, 2, 3, 4) if args.full else (0,)
     if args.stage == "base":
         config.update(config.study.base)
