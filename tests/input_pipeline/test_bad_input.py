@@ -8,7 +8,13 @@ import av
 import cv2
 import numpy as np
 import pytest
-from media_fixtures import (
+
+from input_pipeline import media
+from input_pipeline.decode import decode_frames, read_image
+from input_pipeline.examples import MediaRef
+from input_pipeline.media import MediaError, probe
+from input_pipeline.quarantine import Quarantine, read_quarantine
+from tests.input_pipeline.media_fixtures import (
     painted_frame,
     truncate,
     write_audio,
@@ -16,12 +22,6 @@ from media_fixtures import (
     write_empty_clip,
     write_raw_h264,
 )
-
-from input_pipeline import media
-from input_pipeline.decode import decode_frames, read_image
-from input_pipeline.examples import MediaRef
-from input_pipeline.media import MediaError, probe
-from input_pipeline.quarantine import Quarantine, read_quarantine
 
 
 def reason_of(kind, path):

@@ -6,17 +6,17 @@ import av
 import cv2
 import numpy as np
 import pytest
-from media_fixtures import (
+
+from input_pipeline.decode import decode_frames, read_image
+from input_pipeline.examples import MediaRef
+from input_pipeline.media import MediaError, probe
+from tests.input_pipeline.media_fixtures import (
     exif_orientation,
     jpeg_with_orientation,
     painted_frame,
     read_number,
     write_clip,
 )
-
-from input_pipeline.decode import decode_frames, read_image
-from input_pipeline.examples import MediaRef
-from input_pipeline.media import MediaError, probe
 
 FRAMES = 90
 CLIPS = {

@@ -7,10 +7,10 @@ import av
 import cv2
 import numpy as np
 import pytest
-from media_fixtures import jpeg_with_orientation, painted_frame, write_clip
 
 from input_pipeline.examples import MediaRef
 from input_pipeline.media import MediaError, MediaInfo, probe
+from tests.input_pipeline.media_fixtures import jpeg_with_orientation, painted_frame, write_clip
 
 
 def probe_video(path):
