@@ -21,8 +21,8 @@ CANDIDATES = (2, 4, 8, 16)
 def config(shared_config):
     config = shared_config.copy_and_resolve_references()
     config.train.update(steps=1, checkpoint_every=1)
-    config.study.base.train.update(steps=1, batch_rows=2)
     with config.unlocked():
+        config.study.base.train = ConfigDict({"steps": 1, "batch_rows": 2})
         config.study.frames = ConfigDict(
             {name: common.frame_spec(name, CANDIDATES) for name in ("4", "hybrid")}
         )

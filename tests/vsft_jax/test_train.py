@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from input_pipeline.chat import ChatTokenizer
 from input_pipeline.index import ExampleStore
@@ -241,4 +242,7 @@ def test_what_a_run_leaves_behind(trained):
     rows = read_jsonl(workdir / "train.jsonl")
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
     assert all(0 < row["token_fill"] <= 1 and 0 < row["patch_fill"] <= 1 for row in rows)
-    assert list((workdir / "tensorboard").glob("events.out.tfevents*"))
+
+    board = EventAccumulator(str(workdir / "tensorboard")).Reload()
+    assert [event.step for event in board.Scalars("loss")] == [1, 2, 3, 4]
+    assert [event.value for event in board.Scalars("loss")] == pytest.approx(_losses(workdir))

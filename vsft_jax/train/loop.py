@@ -59,7 +59,8 @@ def train(config: ConfigDict, workdir: str | Path, evaluate: Evaluate | None = N
         stack.callback(checkpoints.close)
         state = initial_state(config, trainer, checkpoints)
         start = int(state.step)
-        (workdir / "config.json").write_text(json.dumps(meta, indent=1))
+        if jax.process_index() == 0:
+            (workdir / "config.json").write_text(json.dumps(meta, indent=1))
         _log_parameters(trainer, state)
         writer = stack.enter_context(contextlib.closing(MetricWriter(workdir, resume_step=start)))
         quarantine = stack.enter_context(Quarantine(_quarantine_path(workdir)))

@@ -45,10 +45,13 @@ class MetricWriter:
     """Writes scalars to the log, to `train.jsonl` and to TensorBoard.
 
     The JSONL is the record that reports read. On resume the lines after the restored step are
-    dropped, so that every step stands in it once.
+    dropped, so that every step stands in it once. Process 0 writes; the others only log.
     """
 
     def __init__(self, workdir: str | Path, *, resume_step: int = 0):
+        self._file = self._board = None
+        if jax.process_index() != 0:
+            return
         workdir = Path(workdir)
         workdir.mkdir(parents=True, exist_ok=True)
         self._path = workdir / "train.jsonl"
@@ -65,12 +68,16 @@ class MetricWriter:
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
         """Records the scalars of one step."""
+        if self._file is None:
+            return
         self._file.write(json.dumps({"step": step, **scalars}) + "\n")
         for name, value in scalars.items():
             self._board.add_scalar(name, value, step)
 
     def close(self) -> None:
         """Flushes and closes the files."""
+        if self._file is None:
+            return
         self._file.close()
         self._board.close()
 
