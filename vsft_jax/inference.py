@@ -60,11 +60,11 @@ def load_model(config: ConfigDict, workdir: str | Path) -> LoadedModel:
 
     Raises CheckpointError when there is none or it does not fit `config.model`.
     """
+    checkpoints = Checkpoints(workdir, read_only=True)
     tokenizer = ChatTokenizer.load(experiment.tokenizer_dir(config, workdir))
     family = experiment.family(config)
     model_config = experiment.model_config(config, tokenizer)
     mesh = make_mesh(config.mesh)
-    checkpoints = Checkpoints(workdir, read_only=True)
     with jax.set_mesh(mesh):
         graphdef, shapes = abstract_model(
             lambda: family.Model(model_config, rngs=nnx.Rngs(0)), family.partition_rules(), mesh

@@ -220,7 +220,7 @@ def test_schedule_from_epochs_and_examples(shared_config, tmp_path):
     planned = loop.with_schedule(config, stores)
     plan = loop.batch_plan(planned, stores)
     first = plan.pack_plan(0)
-    examples = sum(len(store) for store in stores.values())
+    examples = sum(len(store) * config.data.train[name].weight for name, store in stores.items())
     assert planned.train.batch_rows == round(12 / (examples / first.rows))
     assert planned.train.steps == -(-2 * first.rows // planned.train.batch_rows)
     with pytest.raises(experiment.ConfigError, match="config.train.steps or config.train.epochs"):
