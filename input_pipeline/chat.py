@@ -20,6 +20,14 @@ from input_pipeline.examples import Example, MediaRef, Turn
 
 END_OF_TURN = "<|im_end|>"
 END_OF_TEXT = "<|endoftext|>"
+# What `ChatTokenizer.load` reads of a checkpoint directory.
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "generation_config.json",
+    "chat_template.jinja",
+    "chat_template.json",
+)
 MEDIA_TOKENS = {"image": "<|image_pad|>", "video": "<|video_pad|>"}
 
 

@@ -75,3 +75,20 @@ def test_the_base_stage_trains_on_pictures_only():
     base, tuned = demo.get_config("stage=base"), demo.get_config()
     assert base.data.train.images.weight > 0 == base.data.train.videos.weight
     assert tuned.data.train.videos.weight > 0 == tuned.data.train.images.weight
+
+
+def test_a_model_that_does_not_fit_is_named(tmp_path):
+    write_tokenizer(tmp_path, ["some text to train a tokenizer on"])
+    tokenizer = experiment.ChatTokenizer.load(tmp_path)
+    config = demo.get_config()
+    with config.unlocked():
+        config.model.text.vocab_size = 10
+        with pytest.raises(experiment.ConfigError, match="text.vocab_size = 10, but the tokenizer"):
+            experiment.model_config(config, tokenizer)
+        config.model.vision.widht = 64
+        with pytest.raises(experiment.ConfigError, match="config.model.vision: .*widht"):
+            experiment.layout_spec(config)
+    config = demo.get_config()
+    config.model.family = "qwen9"
+    with pytest.raises(experiment.ConfigError, match="'qwen9': known families"):
+        experiment.family(config)

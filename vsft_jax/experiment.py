@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from input_pipeline import frame_budget
-from input_pipeline.chat import ChatTokenizer
+from input_pipeline.chat import TOKENIZER_FILES, ChatTokenizer
 from input_pipeline.demo_world import generate_world
 from input_pipeline.index import DatasetSpec, ExampleStore, IndexSpec, log_summary, prepare
 from input_pipeline.layout import VisionLayoutSpec
@@ -41,32 +42,67 @@ def resolve_path(config: ConfigDict, workdir: str | Path, path: str) -> str:
 
 
 def tokenizer_dir(config: ConfigDict, workdir: str | Path) -> str:
-    """Directory of the tokenizer and chat template."""
-    return resolve_path(config, workdir, config.tokenizer)
+    """Directory of the tokenizer and chat template.
+
+    Where the config's is not there, the copy that training left in the workdir: a trained model
+    can be used without the data it came from.
+    """
+    configured = resolve_path(config, workdir, config.tokenizer)
+    copied = Path(workdir).absolute() / "tokenizer"
+    if not Path(configured).is_dir() and copied.is_dir():
+        return str(copied)
+    return configured
+
+
+def keep_tokenizer(config: ConfigDict, workdir: Path) -> None:
+    """Copies the tokenizer and chat template into the workdir."""
+    source, copy = Path(tokenizer_dir(config, workdir)), workdir / "tokenizer"
+    if source == copy:
+        return
+    copy.mkdir(parents=True, exist_ok=True)
+    for name in TOKENIZER_FILES:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, copy / name)
 
 
 def model_config(config: ConfigDict, tokenizer: ChatTokenizer):
-    """The family's ModelConfig, its special token ids read from the tokenizer."""
+    """The family's ModelConfig, its special token ids read from the tokenizer.
+
+    Raises ConfigError for an unknown or unfitting key of `config.model`, and for a vocabulary that
+    is smaller than the tokenizer's.
+    """
     module = family(config)
-    try:
-        return module.ModelConfig(
-            vision=module.VisionConfig(**config.model.vision.to_dict()),
-            text=module.TextConfig(**config.model.text.to_dict()),
-            image_token_id=tokenizer.token_id("<|image_pad|>"),
-            video_token_id=tokenizer.token_id("<|video_pad|>"),
-            vision_start_token_id=tokenizer.token_id("<|vision_start|>"),
-            vision_end_token_id=tokenizer.token_id("<|vision_end|>"),
-            dtype=config.model.dtype,
-            param_dtype=config.model.param_dtype,
-            remat=config.model.remat,
+    if tokenizer.vocab_size > config.model.text.vocab_size:
+        raise ConfigError(
+            f"config.model.text.vocab_size = {config.model.text.vocab_size}, but the tokenizer "
+            f"has {tokenizer.vocab_size} ids"
         )
-    except TypeError as error:
-        raise ConfigError(f"config.model: {error}") from error
+    return module.ModelConfig(
+        vision=_architecture(config, "vision"),
+        text=_architecture(config, "text"),
+        image_token_id=tokenizer.token_id("<|image_pad|>"),
+        video_token_id=tokenizer.token_id("<|video_pad|>"),
+        vision_start_token_id=tokenizer.token_id("<|vision_start|>"),
+        vision_end_token_id=tokenizer.token_id("<|vision_end|>"),
+        dtype=config.model.dtype,
+        param_dtype=config.model.param_dtype,
+        remat=config.model.remat,
+    )
+
+
+def _architecture(config: ConfigDict, part: str):
+    """`config.model.vision` or `.text` as the family's dataclass."""
+    module = family(config)
+    kind = {"vision": module.VisionConfig, "text": module.TextConfig}[part]
+    try:
+        return kind(**config.model[part].to_dict())
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"config.model.{part}: {error}") from error
 
 
 def layout_spec(config: ConfigDict) -> VisionLayoutSpec:
     """Layout rules: geometry from the model's tower, pixel budgets from `config.layout`."""
-    vision = family(config).VisionConfig(**config.model.vision.to_dict())
+    vision = _architecture(config, "vision")
     budgets = config.layout.to_dict()
     del budgets["row_tokens"], budgets["row_patches"]
     return VisionLayoutSpec(

@@ -38,6 +38,7 @@ def train(config: ConfigDict, workdir: str | Path, evaluate: Evaluate | None = N
     with the model as it is; its scalars are recorded under that step.
     """
     workdir = Path(workdir).absolute()
+
     # ── Data: prepared indexes, and from them the rows of every step. ──────────────────────────
     prepared = experiment.prepare_training(config, workdir)
     tokenizer = ChatTokenizer.load(experiment.tokenizer_dir(config, workdir))
@@ -60,6 +61,7 @@ def train(config: ConfigDict, workdir: str | Path, evaluate: Evaluate | None = N
         state = initial_state(config, trainer, checkpoints)
         start = int(state.step)
         if jax.process_index() == 0:
+            experiment.keep_tokenizer(config, workdir)
             (workdir / "config.json").write_text(json.dumps(meta, indent=1))
         _log_parameters(trainer, state)
         writer = stack.enter_context(contextlib.closing(MetricWriter(workdir, resume_step=start)))
