@@ -60,11 +60,12 @@ def evaluate_model(
         start = time.monotonic()
         answered, failed = _predictions(config, model, name, store)
         seconds = time.monotonic() - start
+        summary = prepared.summaries[name]
         results[name] = summarise(
             answered,
             benchmark=name,
             modality=config.data.benchmarks[name].modality,
-            masked=failed + sum(prepared.summaries[name]["quarantined"].values()),
+            masked=failed + summary["left_out"] + sum(summary["quarantined"].values()),
             frame_policy=dict(frames),
             frame_policy_label=label,
             trained_with=spec_label(model.frames),
