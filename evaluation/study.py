@@ -16,6 +16,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from evaluation.report import build_report, print_summary
+from evaluation.results import write_atomically
 from evaluation.runner import evaluate_checkpoint
 from input_pipeline.frame_budget import spec_hash, spec_label
 from input_pipeline.progress import duration
@@ -185,7 +186,4 @@ def _weighted(summaries: list[Mapping[str, Any]], key: str) -> float:
 
 
 def _write_json(path: Path, record: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(record, indent=1, ensure_ascii=False))
-    partial.replace(path)
+    write_atomically(path, json.dumps(record, indent=1, ensure_ascii=False))

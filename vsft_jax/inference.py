@@ -90,6 +90,7 @@ def answer(config: ConfigDict, model: LoadedModel, store: ExampleStore) -> Itera
         raise experiment.ConfigError(
             f"config.eval.batch_rows = {rows_a_batch} must be a multiple of data × fsdp = {shards}"
         )
+    banned_ids = experiment.model_config(config, model.tokenizer).media_token_ids
     for shape, members in row_shapes(store).items():
         batches = make_batches(
             store,
@@ -106,7 +107,7 @@ def answer(config: ConfigDict, model: LoadedModel, store: ExampleStore) -> Itera
         for step, batch in enumerate(batches):
             here = members[step * rows_a_batch : (step + 1) * rows_a_batch]
             failures = {failure["id"]: failure for failure in batch.failures}
-            said = _generate(config, model, device_arrays(batch))
+            said = _generate(model, device_arrays(batch), config.eval.max_new_tokens, banned_ids)
             for i, tokens, logprobs, length in zip(here, *said, strict=False):
                 ids = tokens[:length].tolist()
                 yield Answer(
@@ -134,7 +135,12 @@ def _bucket(size: int) -> int:
     return max(_SMALLEST_BUCKET, 1 << (size - 1).bit_length())
 
 
-def _generate(config: ConfigDict, model: LoadedModel, arrays: dict[str, np.ndarray]) -> Generated:
+def _generate(
+    model: LoadedModel,
+    arrays: dict[str, np.ndarray],
+    max_new_tokens: int,
+    banned_ids: tuple[int, ...],
+) -> Generated:
     """Host arrays of all processes' rows."""
     stop_ids = model.tokenizer.stop_ids()
     with jax.set_mesh(model.mesh):
@@ -144,9 +150,9 @@ def _generate(config: ConfigDict, model: LoadedModel, arrays: dict[str, np.ndarr
             model.params,
             placed,
             placed["prompt_lengths"],
-            max_new_tokens=config.eval.max_new_tokens,
+            max_new_tokens=max_new_tokens,
             stop_ids=stop_ids,
-            banned_ids=experiment.model_config(config, model.tokenizer).media_token_ids,
+            banned_ids=banned_ids,
             pad_id=stop_ids[0],
         )
         if jax.process_count() > 1:
