@@ -12,14 +12,17 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0  # parameters, data order, everything that is drawn
 
-    # --- Model: architecture numbers; a family's own config file fills them in. ---------------
+    # --- Model: which architecture, with which weights to begin. -------------------------------
     config.model = ConfigDict()
-    config.model.family = "qwen2_5_vl"
+    config.model.family = "qwen2_5_vl"  # a folder of vsft_jax/models
+    config.model.path = ""  # Hugging Face directory: architecture, weights, tokenizer
+    config.model.size = ""  # without a path, a published size, such as "7b"; without either:
     config.model.vision = ConfigDict()  # fields of VisionConfig in vsft_jax/models/<family>/config
     config.model.text = ConfigDict()  # fields of TextConfig
     config.model.dtype = "bfloat16"  # compute
     config.model.param_dtype = "float32"  # parameters and optimiser state
-    config.model.remat = "full"  # what the backward pass recomputes: "none" or "full"
+    config.model.remat = "full"  # what the backward pass keeps of each layer: a key of layers.REMAT
+    config.model.attention = "xla"  # implementation, one of attention.IMPLEMENTATIONS
     config.tokenizer = ""  # directory with tokenizer.json and a chat template
 
     # --- Data ----------------------------------------------------------------------------------

@@ -15,10 +15,9 @@ import numpy as np
 from input_pipeline.chat import ChatTokenizer
 from input_pipeline.decode import decode_frames, read_image
 from input_pipeline.examples import Example
-from input_pipeline.layout import ExampleLayout, VisionLayoutSpec
+from input_pipeline.layout import ExampleLayout, VisionLayout
 from input_pipeline.media import MediaError
-from input_pipeline.patches import media_patches
-from input_pipeline.positions import expand_text, vision_indices
+from input_pipeline.positions import expand_text
 
 Mode = Literal["train", "prompt"]
 RowsAtStep = Callable[[int], Sequence[Sequence[int]]]
@@ -26,16 +25,18 @@ RowsAtStep = Callable[[int], Sequence[Sequence[int]]]
 
 @dataclasses.dataclass
 class Batch:
-    """One step's input. B rows of L text positions and N patches (M = N / merge² merged ones).
+    """One step's input. B rows of L text positions and N patches, which make M visual features.
 
     tokens:        int32[B, L]     0 where padded
-    positions:     int32[B, L, 3]  M-RoPE (t, h, w), from 0 in every example
+    positions:     int32[B, L, 3]  from 0 in every example; (t, h, w), or three times the same
     segment_ids:   int32[B, L]     0 padding, else 1, 2, … by example
     targets:       int32[B, L]     the token to predict at this position, 0 where there is none
     loss_weights:  float32[B, L]   1 where the target is part of an answer, else 0
-    visual_index:  int32[B, L]     the row's merged patch that stands here, -1 for text
+    visual_index:  int32[B, L, K]  the row's visual feature that stands here, or K whose weighted
+                                   sum does; -1 for text, `layout.NEWLINE` for a learned newline
+    visual_weights: float32[B, L, K] only where K > 1
     patches:       uint8[B, N, C]  raw RGB, columns (channel, frame of the pair, row, column)
-    patch_coords:  int32[B, N, 2]  (row, column) of the patch in its frame
+    patch_coords:  int32[B, N, A]  place of the patch in its frame, as the family's tower needs it
     patch_frames:  int32[B, N]     0 padding, else 1, 2, … by temporal grid
     patch_windows: int32[B, N]     0 padding, else 1, 2, … by attention window
     prompt_lengths: int32[B]       prompt mode only: positions in use, 0 for an empty row
@@ -44,8 +45,8 @@ class Batch:
     detail} for every example whose media could not be decoded. Such an example keeps its place with
     loss weights of 0 and patches of 0.
 
-    Patches come in the order of the media, temporal grids in order, in a grid by windows, the
-    merge² patches of a merged unit together: windows, grids and merged units are contiguous runs.
+    Patches come in the order of the media, temporal grids in order, in a grid by windows, those of
+    one visual feature together: windows, grids and features are contiguous runs.
     """
 
     tokens: np.ndarray
@@ -54,6 +55,7 @@ class Batch:
     targets: np.ndarray
     loss_weights: np.ndarray
     visual_index: np.ndarray
+    visual_weights: np.ndarray | None
     patches: np.ndarray
     patch_coords: np.ndarray
     patch_frames: np.ndarray
@@ -65,7 +67,7 @@ class Batch:
 
 @dataclasses.dataclass(frozen=True)
 class RowShape:
-    """Fixed size of every row: L text positions, N patches (a multiple of merge²)."""
+    """Fixed size of every row: L text positions, N patches (whole visual features)."""
 
     tokens: int
     patches: int
@@ -80,7 +82,7 @@ class ExampleStore(Protocol):
 def build_row(
     items: Sequence[tuple[Example, ExampleLayout]],
     chat: ChatTokenizer,
-    spec: VisionLayoutSpec,
+    spec: VisionLayout,
     shape: RowShape,
     mode: Mode = "train",
 ) -> dict[str, Any]:
@@ -97,7 +99,8 @@ def build_row(
     row = _empty_row(spec, shape)
     token_end = patch_end = frame_end = window_end = 0
     for segment, (example, layout) in enumerate(items, start=1):
-        encoded = chat.encode(example) if mode == "train" else chat.encode_prompt(example)
+        encode = chat.encode if mode == "train" else chat.encode_prompt
+        encoded = encode(example, [spec.placeholder(medium) for medium in layout.media])
         text = expand_text(encoded.ids, layout.media, spec, chat.media_ids)
         if len(text.tokens) != layout.tokens:
             raise ValueError(
@@ -108,10 +111,12 @@ def build_row(
         row["tokens"][span] = text.tokens
         row["positions"][span] = text.positions
         row["segment_ids"][span] = segment
-        merged_end = patch_end // spec.merge_size**2
+        first = patch_end // spec.patches_per_unit
         row["visual_index"][span] = np.where(
-            text.visual_index < 0, -1, text.visual_index + merged_end
+            text.visual_index < 0, text.visual_index, text.visual_index + first
         )
+        if text.visual_weights is not None:
+            row["visual_weights"][span] = text.visual_weights
         learnt = np.flatnonzero(encoded.loss_mask[text.source][1:])
         row["targets"][token_end + learnt] = text.tokens[1:][learnt]
 
@@ -123,13 +128,13 @@ def build_row(
             patches[:] = 0
             row["failures"].append(failure)
         for medium in layout.media:
-            indices = vision_indices(medium.grid, spec)
+            indices = spec.patch_indices(medium)
             places = slice(patch_end, patch_end + medium.patches)
             row["patch_coords"][places] = indices.coords
             row["patch_frames"][places] = indices.frames + (frame_end + 1)
             row["patch_windows"][places] = indices.windows + (window_end + 1)
             patch_end += medium.patches
-            frame_end += medium.grid[0]
+            frame_end += int(indices.frames[-1]) + 1
             window_end += int(indices.windows[-1]) + 1
         token_end += layout.tokens
         row["example_ids"].append(example.id)
@@ -145,7 +150,8 @@ def stack_rows(rows: Sequence[dict[str, Any]]) -> Batch:
         for name, value in rows[0].items()
         if isinstance(value, np.ndarray | np.generic)
     }
-    fields.setdefault("prompt_lengths", None)
+    for optional in ("prompt_lengths", "visual_weights"):
+        fields.setdefault(optional, None)
     return Batch(
         **fields,
         example_ids=[row["example_ids"] for row in rows],
@@ -187,7 +193,7 @@ def make_batches(
     store: ExampleStore,
     rows_at: RowsAtStep,
     chat: ChatTokenizer,
-    spec: VisionLayoutSpec,
+    spec: VisionLayout,
     shape: RowShape,
     *,
     steps: int,
@@ -244,13 +250,16 @@ class _PlannedRows:
         return rows[row]
 
 
-def _check_row(items, spec: VisionLayoutSpec, shape: RowShape, mode: Mode) -> None:
+def _check_row(items, spec: VisionLayout, shape: RowShape, mode: Mode) -> None:
     if mode not in ("train", "prompt"):
         raise ValueError(f'mode must be "train" or "prompt", got {mode!r}')
     if mode == "prompt" and len(items) > 1:
         raise ValueError(f"a prompt row holds one example, got {len(items)}")
-    if shape.patches % spec.merge_size**2:
-        raise ValueError(f"a row's {shape.patches} patches must be a multiple of merge_size²")
+    if shape.patches % spec.patches_per_unit:
+        raise ValueError(
+            f"a row's {shape.patches} patches must be a multiple of {spec.patches_per_unit}, the "
+            "patches of one visual feature"
+        )
     tokens = sum(layout.tokens for _, layout in items)
     patches = sum(layout.patches for _, layout in items)
     if tokens > shape.tokens or patches > shape.patches:
@@ -261,26 +270,29 @@ def _check_row(items, spec: VisionLayoutSpec, shape: RowShape, mode: Mode) -> No
         )
 
 
-def _empty_row(spec: VisionLayoutSpec, shape: RowShape) -> dict[str, Any]:
+def _empty_row(spec: VisionLayout, shape: RowShape) -> dict[str, Any]:
     length, count = shape.tokens, shape.patches
-    return {
+    row = {
         "tokens": np.zeros(length, np.int32),
         "positions": np.zeros((length, 3), np.int32),
         "segment_ids": np.zeros(length, np.int32),
         "targets": np.zeros(length, np.int32),
         "loss_weights": np.zeros(length, np.float32),
-        "visual_index": np.full(length, -1, np.int32),
+        "visual_index": np.full((length, spec.taps), -1, np.int32),
         "patches": np.zeros((count, spec.patch_dim), np.uint8),
-        "patch_coords": np.zeros((count, 2), np.int32),
+        "patch_coords": np.zeros((count, spec.coord_columns), np.int32),
         "patch_frames": np.zeros(count, np.int32),
         "patch_windows": np.zeros(count, np.int32),
         "example_ids": [],
         "failures": [],
     }
+    if spec.taps > 1:
+        row["visual_weights"] = np.zeros((length, spec.taps), np.float32)
+    return row
 
 
 def _decode_into(
-    patches: np.ndarray, example: Example, layout: ExampleLayout, spec: VisionLayoutSpec
+    patches: np.ndarray, example: Example, layout: ExampleLayout, spec: VisionLayout
 ) -> dict[str, str] | None:
     """Fills the example's patches uint8[P, C]; the failure record if a medium cannot be decoded."""
     start = 0
@@ -298,6 +310,6 @@ def _decode_into(
                 "reason": error.reason,
                 "detail": error.detail,
             }
-        media_patches(frames, medium, spec, patches[start : start + medium.patches])
+        spec.write_patches(frames, medium, patches[start : start + medium.patches])
         start += medium.patches
     return None

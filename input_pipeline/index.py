@@ -31,7 +31,7 @@ from input_pipeline.layout import (
     ExampleLayout,
     LayoutError,
     TooLong,
-    VisionLayoutSpec,
+    VisionLayout,
     layout_example,
 )
 from input_pipeline.media import MediaError, MediaInfo, probe
@@ -39,7 +39,7 @@ from input_pipeline.progress import Progress
 from input_pipeline.quarantine import Quarantine
 from input_pipeline.sampling import uniform_frame_indices
 
-_VERSION = 2  # raise when the meaning of a column changes: old indexes are then not reused
+_VERSION = 3  # raise when the meaning of a column changes: old indexes are then not reused
 _PREVIEW_PIXELS = 64  # longest side of the frames that a policy may look at
 
 
@@ -58,7 +58,7 @@ class IndexSpec:
     """What a prepared index depends on besides the data: tokenizer, layout, limits, policy."""
 
     tokenizer_dir: str
-    layout: VisionLayoutSpec
+    layout: VisionLayout
     frames: Mapping[str, Any]
     max_tokens: int
     max_patches: int
@@ -68,7 +68,9 @@ class IndexSpec:
         digest = hashlib.sha256()
         for path in (dataset.annotations, Path(self.tokenizer_dir) / "tokenizer.json"):
             digest.update(Path(path).read_bytes())
-        facts = [_VERSION, dataset.media_root, dataset.mode, dataclasses.asdict(self.layout)]
+        rules = type(self.layout)
+        facts = [_VERSION, dataset.media_root, dataset.mode, f"{rules.__module__}.{rules.__name__}"]
+        facts += [dataclasses.asdict(self.layout)]
         facts += [self.max_tokens, self.max_patches, frame_budget.spec_hash(self.frames)]
         digest.update(json.dumps(facts, sort_keys=True).encode())
         return f"{dataset.name}-{dataset.mode}-{digest.hexdigest()[:16]}"
@@ -117,9 +119,9 @@ def prepare(
 ) -> tuple[Path, dict[str, Any]]:
     """Prepares one data set, or finds it prepared. Returns the parquet path and its summary.
 
-    Columns: id, source, example (JSON), layout (JSON), tokens, patches, frames (the largest budget
-    among the example's videos, 0 without video), why. What cannot be used is written to
-    <name>.quarantine.jsonl with its reason and counted in the summary; the rest goes on.
+    Columns: id, source, example (JSON), layout (JSON), tokens, patches, visual_tokens, frames (the
+    largest budget among the example's videos, 0 without video), why. What cannot be used is written
+    to <name>.quarantine.jsonl with its reason and counted in the summary; the rest goes on.
     Raises AnnotationError for an annotation file that cannot be read at all, and ValueError when
     nothing usable is left.
     """
@@ -194,7 +196,7 @@ class _RowMaker:
 
     def __init__(self, spec: IndexSpec, mode: str):
         self._spec = spec
-        tokenizer = ChatTokenizer.load(spec.tokenizer_dir)
+        tokenizer = ChatTokenizer.load(spec.tokenizer_dir, spec.layout.media_tokens)
         self._encode = tokenizer.encode if mode == "train" else tokenizer.encode_prompt
         self._policy = frame_budget.make_policy(spec.frames)
 
@@ -229,7 +231,7 @@ class _RowMaker:
         ]
         layout = layout_example(
             spec.layout,
-            self._encode(example),
+            lambda media: self._encode(example, [spec.layout.placeholder(m) for m in media]),
             infos,
             [budget.frames for budget in budgets],
             spec.max_tokens,
@@ -243,6 +245,7 @@ class _RowMaker:
             "layout": layout.to_json(),
             "tokens": layout.tokens,
             "patches": layout.patches,
+            "visual_tokens": sum(medium.tokens for medium in layout.media),
             "frames": max((len(layout.media[i].frame_indices) for i in clips), default=0),
             "why": "; ".join(budgets[i].why for i in clips),
             "shrunk": layout.shrunk,
@@ -301,7 +304,7 @@ def _summary(dataset, spec, columns, shrunk_counts, rejected) -> dict[str, Any]:
         "left_out": left_out,  # does not fit into a row even when shrunk
         "shrunk": {kind: n for kind, n in shrunk_counts.items() if kind},
         "tokens": int(np.sum(columns["tokens"])),
-        "visual_tokens": int(np.sum(columns["patches"])) // spec.layout.merge_size**2,
+        "visual_tokens": int(np.sum(columns["visual_tokens"])),
         "frame_policy": frame_budget.make_policy(spec.frames).spec,
         "histogram": {str(k): histogram[k] for k in sorted(histogram)},
         "mean_frames": float(frames[videos].mean()) if len(videos) else 0.0,

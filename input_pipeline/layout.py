@@ -1,14 +1,15 @@
 """Where every pixel and token of an example will go, computed from metadata before any decoding.
 
-The rules are Qwen2.5-VL's as `qwen-vl-utils` 0.0.14 states them (`vision_process.py`:
-`smart_resize`, `fetch_video`), given as data in a `VisionLayoutSpec`.
+The rules are a model family's and come in as a value, a `VisionLayout`; here is what all families
+share: the words, and the ladder by which an example that is too large shrinks.
 """
 
 import dataclasses
 import json
-import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+
+import numpy as np
 
 from input_pipeline.examples import MediaKind
 from input_pipeline.sampling import uniform_frame_indices
@@ -17,59 +18,8 @@ if TYPE_CHECKING:
     from input_pipeline.chat import EncodedText
     from input_pipeline.media import MediaInfo
 
-MAX_ASPECT_RATIO = 200
-_UNIT = 28 * 28  # pixels of one visual token in one frame
+NEWLINE = -2  # in a feature index: the learned vector that ends a row of visual tokens
 _PIXEL_STEPS = 64  # the pixel rung of the ladder tries this many sizes, evenly spaced in area
-
-
-@dataclasses.dataclass(frozen=True)
-class VisionLayoutSpec:
-    """How a model family cuts images and videos into patches and tokens.
-
-    Sizes are pixels; a pixel count (`*_pixels` except `window_pixels`) is height × width of one
-    frame, `video_total_pixels` of a whole clip. merge_size² patches become one token.
-
-    time_mode: "float" keeps the seconds between temporal grids as they are; "hf_int" cuts them to
-    whole seconds first, as transformers did before its pull request #48669.
-    """
-
-    patch_size: int = 14
-    temporal_patch_size: int = 2
-    merge_size: int = 2
-    window_pixels: int = 112
-    tokens_per_second: float = 2.0
-    image_min_pixels: int = 4 * _UNIT
-    image_max_pixels: int = 16384 * _UNIT
-    video_min_pixels: int = 128 * _UNIT
-    video_max_pixels: int = 768 * _UNIT
-    video_total_pixels: float = 128000 * _UNIT * 0.9
-    time_mode: Literal["float", "hf_int"] = "float"
-
-    def __post_init__(self):
-        if self.time_mode not in ("float", "hf_int"):
-            raise ValueError(f'time_mode must be "float" or "hf_int", got {self.time_mode!r}')
-        if self.window_pixels % self.factor:
-            raise ValueError(
-                f"window_pixels={self.window_pixels} must be a multiple of patch_size × merge_size "
-                f"= {self.factor}"
-            )
-        for kind in ("image", "video"):
-            low = getattr(self, f"{kind}_min_pixels")
-            high = getattr(self, f"{kind}_max_pixels")
-            if not 0 < low <= high:
-                raise ValueError(
-                    f"{kind}_min_pixels={low} must be positive and at most {kind}_max_pixels={high}"
-                )
-
-    @property
-    def factor(self) -> int:
-        """Side of one visual token in pixels; heights and widths are multiples of it."""
-        return self.patch_size * self.merge_size
-
-    @property
-    def patch_dim(self) -> int:
-        """C, the columns of one patch: RGB × temporal_patch_size × patch_size²."""
-        return 3 * self.temporal_patch_size * self.patch_size**2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,9 +28,13 @@ class MediaLayout:
 
     frame_indices: frames to decode, presentation order. An image has (0,).
     frame_times:   their times in seconds from the first frame of the clip.
+    height, width: pixels after resizing. grid: (t, h, w) in patches.
+    patches:       rows of vision input that it takes.
+    tokens:        visual positions that it takes in the text, over all its placeholders.
+    placeholders:  tokens of the chat text that stand for it before they are expanded.
     interval:      seconds of the clip that each sampled frame stands for, duration / frames, which
                    is 1 / sample_fps of qwen-vl-utils; 0.0 for an image.
-    height, width: resized pixels. grid: (t, h, w) in patches.
+    source_size:   (height, width) of the file's picture, pixels.
     """
 
     kind: MediaKind
@@ -89,17 +43,99 @@ class MediaLayout:
     height: int
     width: int
     grid: tuple[int, int, int]
+    patches: int
+    tokens: int
+    placeholders: int = 1
     interval: float = 0.0
-    merge_size: int = 2
+    source_size: tuple[int, int] = (0, 0)
+
+
+class TokenBlock(NamedTuple):
+    """What one placeholder token expands to: n visual positions.
+
+    offsets: int32[n, 3], positions counted from the block's start.
+    index:   int32[n, K], visual features, counted from the medium's first, or `NEWLINE`.
+    weights: float32[n, K], or None where K = 1.
+    """
+
+    offsets: np.ndarray
+    index: np.ndarray
+    weights: np.ndarray | None = None
+
+
+class PatchIndices(NamedTuple):
+    """Where the P patches of one medium come from.
+
+    coords:  int32[P, A], what the family's tower needs to know of a patch's place in its frame.
+    frames:  int32[P], temporal grid or tile, from 0; whole frames are contiguous runs.
+    windows: int32[P], attention window, from 0, counted over all frames.
+    """
+
+    coords: np.ndarray
+    frames: np.ndarray
+    windows: np.ndarray
+
+
+class VisionLayout(Protocol):
+    """How a model family cuts images and clips into patches and tokens.
+
+    A frozen dataclass of JSON values, so that an index can be named after it.
+    """
 
     @property
-    def patches(self) -> int:
-        return math.prod(self.grid)
+    def media_tokens(self) -> Mapping[str, str]:
+        """The placeholder token of the chat text, by kind of medium."""
+        ...
 
     @property
-    def tokens(self) -> int:
-        """Visual tokens it takes in the text."""
-        return self.patches // self.merge_size**2
+    def patch_dim(self) -> int:
+        """C, the values of one patch."""
+        ...
+
+    @property
+    def patches_per_unit(self) -> int:
+        """Neighbouring patches that make one visual feature."""
+        ...
+
+    @property
+    def coord_columns(self) -> int:
+        """A, see `PatchIndices`."""
+        ...
+
+    @property
+    def taps(self) -> int:
+        """K, how many features a visual token may be a weighted sum of."""
+        ...
+
+    @property
+    def min_frames(self) -> int:
+        """The fewest frames a clip is sampled at."""
+        ...
+
+    def lay_out(
+        self, info: "MediaInfo", frame_indices: tuple[int, ...], shrink: float
+    ) -> MediaLayout:
+        """One medium at `shrink` (0: the smallest allowed, 1: full size) of its area.
+
+        Raises LayoutError for a picture that the rules cannot take.
+        """
+        ...
+
+    def placeholder(self, medium: MediaLayout) -> tuple[str, str] | None:
+        """(text that the chat template renders for it, text to put there); None: leave it."""
+        ...
+
+    def blocks(self, medium: MediaLayout) -> Sequence[TokenBlock]:
+        """What its placeholder tokens expand to, in their order."""
+        ...
+
+    def patch_indices(self, medium: MediaLayout) -> PatchIndices:
+        """Indices of its patches, in the order in which `write_patches` writes them."""
+        ...
+
+    def write_patches(self, frames: np.ndarray, medium: MediaLayout, out: np.ndarray) -> None:
+        """Resizes and cuts decoded frames, uint8[F, H, W, 3], into `out`, uint8[P, C]."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,8 +167,11 @@ class ExampleLayout:
                 height=m["height"],
                 width=m["width"],
                 grid=tuple(m["grid"]),
+                patches=m["patches"],
+                tokens=m["tokens"],
+                placeholders=m["placeholders"],
                 interval=m["interval"],
-                merge_size=m["merge_size"],
+                source_size=tuple(m["source_size"]),
             )
             for m in record["media"]
         )
@@ -154,49 +193,9 @@ class TooLong(LayoutError):
     """
 
 
-def smart_resize(
-    height: int, width: int, factor: int, min_pixels: float, max_pixels: float
-) -> tuple[int, int]:
-    """The multiple of `factor` nearest to (height, width) with an area inside the limits.
-
-    All in pixels. Keeps the aspect ratio as far as rounding allows. Very elongated pictures may
-    leave the limits, because no side falls below `factor`. Follows qwen-vl-utils `smart_resize`.
-
-    Raises LayoutError if one side is more than 200 times the other.
-    """
-    if min(height, width) <= 0 or max(height, width) / min(height, width) > MAX_ASPECT_RATIO:
-        raise LayoutError(
-            "aspect_ratio",
-            f"cannot lay out a picture of {width}x{height} pixels: the aspect ratio must be at "
-            f"most {MAX_ASPECT_RATIO}",
-        )
-    # round() is banker's rounding here as in the reference: 42/28 = 1.5 becomes 2, 70/28 = 2.5 too.
-    rows = max(factor, round(height / factor) * factor)
-    columns = max(factor, round(width / factor) * factor)
-    if rows * columns > max_pixels:
-        scale = math.sqrt(height * width / max_pixels)
-        rows = max(factor, math.floor(height / scale / factor) * factor)
-        columns = max(factor, math.floor(width / scale / factor) * factor)
-    elif rows * columns < min_pixels:
-        scale = math.sqrt(min_pixels / (height * width))
-        rows = math.ceil(height * scale / factor) * factor
-        columns = math.ceil(width * scale / factor) * factor
-    return rows, columns
-
-
-def video_pixel_ceiling(spec: VisionLayoutSpec, frames: int) -> float:
-    """Most pixels a frame may have in a clip of `frames` frames (qwen-vl-utils `fetch_video`).
-
-    `video_total_pixels` divides among the temporal grids, but never pushes a frame under 1.05 ×
-    `video_min_pixels`: it is a target, not a hard cap.
-    """
-    share = spec.video_total_pixels / frames * spec.temporal_patch_size
-    return max(min(spec.video_max_pixels, share), int(spec.video_min_pixels * 1.05))
-
-
 def layout_example(
-    spec: VisionLayoutSpec,
-    encoded: "EncodedText",
+    spec: VisionLayout,
+    encode: "Callable[[Sequence[MediaLayout]], EncodedText]",
     infos: "Sequence[MediaInfo]",
     budgets: Sequence[int],
     max_tokens: int,
@@ -204,39 +203,43 @@ def layout_example(
 ) -> ExampleLayout:
     """Lays an example out so that it fits into `max_tokens` positions and `max_patches` patches.
 
-    encoded: the text, one placeholder token per medium. infos: what was probed, in the same order.
-    budgets: frames for each medium (an image's entry is not used).
+    encode: media layouts -> the text, each medium's placeholder tokens in it; called again when
+    frames are given up, since some families write the frames' times into the text.
+    infos: what was probed, in the same order. budgets: frames for each medium (an image's entry is
+    not used).
 
     If it does not fit, pixels shrink first (all media by one common factor of area, as little as
-    needed, down to the spec's minimum); then all clips' frames are halved, down to one temporal
-    grid each, with pixels as large as then fits. Visual tokens are never cut off.
+    needed, down to the spec's minimum); then all clips' frames are halved, down to the fewest the
+    spec allows, with pixels as large as then fits. Visual tokens are never cut off.
 
-    Raises TooLong if the smallest form does not fit, LayoutError for a picture too elongated for
-    `smart_resize`, ValueError if the budgets do not match the media or one is not positive.
+    Raises TooLong if the smallest form does not fit, LayoutError for a picture that the spec cannot
+    take, ValueError if the budgets do not match the media or one is not positive.
     """
     if len(budgets) != len(infos):
         raise ValueError(f"{len(budgets)} frame budgets for {len(infos)} media")
-    text = len(encoded.ids) - len(infos)
-    if text > max_tokens:
-        raise TooLong("text", f"{text} text tokens do not fit into {max_tokens} tokens")
     sampled = [_sample(spec, info, n) for info, n in zip(infos, budgets, strict=True)]
     shrunk = ""
     while True:
 
-        def at_size(step: int, sampled=sampled, shrunk=shrunk) -> ExampleLayout | None:
-            media = tuple(
-                _resize(spec, info, indices, step / _PIXEL_STEPS)
+        def at_size(step: int, sampled=sampled) -> tuple[MediaLayout, ...]:
+            return tuple(
+                spec.lay_out(info, indices, step / _PIXEL_STEPS)
                 for info, indices in zip(infos, sampled, strict=True)
             )
+
+        full = at_size(_PIXEL_STEPS)
+        text = len(encode(full).ids) - sum(medium.placeholders for medium in full)
+
+        def fitting(media: tuple[MediaLayout, ...], kind: str, text=text) -> ExampleLayout | None:
             tokens = text + sum(medium.tokens for medium in media)
             patches = sum(medium.patches for medium in media)
             if tokens > max_tokens or patches > max_patches:
                 return None
-            return ExampleLayout(
-                media, tokens, patches, shrunk or ("pixels" if step < _PIXEL_STEPS else "")
-            )
+            return ExampleLayout(media, tokens, patches, kind)
 
-        layout = at_size(_PIXEL_STEPS) or _largest(at_size)
+        layout = fitting(full, shrunk) or _largest(
+            lambda step, size=at_size, fit=fitting, kind=shrunk: fit(size(step), kind or "pixels")
+        )
         if layout is not None:
             return layout
         fewer = [
@@ -244,11 +247,13 @@ def layout_example(
             for info, indices in zip(infos, sampled, strict=True)
         ]
         if fewer == sampled:
+            if text > max_tokens:
+                raise TooLong("text", f"{text} text tokens do not fit into {max_tokens} tokens")
             raise TooLong(
                 "media",
                 f"{len(infos)} media and {text} text tokens do not fit into {max_tokens} tokens "
-                f"and {max_patches} patches, even at the smallest size and one temporal grid a "
-                "clip: lower the spec's *_min_pixels or allow longer rows",
+                f"and {max_patches} patches, even at the smallest size and the fewest frames: "
+                "lower config.layout's smallest sizes or allow longer rows",
             )
         sampled, shrunk = fewer, "frames"
 
@@ -269,37 +274,10 @@ def _largest(at_size: Callable[[int], ExampleLayout | None]) -> ExampleLayout | 
     return best
 
 
-def _sample(spec: VisionLayoutSpec, info: "MediaInfo", count: int) -> tuple[int, ...]:
+def _sample(spec: VisionLayout, info: "MediaInfo", count: int) -> tuple[int, ...]:
     if info.kind == "image":
         return (0,)
     if count < 1:
         raise ValueError(f"a frame budget must be at least 1 frame, got {count}")
-    indices = uniform_frame_indices(info.frame_times, max(count, spec.temporal_patch_size))
+    indices = uniform_frame_indices(info.frame_times, max(count, spec.min_frames))
     return tuple(int(index) for index in indices)
-
-
-def _resize(
-    spec: VisionLayoutSpec, info: "MediaInfo", indices: tuple[int, ...], shrink: float
-) -> MediaLayout:
-    """Lays one medium out at `shrink` times the area it would have by the spec alone."""
-    video = info.kind == "video"
-    low = spec.video_min_pixels if video else spec.image_min_pixels
-    high = video_pixel_ceiling(spec, len(indices)) if video else spec.image_max_pixels
-    height, width = smart_resize(info.height, info.width, spec.factor, low, high)
-    if shrink < 1:
-        high = max(low, shrink * height * width)
-        height, width = smart_resize(info.height, info.width, spec.factor, low, high)
-    return MediaLayout(
-        kind=info.kind,
-        frame_indices=indices,
-        frame_times=tuple(float(info.frame_times[index]) for index in indices),
-        height=height,
-        width=width,
-        grid=(
-            -(-len(indices) // spec.temporal_patch_size),
-            height // spec.patch_size,
-            width // spec.patch_size,
-        ),
-        interval=info.duration_s / len(indices),
-        merge_size=spec.merge_size,
-    )

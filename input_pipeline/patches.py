@@ -1,10 +1,9 @@
-"""Decoded frames to the uint8 patches the vision tower reads, in window order."""
+"""Pixels: resizing decoded frames and cutting them into the patches that a vision tower reads."""
 
 import cv2
 import numpy as np
 
-from input_pipeline.layout import MediaLayout, VisionLayoutSpec
-from input_pipeline.positions import vision_indices
+from input_pipeline.layout import MediaLayout
 
 # Low-pass width as a fraction of the scale; see `resize`.
 _BLUR = 0.36
@@ -37,18 +36,18 @@ def resize(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     return cv2.resize(blurred, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def patchify(frames: np.ndarray, spec: VisionLayoutSpec) -> np.ndarray:
+def patchify(frames: np.ndarray, patch: int, pair: int = 1, merge: int = 1) -> np.ndarray:
     """uint8[F, height, width, 3] -> uint8[t·h·w, C] in the reading order of transformers.
 
-    Rows are ordered (t, h / merge, w / merge, merge, merge), columns (channel, frame of the pair,
-    patch row, patch column). An image, or the odd last frame of a clip, is repeated to fill its
-    temporal patch. Height and width must be multiples of patch_size · merge_size.
+    patch: its side in pixels. pair: frames that a patch spans. merge: side in patches of what
+    becomes one visual token. Rows are ordered (t, h / merge, w / merge, merge, merge), columns
+    (channel, frame of the pair, patch row, patch column). An image, or the odd last frame of a
+    clip, is repeated to fill its pair. Height and width must be multiples of patch · merge.
     """
-    missing = -len(frames) % spec.temporal_patch_size
+    missing = -len(frames) % pair
     if missing:
         frames = np.concatenate([frames, np.repeat(frames[-1:], missing, axis=0)])
     count, height, width, channels = frames.shape
-    pair, patch, merge = spec.temporal_patch_size, spec.patch_size, spec.merge_size
     blocks = frames.reshape(
         count // pair,
         pair,
@@ -60,22 +59,10 @@ def patchify(frames: np.ndarray, spec: VisionLayoutSpec) -> np.ndarray:
         patch,
         channels,
     )
-    return blocks.transpose(0, 2, 5, 3, 6, 8, 1, 4, 7).reshape(-1, spec.patch_dim)
+    return blocks.transpose(0, 2, 5, 3, 6, 8, 1, 4, 7).reshape(-1, 3 * pair * patch**2)
 
 
-def media_patches(
-    frames: np.ndarray, medium: MediaLayout, spec: VisionLayoutSpec, out: np.ndarray
-) -> None:
-    """Resizes and cuts the frames of one medium into `out`, in window order.
-
-    frames: uint8[F, H, W, 3], the decoded frames of `medium.frame_indices`.
-    out: uint8[P, C], written.
-    Raises ValueError if there are not as many frames as were laid out.
-    """
+def check_frames(frames: np.ndarray, medium: MediaLayout) -> None:
+    """Raises ValueError if there are not as many decoded frames as were laid out."""
     if len(frames) != len(medium.frame_indices):
         raise ValueError(f"{len(frames)} frames decoded, {len(medium.frame_indices)} laid out")
-    sized = np.stack([resize(frame, medium.height, medium.width) for frame in frames])
-    unit = spec.merge_size**2 * spec.patch_dim
-    rows = patchify(sized, spec).reshape(-1, unit)
-    order = vision_indices(medium.grid, spec).order
-    np.take(rows, order, axis=0, out=out.reshape(-1, unit), mode="clip")

@@ -1,16 +1,17 @@
-"""Every index the model needs, computed on the host: M-RoPE positions, windows, frames, coords.
+"""Every index the model needs, computed on the host: positions, windows, frames, coordinates.
 
-Follows Qwen2.5-VL (technical report arXiv:2502.13923 §2.1; transformers `get_rope_index` and
-`get_vision_window_index`), vectorised over patches and tokens.
+Windows follow Qwen2.5-VL (technical report arXiv:2502.13923 §2.1; transformers
+`get_vision_window_index`); all is vectorised over patches and tokens.
 """
 
+import collections
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from input_pipeline.layout import MediaLayout, VisionLayoutSpec
+from input_pipeline.layout import MediaLayout, VisionLayout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,26 +37,31 @@ class ExpandedText:
     """A conversation with every placeholder expanded to its visual tokens; n positions.
 
     tokens:       int32[n]
-    positions:    int32[n, 3] M-RoPE (t, h, w), from 0
-    visual_index: int32[n]    merged patch of each visual token, counted over the example's media
-                              in reading order and in window order inside each; -1 for text
-    source:       int32[n]    position in the unexpanded ids
+    positions:    int32[n, 3], from 0
+    visual_index: int32[n, K]  visual feature of each visual token, counted over the example's media
+                               in their order; `layout.NEWLINE` for a newline, -1 for text
+    visual_weights: float32[n, K], or None where K = 1
+    source:       int32[n]     position in the unexpanded ids
     """
 
     tokens: np.ndarray
     positions: np.ndarray
     visual_index: np.ndarray
+    visual_weights: np.ndarray | None
     source: np.ndarray
 
 
-def vision_indices(grid: tuple[int, int, int], spec: VisionLayoutSpec) -> VisionIndices:
+def vision_indices(
+    grid: tuple[int, int, int], merge: int, window_units: int | None
+) -> VisionIndices:
     """Patch and window indices of a medium with `grid` = (t, h, w) patches.
 
-    Windows are squares of window_pixels / (patch_size · merge_size) merged units, row by row;
-    those at the right and lower edges are smaller. Results are shared and read-only.
+    merge: side of a visual token in patches. Windows are squares of window_units merged units a
+    side, row by row; those at the right and lower edges are smaller. None: a window is a frame.
+    Results are shared and read-only.
     """
-    window_units = spec.window_pixels // spec.factor
-    return _vision_indices(tuple(grid), spec.merge_size, window_units)
+    whole = max(grid[1:]) // merge
+    return _vision_indices(tuple(grid), merge, window_units or whole)
 
 
 @functools.lru_cache(maxsize=256)
@@ -91,75 +97,54 @@ def _vision_indices(grid: tuple[int, int, int], merge: int, window_units: int) -
     return VisionIndices(*arrays)
 
 
-def temporal_ids(medium: MediaLayout, spec: VisionLayoutSpec) -> np.ndarray:
-    """M-RoPE time of each temporal grid -> int32[T], from 0, in 1 / tokens_per_second seconds.
-
-    0 for an image. For a clip floor(i · seconds_per_grid · tokens_per_second), where
-    seconds_per_grid is temporal_patch_size times the seconds that one sampled frame stands for;
-    `spec.time_mode` "hf_int" cuts it to whole seconds first.
-    """
-    grids = medium.grid[0]
-    if medium.kind == "image":
-        return np.zeros(grids, np.int32)
-    # float32, as in torch: it also absorbs the rounding of the duration, so that an interval
-    # of 2 - 1e-15 does not fall to 1.
-    seconds_per_grid = np.float32(medium.interval * spec.temporal_patch_size)
-    if spec.time_mode == "hf_int":
-        seconds_per_grid = np.trunc(seconds_per_grid)
-    step = np.float32(spec.tokens_per_second) * seconds_per_grid
-    return np.floor(np.arange(grids, dtype=np.float32) * step).astype(np.int32)
-
-
 def expand_text(
     ids: np.ndarray,
     media: Sequence[MediaLayout],
-    spec: VisionLayoutSpec,
+    spec: VisionLayout,
     media_ids: Mapping[str, int],
 ) -> ExpandedText:
-    """Expands placeholders into visual tokens and computes their 3-D positions.
+    """Expands placeholders into visual tokens and computes all positions.
 
-    ids: int32[m], one placeholder for each of `media` in order; media_ids: placeholder id by kind.
-    A text token has one position on all axes. A medium spans (t, h, w) from the next free position,
-    and the text after it goes on at the largest position used on any axis + 1 (the rule that
-    Qwen2.5-VL was trained with).
+    ids: int32[m], with the placeholders of `media`; media_ids: placeholder id by kind. A chat
+    template may put images before clips: each placeholder belongs to the next medium of its kind.
+    A text token has one position on all axes. A medium spans what its `blocks` say from the next
+    free position, and the text after it goes on at the largest position used on any axis + 1 (the
+    rule that Qwen2.5-VL was trained with).
 
     Raises ValueError if the placeholders are not those of `media`.
     """
-    kinds = {token: kind for kind, token in media_ids.items()}
-    places = np.flatnonzero(np.isin(ids, list(kinds)))
-    if [kinds[int(ids[place])] for place in places] != [medium.kind for medium in media]:
+    places = np.flatnonzero(np.isin(ids, list(media_ids.values())))
+    waiting: dict[int, list] = {}  # placeholder id -> blocks, with the medium's first feature
+    features = 0
+    for medium in media:
+        queue = waiting.setdefault(media_ids[medium.kind], [])
+        queue += [(block, features) for block in spec.blocks(medium)]
+        features += medium.patches // spec.patches_per_unit
+    found = collections.Counter(ids[places].tolist())
+    if found != {token: len(queue) for token, queue in waiting.items()}:
         raise ValueError(
             f"the text has {len(places)} media placeholders, in kind or number not those of the "
             f"{len(media)} media laid out: prepare the index again"
         )
+    blocks = {int(place): waiting[int(ids[place])].pop(0) for place in places}
+
     lengths = np.ones(len(ids), np.int64)
     extents = np.ones(len(ids), np.int64)
-    offsets = [_grid_offsets(medium, spec) for medium in media]
-    for place, medium, offset in zip(places, media, offsets, strict=True):
-        lengths[place] = medium.tokens
-        extents[place] = offset.max() + 1
+    for place, (block, _) in blocks.items():
+        lengths[place] = len(block.offsets)
+        extents[place] = block.offsets.max() + 1
     source = np.repeat(np.arange(len(ids), dtype=np.int32), lengths)
     starts = np.cumsum(extents) - extents
     positions = np.repeat(starts[source][:, None], 3, axis=1)
-    visual_index = np.full(len(source), -1, np.int32)
+    visual_index = np.full((len(source), spec.taps), -1, np.int32)
+    weights = np.zeros(visual_index.shape, np.float32) if spec.taps > 1 else None
     token_starts = np.cumsum(lengths) - lengths
-    merged = 0
-    for place, medium, offset in zip(places, media, offsets, strict=True):
-        span = slice(token_starts[place], token_starts[place] + medium.tokens)
-        positions[span] += offset
-        visual_index[span] = merged + vision_indices(medium.grid, spec).inverse
-        merged += medium.tokens
+    for place, (block, first) in blocks.items():
+        span = slice(token_starts[place], token_starts[place] + lengths[place])
+        positions[span] += block.offsets
+        visual_index[span] = np.where(block.index < 0, block.index, block.index + first)
+        if weights is not None:
+            weights[span] = block.weights
     return ExpandedText(
-        np.asarray(ids, np.int32)[source], positions.astype(np.int32), visual_index, source
+        np.asarray(ids, np.int32)[source], positions.astype(np.int32), visual_index, weights, source
     )
-
-
-def _grid_offsets(medium: MediaLayout, spec: VisionLayoutSpec) -> np.ndarray:
-    """int32[M, 3]: (t, h, w) of the medium's tokens in reading order, from 0."""
-    _, h, w = medium.grid
-    axes = (
-        temporal_ids(medium, spec),
-        np.arange(h // spec.merge_size, dtype=np.int32),
-        np.arange(w // spec.merge_size, dtype=np.int32),
-    )
-    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)

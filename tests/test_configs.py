@@ -28,9 +28,8 @@ def test_every_config_builds_its_model_layout_and_policy(name, tmp_path):
     make_policy(config.frames.to_dict())
     if not config.model.text:
         return  # default.py leaves the model to the others
-    experiment.layout_spec(config)
-    write_tokenizer(tmp_path, ["some text to train a tokenizer on"])
-    tokenizer = experiment.ChatTokenizer.load(tmp_path)
+    experiment.layout_rules(config)
+    tokenizer = _tokenizer(config, tmp_path)
     family, shape = experiment.family(config), experiment.model_config(config, tokenizer)
     params = jax.eval_shape(lambda: nnx.split(family.Model(shape, rngs=nnx.Rngs(0)))[1])
     embedding = params["llm"]["embed"]["embedding"]
@@ -77,17 +76,23 @@ def test_the_base_stage_trains_on_pictures_only():
     assert tuned.data.train.videos.weight > 0 == tuned.data.train.images.weight
 
 
+def _tokenizer(config, directory):
+    write_tokenizer(directory, ["some text to train a tokenizer on"])
+    with config.unlocked():
+        config.tokenizer = str(directory)
+    return experiment.load_tokenizer(config, "")
+
+
 def test_a_model_that_does_not_fit_is_named(tmp_path):
-    write_tokenizer(tmp_path, ["some text to train a tokenizer on"])
-    tokenizer = experiment.ChatTokenizer.load(tmp_path)
     config = demo.get_config()
+    tokenizer = _tokenizer(config, tmp_path)
     with config.unlocked():
         config.model.text.vocab_size = 10
-        with pytest.raises(experiment.ConfigError, match="text.vocab_size = 10, but the tokenizer"):
+        with pytest.raises(experiment.ConfigError, match="vocab_size is 10, but the tokenizer"):
             experiment.model_config(config, tokenizer)
         config.model.vision.widht = 64
-        with pytest.raises(experiment.ConfigError, match="config.model.vision: .*widht"):
-            experiment.layout_spec(config)
+        with pytest.raises(experiment.ConfigError, match="config.model: .*widht"):
+            experiment.layout_rules(config)
     config = demo.get_config()
     config.model.family = "qwen9"
     with pytest.raises(experiment.ConfigError, match="'qwen9': known families"):

@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import importlib
+import json
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,11 +18,9 @@ from input_pipeline import frame_budget
 from input_pipeline.chat import TOKENIZER_FILES, ChatTokenizer
 from input_pipeline.demo_world import generate_world
 from input_pipeline.index import DatasetSpec, ExampleStore, IndexSpec, log_summary, prepare
-from input_pipeline.layout import VisionLayoutSpec
+from input_pipeline.layout import VisionLayout
 from input_pipeline.progress import Progress
-from vsft_jax.models import qwen2_5_vl
-
-_FAMILIES = {"qwen2_5_vl": qwen2_5_vl}
+from vsft_jax.models import FAMILIES
 
 
 class ConfigError(ValueError):
@@ -29,11 +29,11 @@ class ConfigError(ValueError):
 
 def family(config: ConfigDict):
     """The module of the model family that `config.model.family` names."""
-    if config.model.family not in _FAMILIES:
+    if config.model.family not in FAMILIES:
         raise ConfigError(
-            f"config.model.family = {config.model.family!r}: known families are {list(_FAMILIES)}"
+            f"config.model.family = {config.model.family!r}: known families are {FAMILIES}"
         )
-    return _FAMILIES[config.model.family]
+    return importlib.import_module(f"vsft_jax.models.{config.model.family}")
 
 
 def resolve_path(config: ConfigDict, workdir: str | Path, path: str) -> str:
@@ -47,6 +47,8 @@ def tokenizer_dir(config: ConfigDict, workdir: str | Path) -> str:
     Where the config's is not there, the copy that training left in the workdir: a trained model
     can be used without the data it came from.
     """
+    if config.model.path and not config.tokenizer:
+        return str(config.model.path)
     configured = resolve_path(config, workdir, config.tokenizer)
     copied = Path(workdir).absolute() / "tokenizer"
     if not Path(configured).is_dir() and copied.is_dir():
@@ -65,54 +67,64 @@ def keep_tokenizer(config: ConfigDict, workdir: Path) -> None:
             shutil.copyfile(source / name, copy / name)
 
 
+def load_tokenizer(config: ConfigDict, workdir: str | Path) -> ChatTokenizer:
+    """The tokenizer and chat template, with the placeholders of the config's model family."""
+    return ChatTokenizer.load(tokenizer_dir(config, workdir), layout_rules(config).media_tokens)
+
+
+def architecture(config: ConfigDict):
+    """The family's ModelConfig before the tokenizer's ids are known.
+
+    `config.model.path` gives it by its config.json, else `config.model.size` the published one,
+    else `config.model.vision` and `.text` every number. Raises ConfigError naming the key.
+    """
+    module, model = family(config), config.model
+    compute = {key: model[key] for key in ("dtype", "param_dtype", "remat", "attention")}
+    numbers = {"vision": module.VisionConfig, "text": module.TextConfig}
+    try:
+        if model.path:
+            return module.from_hf(read_config_json(model.path), **compute)
+        if model.size:
+            return module.published(model.size, **compute)
+        parts = {name: kind(**model[name].to_dict()) for name, kind in numbers.items()}
+        return module.ModelConfig(**parts, **compute)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"config.model: {error}") from error
+
+
+def read_config_json(path: str) -> dict[str, Any]:
+    """config.json of a Hugging Face directory. Raises ConfigError where there is none."""
+    file = Path(path) / "config.json"
+    if not file.is_file():
+        raise ConfigError(f"config.model.path = {path!r} has no config.json")
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
 def model_config(config: ConfigDict, tokenizer: ChatTokenizer):
     """The family's ModelConfig, its special token ids read from the tokenizer.
 
     Raises ConfigError for an unknown or unfitting key of `config.model`, and for a vocabulary that
     is smaller than the tokenizer's.
     """
-    module = family(config)
-    if tokenizer.vocab_size > config.model.text.vocab_size:
+    found = architecture(config)
+    if tokenizer.vocab_size > found.text.vocab_size:
         raise ConfigError(
-            f"config.model.text.vocab_size = {config.model.text.vocab_size}, but the tokenizer "
-            f"has {tokenizer.vocab_size} ids"
+            f"the model's vocab_size is {found.text.vocab_size}, but the tokenizer has "
+            f"{tokenizer.vocab_size} ids: config.tokenizer and config.model do not belong together"
         )
-    return module.ModelConfig(
-        vision=_architecture(config, "vision"),
-        text=_architecture(config, "text"),
-        image_token_id=tokenizer.token_id("<|image_pad|>"),
-        video_token_id=tokenizer.token_id("<|video_pad|>"),
-        vision_start_token_id=tokenizer.token_id("<|vision_start|>"),
-        vision_end_token_id=tokenizer.token_id("<|vision_end|>"),
-        dtype=config.model.dtype,
-        param_dtype=config.model.param_dtype,
-        remat=config.model.remat,
-    )
+    tokens = family(config).SPECIAL_TOKENS
+    ids = {field: tokenizer.token_id(token) for field, token in tokens.items()}
+    return dataclasses.replace(found, **ids)
 
 
-def _architecture(config: ConfigDict, part: str):
-    """`config.model.vision` or `.text` as the family's dataclass."""
-    module = family(config)
-    kind = {"vision": module.VisionConfig, "text": module.TextConfig}[part]
+def layout_rules(config: ConfigDict) -> VisionLayout:
+    """Layout rules: geometry from the model's tower, what may be chosen from `config.layout`."""
+    choices = config.layout.to_dict()
+    del choices["row_tokens"], choices["row_patches"]
     try:
-        return kind(**config.model[part].to_dict())
+        return family(config).layout(architecture(config).vision, **choices)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"config.model.{part}: {error}") from error
-
-
-def layout_spec(config: ConfigDict) -> VisionLayoutSpec:
-    """Layout rules: geometry from the model's tower, pixel budgets from `config.layout`."""
-    vision = _architecture(config, "vision")
-    budgets = config.layout.to_dict()
-    del budgets["row_tokens"], budgets["row_patches"]
-    return VisionLayoutSpec(
-        patch_size=vision.patch_size,
-        temporal_patch_size=vision.temporal_patch_size,
-        merge_size=vision.merge_size,
-        window_pixels=vision.window_size,
-        tokens_per_second=vision.tokens_per_second,
-        **budgets,
-    )
+        raise ConfigError(f"config.layout: {error}") from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +170,7 @@ def index_spec(config: ConfigDict, workdir: str | Path, frames: Mapping[str, Any
     """What a prepared index depends on besides the data, for a resolved frame-budget spec."""
     return IndexSpec(
         tokenizer_dir=tokenizer_dir(config, workdir),
-        layout=layout_spec(config),
+        layout=layout_rules(config),
         frames=frames,
         max_tokens=config.layout.row_tokens,
         max_patches=config.layout.row_patches,

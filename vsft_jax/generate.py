@@ -14,10 +14,17 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from vsft_jax.models.qwen2_5_vl.text import KVCache
+from vsft_jax.models.decoder import KVCache
 
 _PROMPT_FIELDS = ("tokens", "positions", "segment_ids")
-_MEDIA_FIELDS = ("visual_index", "patches", "patch_coords", "patch_frames", "patch_windows")
+_MEDIA_FIELDS = (
+    "visual_index",
+    "visual_weights",
+    "patches",
+    "patch_coords",
+    "patch_frames",
+    "patch_windows",
+)
 
 
 class Generated(NamedTuple):
@@ -67,8 +74,7 @@ def generate(
     if stop and set(stop) <= set(banned):
         raise ValueError(f"all stop tokens {stop} are among the banned ones {banned}")
     used = {name: arrays[name] for name in _PROMPT_FIELDS}
-    if "patches" in arrays:
-        used |= {name: arrays[name] for name in _MEDIA_FIELDS}
+    used |= {name: arrays[name] for name in _MEDIA_FIELDS if name in arrays}
     return generate_compiled(
         model_graphdef,
         params,

@@ -61,7 +61,7 @@ def load_model(config: ConfigDict, workdir: str | Path) -> LoadedModel:
     Raises CheckpointError when there is none or it does not fit `config.model`.
     """
     checkpoints = Checkpoints(workdir, read_only=True)
-    tokenizer = ChatTokenizer.load(experiment.tokenizer_dir(config, workdir))
+    tokenizer = experiment.load_tokenizer(config, workdir)
     family = experiment.family(config)
     model_config = experiment.model_config(config, tokenizer)
     mesh = make_mesh(config.mesh)
@@ -98,7 +98,7 @@ def answer(config: ConfigDict, model: LoadedModel, store: ExampleStore) -> Itera
                 [[i] for i in members], rows_a_batch, jax.process_index(), jax.process_count()
             ),
             model.tokenizer,
-            experiment.layout_spec(config),
+            experiment.layout_rules(config),
             shape,
             steps=-(-len(members) // rows_a_batch),
             mode="prompt",

@@ -16,13 +16,14 @@ from input_pipeline.batches import (
 from input_pipeline.chat import ChatTokenizer
 from input_pipeline.decode import decode_frames
 from input_pipeline.examples import Example, MediaRef, Turn
-from input_pipeline.layout import VisionLayoutSpec, layout_example
+from input_pipeline.layout import layout_example
 from input_pipeline.media import probe
 from input_pipeline.patches import patchify
 from tests.input_pipeline import tiny_qwen
 from tests.input_pipeline.media_fixtures import write_clip
+from vsft_jax.models.qwen2_5_vl.layout import Layout
 
-SPEC = VisionLayoutSpec(image_min_pixels=784, video_min_pixels=784)
+SPEC = Layout(image_min_pixels=784, video_min_pixels=784)
 SHAPE = RowShape(tokens=192, patches=256)
 TEXT_FIELDS = {"tokens", "positions", "segment_ids", "targets", "loss_weights", "visual_index"}
 PATCH_FIELDS = {"patches", "patch_coords", "patch_frames", "patch_windows"}
@@ -30,7 +31,9 @@ PATCH_FIELDS = {"patches", "patch_coords", "patch_frames", "patch_windows"}
 
 @pytest.fixture(scope="module")
 def chat(tmp_path_factory):
-    return ChatTokenizer.load(tiny_qwen.write_checkpoint(tmp_path_factory.mktemp("tiny_qwen")))
+    return ChatTokenizer.load(
+        tiny_qwen.write_checkpoint(tmp_path_factory.mktemp("tiny_qwen")), SPEC.media_tokens
+    )
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +68,17 @@ def store(chat, media):
         infos = [probe(ref) for ref in example.media]
         budgets = [info.frames for info in infos]
         items.append(
-            (example, layout_example(SPEC, chat.encode(example), infos, budgets, 192, 256))
+            (
+                example,
+                layout_example(
+                    SPEC,
+                    lambda _, example=example: chat.encode(example),
+                    infos,
+                    budgets,
+                    192,
+                    256,
+                ),
+            )
         )
     with open(media["broken"].path, "wb") as file:
         file.write(b"no longer a clip")
@@ -86,7 +99,7 @@ def test_fields_of_a_mixed_row_by_hand(store, chat, media):
     assert row["positions"][:n0].tolist() == [[i] * 3 for i in range(n0)]
 
     # 24 video tokens and 2 image tokens stand where the placeholders stood.
-    tokens, index = row["tokens"], row["visual_index"]
+    tokens, index = row["tokens"], row["visual_index"][:, 0]
     where_video = np.flatnonzero(tokens == chat.media_ids["video"])
     where_image = np.flatnonzero(tokens == chat.media_ids["image"])
     assert len(where_video) == 24 and (np.diff(where_video) == 1).all()
@@ -110,8 +123,10 @@ def test_fields_of_a_mixed_row_by_hand(store, chat, media):
     ]
     frames = decode_frames(media["video"].path, [0, 1, 2, 3])
     assert frames.shape == (4, 84, 112, 3)
-    np.testing.assert_array_equal(row["patches"][:96], patchify(frames, SPEC))
-    np.testing.assert_array_equal(row["patches"][96:104], patchify(media["picture"][None], SPEC))
+    np.testing.assert_array_equal(row["patches"][:96], patchify(frames, 14, 2, 2))
+    np.testing.assert_array_equal(
+        row["patches"][96:104], patchify(media["picture"][None], 14, 2, 2)
+    )
     assert not row["patches"][104:].any()
     assert row["example_ids"] == ["ex0", "ex2"] and row["failures"] == []
 
@@ -183,7 +198,7 @@ def test_prompt_mode(store, chat):
     example, layout = store[1]
     encoded = chat.encode_prompt(example)
     infos = [probe(ref) for ref in example.media]
-    prompt = layout_example(SPEC, encoded, infos, [1], 192, 256)
+    prompt = layout_example(SPEC, lambda _: encoded, infos, [1], 192, 256)
     rows = [
         build_row([(example, prompt)], chat, SPEC, RowShape(64, 16), "prompt"),
         build_row([], chat, SPEC, RowShape(64, 16), "prompt"),
@@ -206,7 +221,7 @@ def test_rows_that_do_not_fit_or_belong_are_refused(store, chat):
         build_row([store[2]], chat, SPEC, RowShape(192, 100))
     with pytest.raises(ValueError, match="prepare the index again"):
         build_row([store[1]], chat, SPEC, SHAPE, "prompt")
-    with pytest.raises(ValueError, match="multiple of merge_size"):
+    with pytest.raises(ValueError, match="multiple of 4"):
         build_row([], chat, SPEC, RowShape(192, 6))
     with pytest.raises(ValueError, match="mode"):
         build_row([], chat, SPEC, SHAPE, "eval")
@@ -235,7 +250,7 @@ def test_batches_in_order_with_fixed_shapes(store, chat):
         "segment_ids": ((2, 192), np.int32),
         "targets": ((2, 192), np.int32),
         "loss_weights": ((2, 192), np.float32),
-        "visual_index": ((2, 192), np.int32),
+        "visual_index": ((2, 192, 1), np.int32),
         "patches": ((2, 256, 1176), np.uint8),
         "patch_coords": ((2, 256, 2), np.int32),
         "patch_frames": ((2, 256), np.int32),

@@ -9,11 +9,11 @@ import pytest
 from input_pipeline.demo_world.tokenizer import write_tokenizer
 from input_pipeline.examples import Example, MediaRef, Turn
 from input_pipeline.index import DatasetSpec, ExampleStore, IndexSpec, lay_out, prepare
-from input_pipeline.layout import VisionLayoutSpec
 from input_pipeline.quarantine import read_quarantine
 from tests.input_pipeline.media_fixtures import write_clip
+from vsft_jax.models.qwen2_5_vl.layout import Layout
 
-LAYOUT = VisionLayoutSpec(
+LAYOUT = Layout(
     image_min_pixels=28 * 28,
     image_max_pixels=112 * 112,
     video_min_pixels=28 * 28,

@@ -7,17 +7,11 @@ import numpy as np
 import pytest
 
 from input_pipeline.chat import EncodedText
-from input_pipeline.layout import (
-    ExampleLayout,
-    LayoutError,
-    TooLong,
-    VisionLayoutSpec,
-    layout_example,
-    smart_resize,
-    video_pixel_ceiling,
-)
+from input_pipeline.dynamic_resolution import smart_resize, video_pixel_ceiling
+from input_pipeline.layout import ExampleLayout, LayoutError, TooLong, layout_example
+from vsft_jax.models.qwen2_5_vl.layout import Layout
 
-SPEC = VisionLayoutSpec()
+SPEC = Layout()
 HUGE = 10**9
 
 
@@ -42,9 +36,9 @@ def clip(height, width, frames, fps=30.0):
 
 
 def text(tokens, media):
-    """`tokens` words and `media` placeholders."""
+    """Encodes to `tokens` words and `media` placeholders."""
     n = tokens + media
-    return EncodedText(np.zeros(n, np.int32), np.zeros(n, bool))
+    return lambda layouts: EncodedText(np.zeros(n, np.int32), np.zeros(n, bool))
 
 
 # (h, w) → image defaults → video limits; printed by qwen-vl-utils 0.0.14 itself.
@@ -182,7 +176,7 @@ def test_ladder_frames_second():
 
 def test_too_long_names_the_reason():
     spec = dataclasses.replace(SPEC, video_min_pixels=3136)
-    with pytest.raises(TooLong, match="one temporal grid a clip") as caught:
+    with pytest.raises(TooLong, match="the fewest frames") as caught:
         layout_example(spec, text(0, 1), [clip(560, 560, 64)], [16], 3, HUGE)
     assert caught.value.reason == "media"
     with pytest.raises(TooLong, match="11 text tokens do not fit into 10") as caught:
@@ -201,11 +195,11 @@ def test_wrong_arguments_are_errors():
     with pytest.raises(ValueError, match="got 0"):
         layout_example(SPEC, text(0, 1), [clip(56, 56, 4)], [0], HUGE, HUGE)
     with pytest.raises(ValueError, match="time_mode"):
-        VisionLayoutSpec(time_mode="int")
+        Layout(time_mode="int")
     with pytest.raises(ValueError, match="window_pixels=100"):
-        VisionLayoutSpec(window_pixels=100)
+        Layout(window_pixels=100)
     with pytest.raises(ValueError, match="image_min_pixels=9"):
-        VisionLayoutSpec(image_min_pixels=9, image_max_pixels=8)
+        Layout(image_min_pixels=9, image_max_pixels=8)
 
 
 def test_json_round_trip():

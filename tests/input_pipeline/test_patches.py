@@ -5,11 +5,12 @@ import itertools
 import numpy as np
 import pytest
 
-from input_pipeline.layout import MediaLayout, VisionLayoutSpec
-from input_pipeline.patches import media_patches, patchify, resize
-from input_pipeline.positions import vision_indices
+from input_pipeline.layout import MediaLayout
+from input_pipeline.patches import patchify, resize
+from vsft_jax.models.qwen2_5_vl.layout import Layout
 
-SPEC = VisionLayoutSpec()
+SPEC = Layout()
+QWEN = dict(patch=14, pair=2, merge=2)
 
 
 def noise(*shape, seed=0):
@@ -21,7 +22,7 @@ def test_image_patches_equal_transformers():
     processor = module.Qwen2VLImageProcessorPil()
     picture = noise(112, 196, 3)  # needs no resizing
     expected = processor(images=[picture], return_tensors="np")
-    ours = patchify(picture[None], SPEC)
+    ours = patchify(picture[None], **QWEN)
     assert expected["image_grid_thw"].tolist() == [[1, 8, 14]]
     mean = np.repeat(processor.image_mean, 2 * 14 * 14)
     std = np.repeat(processor.image_std, 2 * 14 * 14)
@@ -45,15 +46,17 @@ def test_video_patches_equal_a_loop(frames):
                 )
             ]
         )
-    np.testing.assert_array_equal(patchify(clip, SPEC), np.array(rows, np.uint8))
+    np.testing.assert_array_equal(patchify(clip, **QWEN), np.array(rows, np.uint8))
 
 
 def test_media_patches_are_in_window_order():
     clip = noise(4, 140, 168, 3)
-    medium = MediaLayout("video", (0, 1, 2, 3), (0.0, 0.5, 1.0, 1.5), 140, 168, (2, 10, 12))
+    medium = MediaLayout(
+        "video", (0, 1, 2, 3), (0.0, 0.5, 1.0, 1.5), 140, 168, (2, 10, 12), 240, 60
+    )
     out = np.zeros((240, SPEC.patch_dim), np.uint8)
-    media_patches(clip, medium, SPEC, out)
-    indices = vision_indices(medium.grid, SPEC)
+    SPEC.write_patches(clip, medium, out)
+    indices = SPEC.patch_indices(medium)
     assert len(np.unique(indices.windows)) == 8  # 2 × 2 windows in each of two grids
     pixels = out.reshape(240, 3, 2, 14, 14)
     for place in range(0, 240, 7):
@@ -64,9 +67,9 @@ def test_media_patches_are_in_window_order():
 
 
 def test_frames_that_were_not_laid_out_are_refused():
-    medium = MediaLayout("video", (0, 1, 2, 3), (0.0, 0.5, 1.0, 1.5), 56, 56, (2, 4, 4))
+    medium = MediaLayout("video", (0, 1, 2, 3), (0.0, 0.5, 1.0, 1.5), 56, 56, (2, 4, 4), 32, 8)
     with pytest.raises(ValueError, match="3 frames decoded, 4 laid out"):
-        media_patches(noise(3, 56, 56, 3), medium, SPEC, np.zeros((32, 1176), np.uint8))
+        SPEC.write_patches(noise(3, 56, 56, 3), medium, np.zeros((32, 1176), np.uint8))
 
 
 def photograph():

@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from input_pipeline.layout import MediaLayout, VisionLayoutSpec
-from input_pipeline.positions import expand_text, temporal_ids, vision_indices
+from input_pipeline.layout import MediaLayout
+from input_pipeline.positions import expand_text, vision_indices
+from vsft_jax.models.qwen2_5_vl.layout import Layout, temporal_ids
 
-SPEC = VisionLayoutSpec()
+SPEC = Layout()
 HF_INT = dataclasses.replace(SPEC, time_mode="hf_int")
 IMAGE_PAD, VIDEO_PAD = 151655, 151656
 MEDIA_IDS = {"image": IMAGE_PAD, "video": VIDEO_PAD}
@@ -18,11 +19,30 @@ def video(t, h, w, seconds_per_grid=1.0, frames=None):
     frames = frames or 2 * t
     interval = seconds_per_grid / 2
     times = tuple(i * interval for i in range(frames))
-    return MediaLayout("video", tuple(range(frames)), times, h * 14, w * 14, (t, h, w), interval)
+    return medium("video", times, (t, h, w), interval)
 
 
 def image(h, w):
-    return MediaLayout("image", (0,), (0.0,), h * 14, w * 14, (1, h, w))
+    return medium("image", (0.0,), (1, h, w))
+
+
+def medium(kind, times, grid, interval=0.0):
+    t, h, w = grid
+    return MediaLayout(
+        kind,
+        tuple(range(len(times))),
+        times,
+        h * 14,
+        w * 14,
+        grid,
+        patches=t * h * w,
+        tokens=t * h * w // 4,
+        interval=interval,
+    )
+
+
+def indices_of(grid):
+    return vision_indices(grid, merge=2, window_units=4)
 
 
 # (frames, seconds) → first time ids as float and with whole seconds
@@ -39,27 +59,27 @@ GOLDEN_TIMES = [
 def test_temporal_ids_golden(frames, seconds, as_float, as_int):
     times = tuple(i * seconds / frames for i in range(frames))
     grid, interval = (frames // 2, 4, 4), seconds / frames
-    clip = MediaLayout("video", tuple(range(frames)), times, 56, 56, grid, interval)
+    clip = medium("video", times, grid, interval)
     assert temporal_ids(clip, SPEC)[:4].tolist() == as_float
     assert temporal_ids(clip, HF_INT)[:4].tolist() == as_int
 
 
 def test_temporal_ids_use_the_seconds_a_frame_stands_for():
     times = (0.0, 0.1, 0.2, 3.0, 3.1, 7.0)  # of a clip of 7.2 s: 2.4 s a grid, 4.8 ids
-    clip = MediaLayout("video", (0, 1, 2, 30, 31, 70), times, 56, 56, (3, 4, 4), 7.2 / 6)
+    clip = medium("video", times, (3, 4, 4), 7.2 / 6)
     assert temporal_ids(clip, SPEC).tolist() == [0, 4, 9]
     assert temporal_ids(clip, HF_INT).tolist() == [0, 4, 8]
 
 
 def test_temporal_ids_of_a_still():
     assert temporal_ids(image(4, 4), SPEC).tolist() == [0]
-    single = MediaLayout("video", (0, 0), (0.0, 0.0), 56, 56, (1, 4, 4), 0.02)
+    single = medium("video", (0.0, 0.0), (1, 4, 4), 0.02)
     assert temporal_ids(single, SPEC).tolist() == [0]
 
 
 def test_windows_by_hand():
     # 5 × 6 merged units, windows of 4 × 4: 4×4, 4×2, 1×4, 1×2.
-    indices = vision_indices((2, 10, 12), SPEC)
+    indices = indices_of((2, 10, 12))
     first = [0, 1, 2, 3, 6, 7, 8, 9, 12, 13, 14, 15, 18, 19, 20, 21]
     right = [4, 5, 10, 11, 16, 17, 22, 23]
     below = [24, 25, 26, 27]
@@ -92,7 +112,7 @@ def test_windows_and_coords_equal_transformers(grids):
     coords = oracle.get_vision_position_ids(thw, 2).reshape(-1, 4, 2)[window_index].reshape(-1, 2)
     frame_ends = oracle.get_vision_cu_seqlens(thw).tolist()
 
-    parts = [vision_indices(grid, SPEC) for grid in grids]
+    parts = [indices_of(grid) for grid in grids]
     merged = np.cumsum([0] + [len(part.order) for part in parts])
     order = np.concatenate([part.order + m for part, m in zip(parts, merged, strict=False)])
     assert order.tolist() == window_index.tolist()
@@ -109,7 +129,7 @@ def test_expand_text_by_hand():
     text = expand_text(ids, [image(2, 4), video(2, 2, 2, 1.5)], SPEC, MEDIA_IDS)
     assert text.tokens.tolist() == [7, 8, IMAGE_PAD, IMAGE_PAD, 9, VIDEO_PAD, VIDEO_PAD, 10]
     assert text.source.tolist() == [0, 1, 2, 2, 3, 4, 4, 5]
-    assert text.visual_index.tolist() == [-1, -1, 0, 1, -1, 2, 3, -1]
+    assert text.visual_index[:, 0].tolist() == [-1, -1, 0, 1, -1, 2, 3, -1]
     assert text.positions.tolist() == [
         [0, 0, 0],
         [1, 1, 1],
@@ -209,11 +229,12 @@ def test_visual_index_finds_the_patch_of_each_token():
     media = [image(10, 12), video(2, 10, 6)]
     ids = np.array([IMAGE_PAD, 1, VIDEO_PAD])
     text = expand_text(ids, media, SPEC, MEDIA_IDS)
-    visual = text.visual_index >= 0
-    assert sorted(text.visual_index[visual]) == list(range(30 + 30))
+    index = text.visual_index[:, 0]
+    visual = index >= 0
+    assert sorted(index[visual]) == list(range(30 + 30))
     # Row and column of a token follow from its position; those of its patches from coords.
-    coords = np.concatenate([vision_indices(m.grid, SPEC).coords for m in media])
-    of_token = coords.reshape(-1, 4, 2)[text.visual_index[visual], 0] // 2
+    coords = np.concatenate([indices_of(m.grid).coords for m in media])
+    of_token = coords.reshape(-1, 4, 2)[index[visual], 0] // 2
     starts = np.where(np.arange(60) < 30, 0, 7)  # the image spans 6, then one word
     np.testing.assert_array_equal(text.positions[visual][:, 1:] - starts[:, None], of_token)
 
@@ -225,7 +246,7 @@ def test_placeholders_must_be_those_of_the_media(ids):
 
 
 def test_indices_are_shared_and_read_only():
-    indices = vision_indices((1, 4, 4), SPEC)
-    assert vision_indices((1, 4, 4), SPEC) is indices
+    indices = indices_of((1, 4, 4))
+    assert indices_of((1, 4, 4)) is indices
     with pytest.raises(ValueError, match="read-only"):
         indices.order[0] = 1

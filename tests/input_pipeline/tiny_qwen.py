@@ -18,6 +18,8 @@ CONTROL = [
     "<|video_pad|>",
 ]
 
+MEDIA_TOKENS = {"image": "<|image_pad|>", "video": "<|video_pad|>"}
+
 # Qwen2.5-VL's conversation format, written out from its description.
 TEMPLATE = """\
 {% for message in messages %}

@@ -150,7 +150,7 @@ def packed_arrays(config: ModelConfig, rows, length: int, patches: int) -> dict[
         "segment_ids": np.zeros((batch, length), np.int32),
         "targets": np.zeros((batch, length), np.int32),
         "loss_weights": np.zeros((batch, length), np.float32),
-        "visual_index": np.full((batch, length), -1, np.int32),
+        "visual_index": np.full((batch, length, 1), -1, np.int32),
         "patches": np.zeros((batch, patches, 1176), np.uint8),
         "patch_coords": np.zeros((batch, patches, 2), np.int32),
         "patch_frames": np.zeros((batch, patches), np.int32),
@@ -170,7 +170,7 @@ def packed_arrays(config: ModelConfig, rows, length: int, patches: int) -> dict[
             for media in (part for part in parts if isinstance(part, Media)):
                 values, places = media_patches(media)
                 for token, place in zip(visual, places, strict=False):
-                    out["visual_index"][b, token] = patch // 4 + place
+                    out["visual_index"][b, token, 0] = patch // 4 + place
                 visual = visual[len(places) :]
                 last_frame = last_window = None
                 for value, coords, in_frame, in_window in values:

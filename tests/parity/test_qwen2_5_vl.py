@@ -22,8 +22,9 @@ from tests.parity.reference import (
 )
 from vsft_jax.generate import generate
 from vsft_jax.loss import token_loss
+from vsft_jax.models import qwen2_5_vl
+from vsft_jax.models.hf_table import params_from_hf, params_to_hf
 from vsft_jax.models.qwen2_5_vl import Qwen2_5VL
-from vsft_jax.models.qwen2_5_vl.hf import params_from_hf, params_to_hf
 
 LENGTH, PATCHES = 112, 320
 
@@ -59,7 +60,7 @@ def ours(torch_model):
     """Config, graphdef and parameters with transformers' weights."""
     config = our_config()
     tensors = {name: value.numpy() for name, value in torch_model.state_dict().items()}
-    params = params_from_hf(config, tensors)
+    params = params_from_hf(qwen2_5_vl, config, tensors)
     graphdef, own = nnx.split(Qwen2_5VL(config, rngs=nnx.Rngs(0)))
     assert jax.tree.structure(params) == jax.tree.structure(own)
     return config, graphdef, params
@@ -170,7 +171,7 @@ def test_gradients(torch_model, ours, remat):
     arrays = packed_arrays(config, [examples], 192, 512)
     value, gradients = loss(params, arrays)
     np.testing.assert_allclose(value, total, rtol=1e-5)
-    found = params_to_hf(config, gradients, layout="nested")
+    found = params_to_hf(qwen2_5_vl, config, gradients, layout="nested")
     assert found.keys() == expected.keys()
     for name, reference in expected.items():
         error = np.linalg.norm(found[name] - reference) / np.linalg.norm(reference)
@@ -186,23 +187,23 @@ def test_tied_embeddings():
     config = dataclasses.replace(config, text=tied_text)
     tensors = {name: value.numpy() for name, value in torch_model.state_dict().items()}
     assert "lm_head.weight" in tensors
-    params = params_from_hf(config, tensors)
+    params = params_from_hf(qwen2_5_vl, config, tensors)
     model = nnx.merge(nnx.split(Qwen2_5VL(config, rngs=nnx.Rngs(0)))[0], params)
     parts = EXAMPLES["image"]
     arrays = packed_arrays(config, [[parts]], LENGTH, PATCHES)
     logits = model.unembed(model.hidden_states(jax.tree.map(jnp.asarray, arrays)))
     expected = _hf_logits(torch_model, config, parts)
     np.testing.assert_allclose(logits[0, : len(expected)], expected, atol=2e-4)
-    assert "lm_head.weight" not in params_to_hf(config, params)
+    assert "lm_head.weight" not in params_to_hf(qwen2_5_vl, config, params)
 
 
 def test_released_layout_round_trip(torch_model, ours):
     config, _, params = ours
-    released = params_to_hf(config, params, layout="released")
+    released = params_to_hf(qwen2_5_vl, config, params, layout="released")
     assert {"visual.blocks.3.attn.qkv.weight", "model.layers.2.mlp.up_proj.weight"} <= set(released)
-    again = params_from_hf(config, released)
+    again = params_from_hf(qwen2_5_vl, config, released)
     jax.tree.map(np.testing.assert_array_equal, again, params)
-    nested = params_to_hf(config, params, layout="nested")
+    nested = params_to_hf(qwen2_5_vl, config, params, layout="nested")
     expected = {name: value.numpy() for name, value in torch_model.state_dict().items()}
     assert nested.keys() == expected.keys()
     for name, value in nested.items():
@@ -211,12 +212,12 @@ def test_released_layout_round_trip(torch_model, ours):
 
 def test_misfitting_checkpoint_is_one_error(ours):
     config, _, params = ours
-    tensors = params_to_hf(config, params)
+    tensors = params_to_hf(qwen2_5_vl, config, params)
     del tensors["model.norm.weight"]
     tensors["visual.merger.mlp.0.bias"] = np.zeros(3, np.float32)
     tensors["visual.extra.weight"] = np.zeros(3, np.float32)
     with pytest.raises(ValueError) as error:
-        params_from_hf(config, tensors)
+        params_from_hf(qwen2_5_vl, config, tensors)
     message = str(error.value)
     assert "missing: model.language_model.norm.weight" in message
     assert "shape of visual.merger.mlp.0.bias is (3,), the config needs (128,)" in message

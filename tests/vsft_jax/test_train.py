@@ -46,7 +46,7 @@ def _saved(config, workdir, step=None):
 
 
 def _tokenizer(config):
-    return ChatTokenizer.load(experiment.tokenizer_dir(config, ""))
+    return experiment.load_tokenizer(config, "")
 
 
 @pytest.fixture(scope="module")

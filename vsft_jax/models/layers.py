@@ -3,8 +3,9 @@
 Parameters keep their own dtype; every layer computes in the dtype of its input.
 """
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -59,56 +60,127 @@ class RMSNorm(nnx.Module):
         return wide.astype(x.dtype) * self.scale[...].astype(x.dtype)
 
 
-class SwiGLU(nnx.Module):
-    """down(silu(gate(x)) * up(x))."""
+class LayerNorm(nnx.Module):
+    """Mean and variance normalisation over the last axis, in float32, with scale and bias."""
 
-    def __init__(self, width: int, mlp_width: int, *, bias: bool, param_dtype: str, rngs: nnx.Rngs):
-        options = dict(bias=bias, param_dtype=param_dtype, rngs=rngs)
-        self.gate = Linear(width, mlp_width, **options)
-        self.up = Linear(width, mlp_width, **options)
-        self.down = Linear(mlp_width, width, **options)
+    def __init__(self, width: int, *, eps: float, param_dtype: str):
+        self.scale = nnx.Param(jnp.ones((width,), param_dtype))
+        self.bias = nnx.Param(jnp.zeros((width,), param_dtype))
+        self.eps = eps
 
     def __call__(self, x: Array) -> Array:
-        gate = checkpoint_name(self.gate(x), "mlp")
-        up = checkpoint_name(self.up(x), "mlp")
-        return self.down(jax.nn.silu(gate) * up)
+        wide = x.astype(jnp.float32)
+        wide = wide - wide.mean(axis=-1, keepdims=True)
+        wide = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + self.eps)
+        return (wide * self.scale[...] + self.bias[...]).astype(x.dtype)
 
 
-class Block(nnx.Module):
-    """Pre-norm transformer layer: rotary self-attention with q, k, v biases, then SwiGLU."""
+NORMS = {"rms": RMSNorm, "layer": LayerNorm}
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "silu": jax.nn.silu,
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+    "gelu_tanh": lambda x: jax.nn.gelu(x, approximate=True),
+    "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
+}
+
+
+class Mlp(nnx.Module):
+    """down(activation(up(x))), or gated: down(activation(gate(x)) * up(x))."""
 
     def __init__(
         self,
-        *,
         width: int,
         mlp_width: int,
-        heads: int,
-        kv_heads: int,
-        head_dim: int,
+        *,
+        activation: str,
+        gated: bool,
         bias: bool,
-        norm_eps: float,
         param_dtype: str,
         rngs: nnx.Rngs,
     ):
-        """bias: whether the output projection and the MLP have one (q, k and v always do)."""
-        self.head_dim = head_dim
+        options = dict(bias=bias, param_dtype=param_dtype, rngs=rngs)
+        self.gate = Linear(width, mlp_width, **options) if gated else None
+        self.up = Linear(width, mlp_width, **options)
+        self.down = Linear(mlp_width, width, **options)
+        self.activation = activation
+
+    def __call__(self, x: Array) -> Array:
+        activate = ACTIVATIONS[self.activation]
+        if self.gate is None:
+            return self.down(activate(checkpoint_name(self.up(x), "mlp")))
+        gate = checkpoint_name(self.gate(x), "mlp")
+        up = checkpoint_name(self.up(x), "mlp")
+        return self.down(activate(gate) * up)
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockSpec:
+    """The numbers and kinds of one transformer layer.
+
+    mlp: "swiglu", or an activation of `ACTIVATIONS` for a plain two-matrix MLP.
+    qkv_bias: of queries, keys and values; bias: of the output projection and the MLP.
+    qk_norm: RMS normalisation of each head's queries and keys, before they are turned.
+    """
+
+    width: int
+    mlp_width: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    norm: Literal["rms", "layer"]
+    norm_eps: float
+    mlp: str
+    qkv_bias: bool
+    bias: bool
+    qk_norm: bool = False
+
+
+class Block(nnx.Module):
+    """Pre-norm transformer layer: self-attention, rotary or not, then an MLP."""
+
+    def __init__(self, spec: BlockSpec, *, param_dtype: str, rngs: nnx.Rngs):
+        self.head_dim = spec.head_dim
         options = dict(param_dtype=param_dtype, rngs=rngs)
-        self.norm1 = RMSNorm(width, eps=norm_eps, param_dtype=param_dtype)
-        self.q = Linear(width, heads * head_dim, bias=True, **options)
-        self.k = Linear(width, kv_heads * head_dim, bias=True, **options)
-        self.v = Linear(width, kv_heads * head_dim, bias=True, **options)
-        self.o = Linear(heads * head_dim, width, bias=bias, **options)
-        self.norm2 = RMSNorm(width, eps=norm_eps, param_dtype=param_dtype)
-        self.mlp = SwiGLU(width, mlp_width, bias=bias, **options)
+        width, inner, kv_inner = (
+            spec.width,
+            spec.heads * spec.head_dim,
+            spec.kv_heads * spec.head_dim,
+        )
 
-    def __call__(self, x: Array, rotary: "Rotary", attend: Attend) -> tuple[Array, Any]:
-        """x: float[B, L, D] -> float[B, L, D], attend's extra."""
+        def norm(width: int, kind: str = spec.norm) -> nnx.Module:
+            return NORMS[kind](width, eps=spec.norm_eps, param_dtype=param_dtype)
 
-        def heads(linear: Linear) -> Array:
-            return linear(y).reshape(*y.shape[:-1], -1, self.head_dim)
+        self.norm1 = norm(width)
+        self.q = Linear(width, inner, bias=spec.qkv_bias, **options)
+        self.k = Linear(width, kv_inner, bias=spec.qkv_bias, **options)
+        self.v = Linear(width, kv_inner, bias=spec.qkv_bias, **options)
+        self.q_norm = norm(spec.head_dim, "rms") if spec.qk_norm else None
+        self.k_norm = norm(spec.head_dim, "rms") if spec.qk_norm else None
+        self.o = Linear(inner, width, bias=spec.bias, **options)
+        self.norm2 = norm(width)
+        gated = spec.mlp == "swiglu"
+        self.mlp = Mlp(
+            width,
+            spec.mlp_width,
+            activation="silu" if gated else spec.mlp,
+            gated=gated,
+            bias=spec.bias,
+            **options,
+        )
+
+    def __call__(self, x: Array, rotary: "Rotary | None", attend: Attend) -> tuple[Array, Any]:
+        """x: float[B, L, D] -> float[B, L, D], attend's extra. rotary: None where positions are
+        learned and already in x."""
+
+        def heads(linear: Linear, norm: RMSNorm | None = None) -> Array:
+            each = linear(y).reshape(*y.shape[:-1], -1, self.head_dim)
+            return each if norm is None else norm(each)
 
         y = self.norm1(x)
-        q, k, v = rotary(heads(self.q)), rotary(heads(self.k)), heads(self.v)
+        q, k, v = heads(self.q, self.q_norm), heads(self.k, self.k_norm), heads(self.v)
+        if rotary is not None:
+            q, k = rotary(q), rotary(k)
         q, k, v = (checkpoint_name(each, "qkv") for each in (q, k, v))
         out, extra = attend(q, k, v)
         out = checkpoint_name(out, "attention")

@@ -41,7 +41,7 @@ def train(config: ConfigDict, workdir: str | Path, evaluate: Evaluate | None = N
 
     # ── Data: prepared indexes, and from them the rows of every step. ──────────────────────────
     prepared = experiment.prepare_training(config, workdir)
-    tokenizer = ChatTokenizer.load(experiment.tokenizer_dir(config, workdir))
+    tokenizer = experiment.load_tokenizer(config, workdir)
     stores = {name: ExampleStore.open(path) for name, path in prepared.paths.items()}
     config = with_schedule(config, stores)
     plan = batch_plan(config, stores)
@@ -70,7 +70,7 @@ def train(config: ConfigDict, workdir: str | Path, evaluate: Evaluate | None = N
             ExampleStore.concatenate(list(stores.values())),
             lambda step: plan.local_rows(step, jax.process_index(), jax.process_count()),
             tokenizer,
-            experiment.layout_spec(config),
+            experiment.layout_rules(config),
             RowShape(config.layout.row_tokens, config.layout.row_patches),
             steps=config.train.steps,
             start_step=start,
@@ -244,7 +244,7 @@ class _Meter:
         self._metrics = metrics if self._metrics is None else self._metrics.merge(metrics)
         self._sums["examples"] += sum(map(len, batch.example_ids))
         self._sums["tokens"] += int(np.count_nonzero(batch.segment_ids))
-        self._sums["visual_tokens"] += int(np.count_nonzero(batch.visual_index >= 0))
+        self._sums["visual_tokens"] += int(np.count_nonzero(batch.visual_index[..., 0] >= 0))
         self._sums["patches"] += int(np.count_nonzero(batch.patch_frames))
         self._sums["masked"] += len(batch.failures)
 

@@ -4,16 +4,22 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from vsft_jax.models import attention, layers
+from vsft_jax.models import decoder
+from vsft_jax.models.compute import Compute, check
+from vsft_jax.models.layers import BlockSpec
 
 # OpenAI CLIP's pixel statistics, as in Qwen2.5-VL's preprocessor_config.json.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-def _check(holds: bool, message: str) -> None:
-    if not holds:
-        raise ValueError(message)
+# Field of `ModelConfig` -> the token whose id it is.
+SPECIAL_TOKENS = {
+    "image_token_id": "<|image_pad|>",
+    "video_token_id": "<|video_pad|>",
+    "vision_start_token_id": "<|vision_start|>",
+    "vision_end_token_id": "<|vision_end|>",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,19 +47,19 @@ class VisionConfig:
     image_std: tuple[float, float, float] = CLIP_STD
 
     def __post_init__(self):
-        _check(
+        check(
             self.width % (4 * self.heads) == 0,
             f"vision width {self.width} must be a multiple of 4 · heads ({self.heads}), "
             "for the two-dimensional rotary embedding",
         )
         side = self.patch_size * self.merge_size
-        _check(
+        check(
             self.window_size % side == 0,
             f"vision window_size {self.window_size} must be a multiple of "
             f"patch_size · merge_size = {side} pixels",
         )
         outside = [i for i in self.fullatt_block_indexes if not 0 <= i < self.depth]
-        _check(
+        check(
             not outside,
             f"fullatt_block_indexes {outside} do not exist in a tower of depth {self.depth}",
         )
@@ -61,6 +67,22 @@ class VisionConfig:
     @property
     def head_dim(self) -> int:
         return self.width // self.heads
+
+    @property
+    def block(self) -> BlockSpec:
+        """One layer."""
+        return BlockSpec(
+            width=self.width,
+            mlp_width=self.mlp_width,
+            heads=self.heads,
+            kv_heads=self.heads,
+            head_dim=self.head_dim,
+            norm="rms",
+            norm_eps=self.norm_eps,
+            mlp="swiglu",
+            qkv_bias=True,
+            bias=True,
+        )
 
     @property
     def patch_columns(self) -> int:
@@ -74,44 +96,16 @@ class VisionConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class TextConfig:
-    """The language model.
+class TextConfig(decoder.TextConfig):
+    """A Qwen2 decoder with three-dimensional positions."""
 
-    mrope_section: how many of the head_dim / 2 rotary frequencies turn with the temporal, the
-        row and the column position.
-    """
-
-    depth: int
-    width: int
-    mlp_width: int
-    heads: int
-    kv_heads: int
-    vocab_size: int
-    head_dim: int = 128
-    rope_theta: float = 1_000_000.0
-    mrope_section: tuple[int, int, int] = (16, 24, 24)
-    norm_eps: float = 1e-6
-    tie_word_embeddings: bool = False
-
-    def __post_init__(self):
-        _check(
-            self.heads % self.kv_heads == 0,
-            f"text heads {self.heads} must be a multiple of kv_heads {self.kv_heads}",
-        )
-        _check(
-            2 * sum(self.mrope_section) == self.head_dim,
-            f"text mrope_section {self.mrope_section} must sum to half of head_dim {self.head_dim}",
-        )
+    mrope_section: tuple[int, ...] = (16, 24, 24)
+    qkv_bias: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig:
-    """Architecture, special tokens, and how to compute.
-
-    dtype: of activations and matrix products; param_dtype: of the stored parameters.
-    remat: what the backward pass keeps of each layer, one of `layers.REMAT`.
-    attention: implementation, one of `attention.IMPLEMENTATIONS`.
-    """
+class ModelConfig(Compute):
+    """Architecture, special tokens, and (from `Compute`) how to compute."""
 
     vision: VisionConfig
     text: TextConfig
@@ -119,30 +113,11 @@ class ModelConfig:
     video_token_id: int = 151656
     vision_start_token_id: int = 151652
     vision_end_token_id: int = 151653
-    dtype: str = "bfloat16"
-    param_dtype: str = "float32"
-    remat: str = "full"
-    attention: str = "xla"
-
-    def __post_init__(self):
-        _check(
-            self.remat in layers.REMAT,
-            f"remat {self.remat!r} is unknown; use one of {tuple(layers.REMAT)}",
-        )
-        _check(
-            self.attention in attention.IMPLEMENTATIONS,
-            f"attention {self.attention!r} is unknown; use one of {attention.IMPLEMENTATIONS}",
-        )
 
     @property
     def media_token_ids(self) -> tuple[int, ...]:
         """Tokens that stand for media or their borders: never to be generated."""
-        return (
-            self.vision_start_token_id,
-            self.vision_end_token_id,
-            self.image_token_id,
-            self.video_token_id,
-        )
+        return tuple(getattr(self, field) for field in SPECIAL_TOKENS)
 
 
 def from_hf(config: Mapping[str, Any], **compute: str) -> ModelConfig:
@@ -208,11 +183,10 @@ def from_hf(config: Mapping[str, Any], **compute: str) -> ModelConfig:
             f"config.json: vision out_hidden_size {vision.get('out_hidden_size', 3584)} differs "
             f"from the text hidden_size {text_config.width}"
         )
-    ids = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
     return ModelConfig(
         vision=vision_config,
         text=text_config,
-        **{name: config[name] for name in ids if config.get(name) is not None},
+        **{name: config[name] for name in SPECIAL_TOKENS if config.get(name) is not None},
         **compute,
     )
 

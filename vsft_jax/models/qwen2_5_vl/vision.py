@@ -69,17 +69,7 @@ class VisionTower(nnx.Module):
         vision = config.vision
 
         def make_block(rngs: nnx.Rngs) -> Block:
-            return Block(
-                width=vision.width,
-                mlp_width=vision.mlp_width,
-                heads=vision.heads,
-                kv_heads=vision.heads,
-                head_dim=vision.head_dim,
-                bias=True,
-                norm_eps=vision.norm_eps,
-                param_dtype=config.param_dtype,
-                rngs=rngs,
-            )
+            return Block(vision.block, param_dtype=config.param_dtype, rngs=rngs)
 
         self.config = config
         self.patch_embed = PatchEmbed(config, rngs=rngs)

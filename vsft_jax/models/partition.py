@@ -1,4 +1,7 @@
-"""How parameters are addressed by path: parts for freezing and learning rates, mesh axes."""
+"""How parameters are addressed by path: parts for freezing and learning rates, mesh axes.
+
+One table serves every family, since they name their parts and layers alike.
+"""
 
 from collections.abc import Iterable
 
@@ -35,13 +38,20 @@ def partition_rules() -> list[PartitionRule]:
         (rf"{stack}/(q|k|v|mlp/gate|mlp/up)/kernel", (None, "fsdp", "tensor")),
         (rf"{stack}/(q|k|v|mlp/gate|mlp/up)/bias", (None, "tensor")),
         (rf"{stack}/(o|mlp/down)/kernel", (None, "tensor", "fsdp")),
-        (rf"{stack}/((o|mlp/down)/bias|norm[12]/scale)", (None, None)),
-        # 1176 columns of a patch divide by few mesh sizes, the width by most.
+        (rf"{stack}/((o|mlp/down)/bias|norm[12]/(scale|bias)|[qk]_norm/scale)", (None, None)),
+        # The columns of a patch divide by few mesh sizes, the width by most.
         (r"visual/patch_embed/kernel", (None, "fsdp")),
+        (r"visual/position", (None, "fsdp")),
+        (r"visual/(patch_embed/bias|class_token|(pre|post)_norm/(scale|bias))", (None,)),
         (r"merger/fc1/kernel", ("fsdp", "tensor")),
         (r"merger/fc1/bias", ("tensor",)),
         (r"merger/fc2/kernel", ("tensor", "fsdp")),
-        (r"merger/(norm/scale|fc2/bias)", (None,)),
+        (r"merger/(norm/(scale|bias)|fc2/bias|newline)", (None,)),
+        # Further projectors, stacked: one for each layer of the tower that is tapped.
+        (r"merger/deepstack/fc1/kernel", (None, "fsdp", "tensor")),
+        (r"merger/deepstack/fc1/bias", (None, "tensor")),
+        (r"merger/deepstack/fc2/kernel", (None, "tensor", "fsdp")),
+        (r"merger/deepstack/(norm/(scale|bias)|fc2/bias)", (None, None)),
         (r"llm/embed/embedding", ("tensor", "fsdp")),
         (r"llm/head/kernel", ("fsdp", "tensor")),
         (r"llm/norm/scale", (None,)),
