@@ -109,7 +109,7 @@ class VisionLayout(Protocol):
 
     @property
     def min_frames(self) -> int:
-        """The fewest frames a clip is sampled at."""
+        """The frames that the tower takes at a time: a clip is sampled at a multiple of it."""
         ...
 
     def lay_out(
@@ -279,5 +279,5 @@ def _sample(spec: VisionLayout, info: "MediaInfo", count: int) -> tuple[int, ...
         return (0,)
     if count < 1:
         raise ValueError(f"a frame budget must be at least 1 frame, got {count}")
-    indices = uniform_frame_indices(info.frame_times, max(count, spec.min_frames))
+    indices = uniform_frame_indices(info.frame_times, max(count, spec.min_frames), spec.min_frames)
     return tuple(int(index) for index in indices)

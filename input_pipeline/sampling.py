@@ -8,33 +8,36 @@ CONSTANT_RATE_TOLERANCE = 0.01  # largest deviation of an interval, as a fractio
 CLOCK_TICK_S = 0.001  # containers that keep whole milliseconds jitter by up to one of them
 
 
-def uniform_frame_indices(frame_times: Sequence[float], count: int) -> np.ndarray:
+def uniform_frame_indices(
+    frame_times: Sequence[float], count: int, multiple: int = 2
+) -> np.ndarray:
     """The frames of a clip to show for a budget of `count` frames.
 
     frame_times: float[T], seconds, presentation order, non-decreasing.
     count: the budget in frames.
-    Returns int32[n], non-decreasing, with n = min(count, T) made even by rounding down, because
-    the vision towers consume frames in pairs. A clip of one frame gives (0, 0).
+    multiple: how many frames the vision tower consumes at a time, 2 for Qwen's.
+    Returns int32[n], non-decreasing, with n = min(count, T) rounded down to the multiple. A clip
+    with fewer frames than that repeats its last one: (0, 0) for a single frame.
 
     At a constant frame rate the indices are those of qwen-vl-utils,
     `torch.linspace(0, T - 1, n).round()` in float32. At a variable rate that rule would crowd
     frames into the busy parts, so the frames nearest in time to n uniform times are taken, made
     strictly increasing.
 
-    Raises ValueError when there are no frames, or the budget is below one pair of frames.
+    Raises ValueError when there are no frames, or the budget is below the multiple.
     """
     frames = len(frame_times)
     if frames == 0:
         raise ValueError("frame_times is empty: a clip has at least one frame")
     if count < 1:
         raise ValueError(f"frame budget must be at least 1, got {count}")
-    if frames == 1:
-        return np.zeros(2, np.int32)
-    n = min(count, frames) // 2 * 2
+    if frames < multiple:
+        return np.minimum(np.arange(multiple), frames - 1).astype(np.int32)
+    n = min(count, frames) // multiple * multiple
     if n == 0:
         raise ValueError(
-            f"a frame budget of {count} leaves no pair of frames of a clip of {frames}: ask for at "
-            "least 2"
+            f"a frame budget of {count} is below the {multiple} frames that the vision tower "
+            f"takes at a time: ask for at least {multiple}"
         )
     times = np.asarray(frame_times, np.float64)
     if is_constant_rate(times):
@@ -58,16 +61,16 @@ def is_constant_rate(frame_times: Sequence[float]) -> bool:
 
 
 def _rounded_linspace(last: int, n: int) -> np.ndarray:
-    """`torch.linspace(0, last, n).round()` -> int32[n], for n >= 2.
+    """`torch.linspace(0, last, n).round()` -> int32[n].
 
     torch works from both ends towards the middle with a float32 step, and its AVX kernels fuse
     the multiplication and the addition into one rounding. The float64 expression rounded once to
     float32 is that fused result; two float32 roundings (or plain float64) would choose another
     frame about once in ten thousand.
     """
-    step = np.float64(np.float32(last) / np.float32(n - 1))
+    step = np.float64(np.float32(last) / np.float32(max(n - 1, 1)))
     i = np.arange(n)
-    values = np.where(i < n // 2, i * step, last - (n - 1 - i) * step).astype(np.float32)
+    values = np.where(i < max(n // 2, 1), i * step, last - (n - 1 - i) * step).astype(np.float32)
     return np.rint(values).astype(np.int32)
 
 

@@ -1,6 +1,7 @@
 """Tests run on the CPU, which poses as eight devices so that sharding is exercised everywhere."""
 
 import contextlib
+import importlib.util
 import os
 import tempfile
 
@@ -21,6 +22,15 @@ _COMPILED = tempfile.TemporaryDirectory(prefix="vsft-jax-compiled-")
 jax.config.update("jax_compilation_cache_dir", _COMPILED.name)
 
 _ALL_DEVICES = jax.devices
+
+if importlib.util.find_spec("torchvision"):
+    # The oracles' resizing needs torchvision, whose compiled operators are built for CUDA and do
+    # not load beside a CPU-only torch. None of them is called; they must only be declared.
+    import torch
+
+    _OPERATORS = torch.library.Library("torchvision", "DEF")
+    _OPERATORS.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    _OPERATORS.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
 @contextlib.contextmanager
