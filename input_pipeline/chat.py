@@ -82,8 +82,13 @@ class ChatTokenizer:
             if token.special
         )
         self.media_ids = {kind: self.token_id(token) for kind, token in media_tokens.items()}
-        has_end_of_turn = tokenizer.token_to_id(END_OF_TURN) is not None
-        self._end_of_turn = END_OF_TURN if has_end_of_turn else self._special_tokens["eos_token"]
+        in_vocabulary = tokenizer.token_to_id(END_OF_TURN) is not None
+        self._end_of_turn = END_OF_TURN if in_vocabulary else self._special_tokens.get("eos_token")
+        if self._end_of_turn is None:
+            raise KeyError(
+                f"nothing would end an answer: the vocabulary has no {END_OF_TURN} and "
+                "tokenizer_config.json no eos_token"
+            )
         self._closes_turns = self._template_closes_turns()
 
     @classmethod
