@@ -13,14 +13,15 @@ from absl import logging
 from flax import nnx
 from ml_collections import ConfigDict
 
+from input_pipeline.batch_plan import BatchPlan, SourceSizes
 from input_pipeline.batches import Batch, RowShape, device_arrays, make_batches
 from input_pipeline.chat import ChatTokenizer
 from input_pipeline.index import ExampleStore
-from input_pipeline.packing import BatchPlan, SourceSizes
 from input_pipeline.progress import duration
 from input_pipeline.quarantine import Quarantine
 from vsft_jax import experiment
 from vsft_jax.checkpoints import Checkpoints
+from vsft_jax.hf_import import load_params
 from vsft_jax.inference import LoadedModel
 from vsft_jax.sharding import batch_shards, make_mesh, path_string, put_batch
 from vsft_jax.train.metrics import MetricWriter, StepMetrics
@@ -51,7 +52,7 @@ def train(config: ConfigDict, workdir: str | Path, evaluate: Evaluate | None = N
         logging.info("%s: already trained, step %d", workdir, config.train.steps)
         checkpoints.close()
         return
-    meta = {"config": json.loads(config.to_json_best_effort()), "frames": prepared.frames}
+    meta = {"config": experiment.as_json(config), "frames": prepared.frames}
 
     # ── Model and state. ────────────────────────────────────────────────────────────────────────
     trainer = make_trainer(config, tokenizer)
@@ -104,6 +105,7 @@ def train(config: ConfigDict, workdir: str | Path, evaluate: Evaluate | None = N
                     meta["frames"],
                     step,
                     meta["config"],
+                    workdir,
                 )
                 with meter.paused():
                     scalars |= evaluate(model)
@@ -179,7 +181,8 @@ def make_trainer(config: ConfigDict, tokenizer: ChatTokenizer) -> Trainer:
 
 
 def initial_state(config: ConfigDict, trainer: Trainer, checkpoints: Checkpoints) -> TrainState:
-    """The state to go on from: this run's newest checkpoint, another run's parameters, or fresh.
+    """The state to go on from: this run's newest checkpoint, another run's parameters, those of
+    `config.model.path`, or fresh ones.
 
     Raises ConfigError when the workdir is already past `config.train.steps`.
     """
@@ -194,11 +197,15 @@ def initial_state(config: ConfigDict, trainer: Trainer, checkpoints: Checkpoints
         like = trainer.abstract_state
         optimizer = checkpoints.restore_optimizer({"opt_state": like.opt_state, "step": like.step})
         return trainer.state(checkpoints.restore_params(like.params), **optimizer)
+    like = trainer.abstract_state.params
+    if not config.train.init_from and config.model.path:
+        family, shape = experiment.family(config), experiment.architecture(config)
+        return trainer.init(load_params(family, shape, experiment.model_dir(config), like))
     if not config.train.init_from:
         return trainer.init()
     source = Checkpoints(config.train.init_from, read_only=True)
     logging.info("starting from step %s of %s", source.latest(), source.directory)
-    params = source.restore_params(trainer.abstract_state.params)
+    params = source.restore_params(like)
     source.close()
     return trainer.init(params)
 
