@@ -123,7 +123,7 @@ class DynamicResolution:
         return None
 
     def lay_out(
-        self, info: "MediaInfo", frame_indices: tuple[int, ...], shrink: float
+        self, info: "MediaInfo", frame_indices: tuple[int, ...], shrink: float, images: int = 1
     ) -> MediaLayout:
         """See `VisionLayout.lay_out`."""
         video = info.kind == "video"

@@ -113,9 +113,11 @@ class VisionLayout(Protocol):
         ...
 
     def lay_out(
-        self, info: "MediaInfo", frame_indices: tuple[int, ...], shrink: float
+        self, info: "MediaInfo", frame_indices: tuple[int, ...], shrink: float, images: int = 1
     ) -> MediaLayout:
         """One medium at `shrink` (0: the smallest allowed, 1: full size) of its area.
+
+        images: how many of the example's media are images, this one counted.
 
         Raises LayoutError for a picture that the rules cannot take.
         """
@@ -218,12 +220,13 @@ def layout_example(
     if len(budgets) != len(infos):
         raise ValueError(f"{len(budgets)} frame budgets for {len(infos)} media")
     sampled = [_sample(spec, info, n) for info, n in zip(infos, budgets, strict=True)]
+    images = sum(info.kind == "image" for info in infos)
     shrunk = ""
     while True:
 
         def at_size(step: int, sampled=sampled) -> tuple[MediaLayout, ...]:
             return tuple(
-                spec.lay_out(info, indices, step / _PIXEL_STEPS)
+                spec.lay_out(info, indices, step / _PIXEL_STEPS, images)
                 for info, indices in zip(infos, sampled, strict=True)
             )
 
@@ -243,7 +246,7 @@ def layout_example(
         if layout is not None:
             return layout
         fewer = [
-            _sample(spec, info, len(indices) // 2)
+            _sample(spec, info, max(1, len(indices) // 2))
             for info, indices in zip(infos, sampled, strict=True)
         ]
         if fewer == sampled:

@@ -36,9 +36,12 @@ class Tensor:
 
     name: in the key layout of transformers 5.
     parts: paths of our parameters; a checkpoint's tensor is their concatenation over its axis 0.
+        () for a tensor that transformers has and the model does not depend on: a checkpoint may
+        hold it or not, and it is written as `shape` times `fill`.
     depth: layers of the stack, 0 outside of one.
     transpose: our kernels are [inputs, outputs], transformers' weights [outputs, inputs].
     shape: of the checkpoint's tensor where it is not a matrix or vector (convolution), else ().
+    fill: see `parts`.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Tensor:
     depth: int = 0
     transpose: bool = False
     shape: tuple[int, ...] = ()
+    fill: float = 0.0
 
     def names(self) -> list[str]:
         """The tensor's name, or those of all layers."""
@@ -179,6 +183,9 @@ def tensor_shapes(
     """Name and shape of every tensor of a checkpoint."""
     found = {}
     for row in table:
+        if not row.parts:
+            found |= dict.fromkeys(row.names(), row.shape)
+            continue
         inner = shapes[row.parts[0]][1:] if row.depth else shapes[row.parts[0]]
         rows = sum(_width(row, shapes[part]) for part in row.parts)
         shape = row.shape or ((rows, inner[0]) if row.transpose else (rows, *inner[1:]))
@@ -218,9 +225,10 @@ def match(
             problems.append(f"unknown: {given}")
     if by_name.get(HEAD) and HEAD not in expected:
         expected[HEAD] = expected[EMBEDDING]
+    optional = {name for row in table if not row.parts for name in row.names()}
     for name, shape in expected.items():
         if name not in by_name:
-            problems.append(f"missing: {name}")
+            problems += [] if name in optional else [f"missing: {name}"]
         elif tuple(found[by_name[name]]) != shape:
             has = tuple(found[by_name[name]])
             problems.append(f"shape of {by_name[name]} is {has}, the config needs {shape}")
@@ -280,17 +288,21 @@ def hf_tensors(
     config: Any,
     params: Any,
     layout: KeyLayout = "released",
-    fetch: Callable[[Any], np.ndarray] = np.asarray,
+    fetch: Callable[[Any, int | None], np.ndarray] | None = None,
 ) -> Iterator[tuple[str, Callable[[], np.ndarray]]]:
     """The checkpoint's tensors one by one: (name, function that makes the array on the host).
 
     Inverse of `params_from_hf`, in the parameters' dtype; with tied embeddings there is no head.
-    At most one layer of a stack is on the host at a time. fetch: device array → host array.
+    At most one layer of a stack is on the host at a time. fetch: (parameter, layer or None) → that
+    part on the host.
     """
+    fetch = fetch or _fetch
     flat = {path_names(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
 
     def make(row: Tensor, layer: int) -> np.ndarray:
-        pieces = [fetch(flat[part][layer] if row.depth else flat[part]) for part in row.parts]
+        if not row.parts:
+            return np.full(row.shape, row.fill, config.param_dtype)
+        pieces = [fetch(flat[part], layer if row.depth else None) for part in row.parts]
         pieces = [piece.T for piece in pieces] if row.transpose else pieces
         array = np.ascontiguousarray(pieces[0] if len(pieces) == 1 else np.concatenate(pieces))
         return array.reshape(row.shape) if row.shape else array
@@ -299,6 +311,10 @@ def hf_tensors(
         for layer, name in enumerate(row.names()):
             given = family.released_name(name) if layout == "released" else name
             yield given, lambda row=row, layer=layer: make(row, layer)
+
+
+def _fetch(array: Any, layer: int | None) -> np.ndarray:
+    return np.asarray(array if layer is None else array[layer])
 
 
 def params_to_hf(

@@ -1,0 +1,130 @@
+"""Every number of the LLaVA-OneVision architecture, as frozen dataclasses."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from vsft_jax.models import decoder, llava_hf, vit
+from vsft_jax.models.compute import Compute, check
+
+# ModelConfig's ids, by the token they belong to.
+SPECIAL_TOKENS = {"image_token_id": "<image>", "video_token_id": "<video>"}
+
+_SIDES = tuple(range(384, 2304 + 1, 384))
+
+
+@dataclasses.dataclass(frozen=True)
+class VisionConfig(vit.VisionConfig):
+    """The vision tower, and how its features are arranged (used on the host). The defaults are
+    SigLIP so400m/14 at 384 pixels without its last layer.
+
+    canvases: (height, width) in pixels that an image may be tiled on.
+    canvas_features: a canvas's features are shrunk to about as many as this number of tiles has.
+    """
+
+    kind: str = "siglip"
+    depth: int = 26
+    width: int = 1152
+    mlp_width: int = 4304
+    image_size: int = 384
+    feature_layer: int = -1
+    norm_eps: float = 1e-6
+    activation: str = "gelu_tanh"
+    image_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    image_std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    canvases: tuple[tuple[int, int], ...] = tuple((h, w) for h in _SIDES for w in _SIDES)
+    canvas_features: int = 9
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(
+            self.canvas_features >= 1,
+            f"vision canvas_features {self.canvas_features} must be 1 or more",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class TextConfig(decoder.TextConfig):
+    """A Qwen2 decoder."""
+
+    qkv_bias: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig(Compute):
+    """Architecture, special tokens, and (from `Compute`) how to compute."""
+
+    vision: VisionConfig
+    text: decoder.TextConfig
+    image_token_id: int = 151646
+    video_token_id: int = 151647
+
+    @property
+    def media_token_ids(self) -> tuple[int, ...]:
+        """Tokens that stand for media: never to be generated."""
+        return (self.image_token_id, self.video_token_id)
+
+
+def from_hf(config: Mapping[str, Any], **compute: str) -> ModelConfig:
+    """Reads a transformers `config.json` of model type "llava_onevision".
+
+    Args:
+        config: the parsed file; a key that is left out takes transformers' default.
+        **compute: `dtype`, `param_dtype`, `remat`, `attention` of `ModelConfig`.
+
+    Raises:
+        ValueError: another model type, or a variant that this code does not compute.
+    """
+    llava_hf.check_family(config, "llava_onevision")
+    ratio = config.get("vision_aspect_ratio", "anyres_max_9")
+    limit = re.fullmatch(r"anyres_max_(\d+)", ratio)
+    llava_hf.require(
+        limit is not None, f"vision_aspect_ratio {ratio!r} is not supported (only anyres_max_N)"
+    )
+    vision = llava_hf.vision_numbers(config, llava_hf.SIGLIP_DEFAULTS, feature_layer=-1)
+    return ModelConfig(
+        vision=VisionConfig(
+            **vision,
+            canvases=llava_hf.canvases(config, VisionConfig.canvases),
+            canvas_features=int(limit[1]),
+        ),
+        text=llava_hf.text_from_hf(config, TextConfig),
+        image_token_id=llava_hf.token_id(config, "image", 151646),
+        video_token_id=llava_hf.token_id(config, "video", 151647),
+        **compute,
+    )
+
+
+def to_hf(config: ModelConfig) -> dict[str, Any]:
+    """A `config.json` that transformers reads."""
+    vision = config.vision
+    return {
+        "architectures": ["LlavaOnevisionForConditionalGeneration"],
+        "model_type": "llava_onevision",
+        "image_token_index": config.image_token_id,
+        "video_token_index": config.video_token_id,
+        "image_grid_pinpoints": [list(canvas) for canvas in vision.canvases],
+        "vision_aspect_ratio": f"anyres_max_{vision.canvas_features}",
+        **llava_hf.to_hf(config),
+    }
+
+
+def published(size: str, **compute: str) -> ModelConfig:
+    """LLaVA-OneVision as released: `size` is "0.5b" or "7b".
+
+    Source: config.json of llava-hf/llava-onevision-qwen2-{0.5b,7b}-ov-hf.
+
+    Raises:
+        ValueError: no such size.
+    """
+    if size not in _PUBLISHED:
+        raise ValueError(f"size {size!r} is unknown; use one of {SIZES}")
+    return ModelConfig(VisionConfig(), _PUBLISHED[size], **compute)
+
+
+_PUBLISHED = {
+    "0.5b": TextConfig(24, 896, 4864, 14, 2, 152000, head_dim=64, tie_word_embeddings=True),
+    "7b": TextConfig(28, 3584, 18944, 28, 4, 152128),
+}
+SIZES = tuple(_PUBLISHED)

@@ -1,0 +1,49 @@
+"""transformers' LLaVA-OneVision: names and layout of its tensors, and its processor."""
+
+from typing import Any
+
+from vsft_jax.models import llava_hf
+from vsft_jax.models.hf_table import Tensor
+from vsft_jax.models.llava_hf import canonical_name, released_name
+from vsft_jax.models.llava_onevision.config import ModelConfig
+from vsft_jax.models.llava_onevision.layout import Layout
+
+__all__ = ["canonical_name", "checkpoint_table", "processor_files", "released_name"]
+
+
+def checkpoint_table(config: ModelConfig) -> list[Tensor]:
+    """Every tensor of a checkpoint. Each parameter is a part of exactly one."""
+    return llava_hf.checkpoint_rows(config, newline=True)
+
+
+def processor_files(config: ModelConfig, layout: Layout) -> dict[str, dict[str, Any]]:
+    """Name and content of the files from which transformers makes the model's processor.
+
+    `image_max_tiles` has no place in them: transformers tiles an image as the architecture allows.
+    """
+    processor = "LlavaOnevisionProcessor"
+    shared = {
+        "processor_class": processor,
+        **llava_hf.stretched(layout.image_size),
+        **llava_hf.pixels_to_hf(config.vision),
+    }
+    return {
+        "preprocessor_config.json": {
+            "image_processor_type": "LlavaOnevisionImageProcessor",
+            "image_grid_pinpoints": [list(canvas) for canvas in layout.canvases],
+            "do_pad": True,
+            **shared,
+        },
+        "video_preprocessor_config.json": {
+            "video_processor_type": "LlavaOnevisionVideoProcessor",
+            **shared,
+        },
+        "processor_config.json": {
+            "processor_class": processor,
+            "image_token": "<image>",
+            "video_token": "<video>",
+            "num_image_tokens": layout.side**2,
+            "vision_aspect_ratio": f"anyres_max_{layout.canvas_features}",
+            "vision_feature_select_strategy": "default" if layout.class_token else "full",
+        },
+    }

@@ -1,0 +1,280 @@
+"""Every number of the Qwen3-VL architecture, as frozen dataclasses."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from vsft_jax.models import decoder
+from vsft_jax.models.compute import Compute, check
+from vsft_jax.models.layers import BlockSpec
+
+# Field of `ModelConfig` -> the token whose id it is.
+SPECIAL_TOKENS = {
+    "image_token_id": "<|image_pad|>",
+    "video_token_id": "<|video_pad|>",
+    "vision_start_token_id": "<|vision_start|>",
+    "vision_end_token_id": "<|vision_end|>",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class VisionConfig:
+    """The vision tower; the defaults are that of the 8B and 32B models.
+
+    position_side: side of the square grid of learned positions, which is stretched over every
+        frame.
+    deepstack_layers: layers whose outputs also go to the language model, counted from 0; what
+        comes after the i-th of them is added after its layer i.
+    """
+
+    depth: int = 27
+    width: int = 1152
+    mlp_width: int = 4304
+    heads: int = 16
+    patch_size: int = 16
+    temporal_patch_size: int = 2
+    merge_size: int = 2
+    position_side: int = 48
+    deepstack_layers: tuple[int, ...] = (8, 16, 24)
+    rope_theta: float = 10000.0
+    norm_eps: float = 1e-6
+    image_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    image_std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+    def __post_init__(self):
+        check(
+            self.width % (4 * self.heads) == 0,
+            f"vision width {self.width} must be a multiple of 4 · heads ({self.heads}), "
+            "for the two-dimensional rotary embedding",
+        )
+        layers = self.deepstack_layers
+        check(
+            0 < len(layers) == len(set(layers))
+            and list(layers) == sorted(layers)
+            and 0 <= layers[0] <= layers[-1] < self.depth,
+            f"deepstack_layers {layers} must be layers of a tower of depth {self.depth}, in order",
+        )
+
+    @property
+    def head_dim(self) -> int:
+        return self.width // self.heads
+
+    @property
+    def block(self) -> BlockSpec:
+        """One layer."""
+        return BlockSpec(
+            width=self.width,
+            mlp_width=self.mlp_width,
+            heads=self.heads,
+            kv_heads=self.heads,
+            head_dim=self.head_dim,
+            norm="layer",
+            norm_eps=self.norm_eps,
+            mlp="gelu_tanh",
+            qkv_bias=True,
+            bias=True,
+        )
+
+    @property
+    def patch_columns(self) -> int:
+        """Values of one patch, ordered (channel, temporal, row, column)."""
+        return 3 * self.temporal_patch_size * self.patch_size**2
+
+    @property
+    def merged_width(self) -> int:
+        """Width of the merge_size² patches of one visual token, side by side."""
+        return self.width * self.merge_size**2
+
+
+@dataclasses.dataclass(frozen=True)
+class TextConfig(decoder.TextConfig):
+    """A Qwen3 decoder with three-dimensional positions."""
+
+    rope_theta: float = 5_000_000.0
+    mrope_section: tuple[int, ...] = (24, 20, 20)
+    mrope_interleaved: bool = True
+    qk_norm: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig(Compute):
+    """Architecture, special tokens, and (from `Compute`) how to compute."""
+
+    vision: VisionConfig
+    text: TextConfig
+    image_token_id: int = 151655
+    video_token_id: int = 151656
+    vision_start_token_id: int = 151652
+    vision_end_token_id: int = 151653
+
+    def __post_init__(self):
+        super().__post_init__()
+        taps = len(self.vision.deepstack_layers)
+        check(
+            taps <= self.text.depth,
+            f"{taps} deepstack_layers of the tower need as many text layers, not {self.text.depth}",
+        )
+
+    @property
+    def media_token_ids(self) -> tuple[int, ...]:
+        """Tokens that stand for media or their borders: never to be generated."""
+        return tuple(getattr(self, field) for field in SPECIAL_TOKENS)
+
+
+def from_hf(config: Mapping[str, Any], **compute: str) -> ModelConfig:
+    """Reads a transformers `config.json` of model type "qwen3_vl".
+
+    Args:
+        config: the parsed file. A key that is left out takes transformers' default, because saved
+            configs may list only what differs from it.
+        **compute: `dtype`, `param_dtype`, `remat`, `attention` of `ModelConfig`.
+
+    Raises:
+        ValueError: another model type, a variant that this code does not compute, or no rope_theta,
+            whose default is not the same in all versions of transformers.
+    """
+    _require(
+        config.get("model_type") == "qwen3_vl",
+        f"model_type {config.get('model_type')!r} is not qwen3_vl",
+    )
+    for part in ("text_config", "vision_config"):
+        _require(part in config, f"{part} is missing")
+    text, vision = config["text_config"], config["vision_config"]
+    rope = {**(text.get("rope_scaling") or {}), **(text.get("rope_parameters") or {})}
+    theta = rope.get("rope_theta", text.get("rope_theta"))
+    _require(theta is not None, "text_config has no rope_theta")
+    for key, value, supported in (
+        ("text_config rope type", rope.get("rope_type", "default"), "default"),
+        ("text_config.mrope_interleaved", rope.get("mrope_interleaved", True), True),
+        ("text_config.hidden_act", text.get("hidden_act", "silu"), "silu"),
+        ("text_config.attention_bias", text.get("attention_bias", False), False),
+        (
+            "vision_config.hidden_act",
+            vision.get("hidden_act", "gelu_pytorch_tanh"),
+            "gelu_pytorch_tanh",
+        ),
+        ("vision_config.in_channels", vision.get("in_channels", 3), 3),
+    ):
+        _require(value == supported, f"{key} is {value!r}, only {supported!r} is supported")
+
+    heads = text.get("num_attention_heads", 32)
+    text_config = TextConfig(
+        depth=text.get("num_hidden_layers", 32),
+        width=text.get("hidden_size", 4096),
+        mlp_width=text.get("intermediate_size", 22016),
+        heads=heads,
+        kv_heads=text.get("num_key_value_heads", 32) or heads,
+        vocab_size=text.get("vocab_size", 151936),
+        head_dim=text.get("head_dim", 128),
+        rope_theta=float(theta),
+        mrope_section=tuple(rope.get("mrope_section", (24, 20, 20))),
+        norm_eps=text.get("rms_norm_eps", 1e-6),
+        tie_word_embeddings=bool(
+            config.get("tie_word_embeddings") or text.get("tie_word_embeddings")
+        ),
+    )
+    positions = vision.get("num_position_embeddings", 2304)
+    side = round(positions**0.5)
+    _require(
+        side**2 == positions, f"vision_config.num_position_embeddings {positions} is not a square"
+    )
+    out = vision.get("out_hidden_size", 3584)
+    _require(
+        out == text_config.width,
+        f"vision_config.out_hidden_size {out} differs from the text hidden_size "
+        f"{text_config.width}",
+    )
+    vision_config = VisionConfig(
+        depth=vision.get("depth", 27),
+        width=vision.get("hidden_size", 1152),
+        mlp_width=vision.get("intermediate_size", 4304),
+        heads=vision.get("num_heads", 16),
+        patch_size=vision.get("patch_size", 16),
+        temporal_patch_size=vision.get("temporal_patch_size", 2),
+        merge_size=vision.get("spatial_merge_size", 2),
+        position_side=side,
+        deepstack_layers=tuple(vision.get("deepstack_visual_indexes", (8, 16, 24))),
+        rope_theta=float((vision.get("rope_parameters") or {}).get("rope_theta", 10000.0)),
+    )
+    ids = {name: config[name] for name in SPECIAL_TOKENS if config.get(name) is not None}
+    return ModelConfig(vision_config, text_config, **ids, **compute)
+
+
+def to_hf(config: ModelConfig) -> dict[str, Any]:
+    """A `config.json` that transformers reads; inverse of `from_hf`.
+
+    Rotary numbers stand in it twice: as transformers 5 reads them, and as 4.57 does.
+    """
+    text, vision = config.text, config.vision
+    rope = {
+        "rope_type": "default",
+        "mrope_section": list(text.mrope_section),
+        "mrope_interleaved": True,
+    }
+    return {
+        "architectures": ["Qwen3VLForConditionalGeneration"],
+        "model_type": "qwen3_vl",
+        **{name: getattr(config, name) for name in SPECIAL_TOKENS},
+        "tie_word_embeddings": text.tie_word_embeddings,
+        "text_config": {
+            "model_type": "qwen3_vl_text",
+            "num_hidden_layers": text.depth,
+            "hidden_size": text.width,
+            "intermediate_size": text.mlp_width,
+            "num_attention_heads": text.heads,
+            "num_key_value_heads": text.kv_heads,
+            "head_dim": text.head_dim,
+            "vocab_size": text.vocab_size,
+            "rms_norm_eps": text.norm_eps,
+            "tie_word_embeddings": text.tie_word_embeddings,
+            "max_position_embeddings": 262144,
+            "rope_theta": text.rope_theta,
+            "rope_scaling": rope,
+            "rope_parameters": {**rope, "rope_theta": text.rope_theta},
+        },
+        "vision_config": {
+            # The name that every version reads.
+            "model_type": "qwen3_vl",
+            "depth": vision.depth,
+            "hidden_size": vision.width,
+            "intermediate_size": vision.mlp_width,
+            "num_heads": vision.heads,
+            "hidden_act": "gelu_pytorch_tanh",
+            "patch_size": vision.patch_size,
+            "temporal_patch_size": vision.temporal_patch_size,
+            "spatial_merge_size": vision.merge_size,
+            "num_position_embeddings": vision.position_side**2,
+            "deepstack_visual_indexes": list(vision.deepstack_layers),
+            "out_hidden_size": text.width,
+            "rope_parameters": {"rope_type": "axial", "rope_theta": vision.rope_theta},
+        },
+    }
+
+
+def published(size: str, **compute: str) -> ModelConfig:
+    """Qwen3-VL as released: `size` is "2b", "4b", "8b" or "32b".
+
+    Source: config.json of Qwen/Qwen3-VL-{2B,4B,8B,32B}-Instruct.
+
+    Raises:
+        ValueError: no such size.
+    """
+    if size not in _PUBLISHED:
+        raise ValueError(f"size {size!r} is unknown; use one of {SIZES}")
+    return ModelConfig(*_PUBLISHED[size], **compute)
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise ValueError(f"config.json: {message}")
+
+
+_SMALL_TOWER = VisionConfig(24, 1024, 4096, deepstack_layers=(5, 11, 17))
+_TIED = dict(tie_word_embeddings=True)
+_PUBLISHED = {
+    "2b": (_SMALL_TOWER, TextConfig(28, 2048, 6144, 16, 8, 151936, **_TIED)),
+    "4b": (_SMALL_TOWER, TextConfig(36, 2560, 9728, 32, 8, 151936, **_TIED)),
+    "8b": (VisionConfig(), TextConfig(36, 4096, 12288, 32, 8, 151936)),
+    "32b": (VisionConfig(), TextConfig(64, 5120, 25600, 64, 8, 151936)),
+}
+SIZES = tuple(_PUBLISHED)
