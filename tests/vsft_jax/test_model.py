@@ -1,4 +1,4 @@
-"""The model's structure at full size (nothing allocated), and its behaviour at a tiny one."""
+"""A tiny Qwen2.5-VL: its parts, its config, and what it computes."""
 
 import dataclasses
 import re
@@ -53,31 +53,6 @@ def _arrays(config, rows=4, length=24, patches=32, seed=0):
     arrays = {name: jnp.asarray(value, jnp.int32) for name, value in arrays.items()}
     pixels = rng.integers(0, 256, (rows, patches, config.vision.patch_columns), dtype=np.uint8)
     return {**arrays, "patches": jnp.asarray(pixels)}
-
-
-@pytest.mark.parametrize(
-    ("size", "count"),
-    # Totals in model.safetensors.index.json of the released checkpoints (bytes / 2).
-    [("3b", 3_754_622_976), ("7b", 8_292_166_656)],
-)
-def test_parameter_count_of_released_sizes(size, count):
-    shapes = _parameters(published(size))
-    assert sum(int(np.prod(shape, dtype=np.int64)) for shape in shapes.values()) == count
-
-
-@pytest.mark.parametrize("size", ["3b", "7b", "32b", "72b"])
-def test_every_parameter_has_one_partition_rule_and_large_ones_are_split(size):
-    rules = partition_rules()
-    for path, shape in _parameters(published(size)).items():
-        matching = [rule for rule in rules if re.fullmatch(rule[0], path)]
-        assert len(matching) == 1, f"{path}: {matching}"
-        spec = matching[0][1]
-        assert len(spec) == len(shape), path
-        layers = shape[0] if path.startswith(("visual/blocks", "llm/layers")) else 1
-        if np.prod(shape, dtype=np.int64) // layers > 100_000:
-            assert "fsdp" in spec, path
-        for size_, axis in zip(shape, spec, strict=True):
-            assert axis is None or size_ % 4 == 0, path
 
 
 def test_components():

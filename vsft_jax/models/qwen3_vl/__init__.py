@@ -11,7 +11,12 @@ from vsft_jax.models.qwen3_vl.config import (
     published,
     to_hf,
 )
-from vsft_jax.models.qwen3_vl.hf import canonical_name, checkpoint_table, released_name
+from vsft_jax.models.qwen3_vl.hf import (
+    canonical_name,
+    checkpoint_table,
+    processor_files,
+    released_name,
+)
 from vsft_jax.models.qwen3_vl.layout import TRANSFORMERS_SIZES, Layout, layout
 from vsft_jax.models.qwen3_vl.model import Qwen3VL
 
@@ -33,6 +38,7 @@ __all__ = [
     "from_hf",
     "layout",
     "partition_rules",
+    "processor_files",
     "published",
     "released_name",
     "to_hf",

@@ -1,7 +1,10 @@
 """transformers' Qwen3-VL checkpoints: names and layout of their tensors."""
 
+from typing import Any
+
 from vsft_jax.models.hf_table import Tensor, decoder_rows, linear, norm, tensor
 from vsft_jax.models.qwen3_vl.config import ModelConfig
+from vsft_jax.models.qwen3_vl.layout import Layout
 
 
 def checkpoint_table(config: ModelConfig) -> list[Tensor]:
@@ -58,3 +61,38 @@ def canonical_name(name: str) -> str:
 def released_name(name: str) -> str:
     """The published name of one of the table's tensors: the same."""
     return name
+
+
+def processor_files(config: ModelConfig, layout: Layout) -> dict[str, dict[str, Any]]:
+    """Name and content of the files from which transformers makes the model's processor.
+
+    The sizes are the layout's, with two differences: transformers takes the smallest size of a
+    video for the whole clip, and before version 5 it knows no limit for a single frame.
+    """
+    vision = config.vision
+    shared = {
+        "patch_size": vision.patch_size,
+        "temporal_patch_size": vision.temporal_patch_size,
+        "merge_size": vision.merge_size,
+        "image_mean": list(vision.image_mean),
+        "image_std": list(vision.image_std),
+        "processor_class": "Qwen3VLProcessor",
+    }
+    clip = round(layout.video_total_pixels * vision.temporal_patch_size)
+    return {
+        "preprocessor_config.json": {
+            "image_processor_type": "Qwen2VLImageProcessor",
+            "size": {
+                "shortest_edge": layout.image_min_pixels,
+                "longest_edge": layout.image_max_pixels,
+            },
+            **shared,
+        },
+        "video_preprocessor_config.json": {
+            "video_processor_type": "Qwen3VLVideoProcessor",
+            "size": {"shortest_edge": layout.video_min_pixels, "longest_edge": clip},
+            "cap_pixels_per_frame": True,
+            "max_video_tokens": layout.video_max_pixels // layout.factor**2,
+            **shared,
+        },
+    }

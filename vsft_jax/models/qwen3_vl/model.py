@@ -36,5 +36,4 @@ class Qwen3VL(VisionLanguageModel):
         def put(x: Array, merged: Array) -> Array:
             return place(x, gather(merged, index, None), index)
 
-        deepstack = jax.vmap(lambda each: put(jnp.zeros_like(x), each))(tapped)
-        return put(x, merged), shard_rows(deepstack, axis=1)
+        return put(x, merged), jax.vmap(lambda each: put(jnp.zeros_like(x), each))(tapped)

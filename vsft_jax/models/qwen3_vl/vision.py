@@ -102,13 +102,12 @@ class VisionTower(nnx.Module):
         def step(block: Block, carry: tuple[Array, Array], slot: Array):
             x, tapped = carry
             x, _ = block(shard_rows(x), rotary, attend)
-            tapped = jax.lax.dynamic_update_index_in_dim(tapped, x, slot, 0)
-            return (x, shard_rows(tapped, axis=1)), None
+            return (x, jax.lax.dynamic_update_index_in_dim(tapped, x, slot, 0)), None
 
         x = shard_rows(self.patch_embed(patches) + self._positions(coords))
-        tapped = shard_rows(jnp.zeros((taps + 1, *x.shape), x.dtype), axis=1)
+        carry = x, jnp.zeros((taps + 1, *x.shape), x.dtype)
         slots = jnp.asarray(slots)
-        (x, tapped), _ = scan_stack(self.blocks, step, (x, tapped), slots, remat=config.remat)
+        (x, tapped), _ = scan_stack(self.blocks, step, carry, slots, remat=config.remat)
         return x, tapped[:taps]
 
     def _positions(self, coords: Array) -> Array:
