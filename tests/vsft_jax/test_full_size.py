@@ -20,8 +20,8 @@ from vsft_jax.sharding import path_string
 COUNTS = {
     ("qwen2_5_vl", "3b"): 3_754_622_976,
     ("qwen2_5_vl", "7b"): 8_292_166_656,
-    ("qwen2_5_vl", "32b"): None,
-    ("qwen2_5_vl", "72b"): None,
+    ("qwen2_5_vl", "32b"): 33_452_718_336,
+    ("qwen2_5_vl", "72b"): 73_410_777_344,
     ("qwen3_vl", "2b"): 2_127_532_032,
     ("qwen3_vl", "4b"): 4_437_815_808,
     ("qwen3_vl", "8b"): 8_767_123_696,
