@@ -4,6 +4,18 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from configs import default
+
+# What every config of a published model takes; `published` says what it means.
+MODEL_ARGS = {
+    "size": "",
+    "path": "",
+    "frames": "hybrid",
+    "annotations": "",
+    "media_root": "",
+    "init_from": "",
+}
+
 
 def parse_arg(arg: str | None, **defaults: Any) -> ConfigDict:
     """Reads `key=value,key=value` into a ConfigDict with the types of `defaults`.
@@ -32,6 +44,31 @@ def _convert(key: str, text: str, kind: type) -> Any:
         return kind(text)
     except ValueError as error:
         raise ValueError(f"config argument {key}={text!r}: expected {kind.__name__}") from error
+
+
+def published(
+    family: str, arg: str | None, *, size: str, candidates: tuple[int, ...], layout: dict[str, Any]
+) -> ConfigDict:
+    """The config of a published model, by the arguments of `MODEL_ARGS`.
+
+    path: Hugging Face directory or hub id, for architecture, weights and tokenizer. size: a
+    published size; without a path and without an argument it is `size` here, with random weights.
+    frames: see `frame_spec`, with these candidates. annotations, media_root: a training set.
+    init_from: another run's workdir. layout: the family's layout choices and row sizes.
+    """
+    args = parse_arg(arg, **MODEL_ARGS)
+    config = default.get_config()
+    config.model.family = family
+    config.model.path = args.path
+    config.model.size = args.size if args.size or args.path else size
+    config.frames = ConfigDict(frame_spec(args.frames, candidates))
+    config.layout = ConfigDict(layout)
+    config.train.init_from = args.init_from
+    if args.annotations:
+        config.data.train.own = ConfigDict(
+            {"annotations": args.annotations, "media_root": args.media_root, "weight": 1.0}
+        )
+    return config
 
 
 def frame_spec(text: str, candidates: tuple[int, ...], **hybrid: Any) -> dict[str, Any]:

@@ -28,9 +28,10 @@ if importlib.util.find_spec("torchvision"):
     # not load beside a CPU-only torch. None of them is called; they must only be declared.
     import torch
 
-    _OPERATORS = torch.library.Library("torchvision", "DEF")
-    _OPERATORS.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _OPERATORS.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    if not hasattr(torch.ops.torchvision, "nms"):  # this file is imported under two names
+        _OPERATORS = torch.library.Library("torchvision", "DEF")
+        _OPERATORS.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _OPERATORS.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
 @contextlib.contextmanager

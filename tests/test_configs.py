@@ -1,6 +1,7 @@
 """Every config builds, its model has the expected shape, and mistakes are named."""
 
 import importlib
+import math
 import pkgutil
 
 import jax
@@ -13,7 +14,11 @@ import configs
 from configs import common, demo
 from input_pipeline.demo_world.tokenizer import write_tokenizer
 from input_pipeline.frame_budget import make_policy
+from input_pipeline.media import MediaInfo
 from vsft_jax import experiment
+from vsft_jax.lora import ModelBuilder
+from vsft_jax.models import FAMILIES
+from vsft_jax.sharding import abstract_model, make_mesh
 
 NAMES = [m.name for m in pkgutil.iter_modules(configs.__path__) if m.name != "common"]
 
@@ -27,13 +32,42 @@ def test_every_config_builds_its_model_layout_and_policy(name, tmp_path):
     config = importlib.import_module(f"configs.{name}").get_config()
     make_policy(config.frames.to_dict())
     if not config.model.text:
-        return  # default.py leaves the model to the others
+        return  # default.py leaves the model to the others; for published ones see below
     experiment.layout_rules(config)
     tokenizer = _tokenizer(config, tmp_path)
     family, shape = experiment.family(config), experiment.model_config(config, tokenizer)
     params = jax.eval_shape(lambda: nnx.split(family.Model(shape, rngs=nnx.Rngs(0)))[1])
     embedding = params["llm"]["embed"]["embedding"]
     assert embedding.shape == (config.model.text.vocab_size, config.model.text.width)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_published_size_has_a_config(name):
+    module = importlib.import_module(f"configs.{name}")
+    for size in experiment.family(module.get_config()).SIZES:
+        config = module.get_config(f"size={size}")
+        family, shape = experiment.family(config), experiment.architecture(config)
+        assert (shape.vision, shape.text) == (
+            family.published(size).vision,
+            family.published(size).text,
+        )
+        model = ModelBuilder(family, shape)
+        _, params = abstract_model(model, family.partition_rules(), make_mesh(config.mesh))
+        leaves = jax.tree.leaves(params)
+        on_a_device = sum(math.prod(x.sharding.shard_shape(x.shape)) for x in leaves)
+        assert on_a_device < 1.05 / 8 * sum(x.size for x in leaves)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_row_holds_the_longest_clip_and_a_large_picture(name):
+    config = importlib.import_module(f"configs.{name}").get_config()
+    rules, frames = experiment.layout_rules(config), max(config.frames.candidates)
+    clip = MediaInfo("video", 1280, 720, tuple(i / 25 for i in range(1500)), 60.0)
+    picture = MediaInfo("image", 1920, 1080, (0.0,), 0.0)
+    for info, indices in ((clip, tuple(range(frames))), (picture, (0,))):
+        medium = rules.lay_out(info, indices, 1.0)
+        assert 1 < medium.tokens <= config.layout.row_tokens - 256
+        assert medium.patches <= config.layout.row_patches
 
 
 def test_an_unknown_argument_is_named_with_the_known_ones():

@@ -195,6 +195,11 @@ def hf_model(**text_overrides) -> Qwen2_5_VLForConditionalGeneration:
     model = Qwen2_5_VLForConditionalGeneration(
         Qwen2_5_VLConfig(**config, attn_implementation="eager")
     ).eval()
+    return randomise(model)
+
+
+def randomise(model: torch.nn.Module) -> torch.nn.Module:
+    """Gives every parameter a value large enough to matter."""
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -109,7 +109,9 @@ def test_image_patches_are_close_to_transformers(files, processor):
     layout = Layout(image_max_pixels=100 * 784)  # shrinks the photograph
     medium = layout.lay_out(probe(MediaRef("image", str(files / "photo.png"))), (0,), 1.0)
     found = np.zeros((medium.patches, layout.patch_dim), np.uint8)
-    layout.write_patches(read_image(str(files / "photo.png"))[None], medium, found)
+    layout.write_patches(
+        read_image(MediaRef("image", str(files / "photo.png")))[None], medium, found
+    )
     expected = processor(min_pixels=layout.image_min_pixels, max_pixels=layout.image_max_pixels)(
         images=[Image.open(files / "photo.png")], return_tensors="np"
     )
@@ -167,7 +169,7 @@ def test_whole_processor_on_a_conversation(files):
     ]
     clips = []
     for ref, medium in list(zip(example.media, media, strict=True))[1:]:
-        frames = torch.from_numpy(decode_frames(ref.path, medium.frame_indices).copy())
+        frames = torch.from_numpy(decode_frames(ref, medium.frame_indices).copy())
         frames = frames.permute(0, 3, 1, 2)
         size = [medium.height, medium.width]
         frames = vision_process.transforms.functional.resize(

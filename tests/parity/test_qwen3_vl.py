@@ -225,7 +225,9 @@ def test_gradients(torch_model, ours):
     def loss(params, arrays):
         model = nnx.merge(graphdef, params)
         hidden = model.hidden_states(arrays)
-        sums = token_loss(model.unembed, hidden, arrays["targets"], arrays["loss_weights"], 64)
+        sums = token_loss(
+            model.output_kernel(), hidden, arrays["targets"], arrays["loss_weights"], 64
+        )
         return sums.loss
 
     arrays = _arrays(config, examples)

@@ -219,7 +219,7 @@ def match(
         name = family.canonical_name(given)
         if name in by_name:
             problems.append(f"twice: {by_name[name]} and {given}")
-        elif name in expected or (name == HEAD and config.text.tie_word_embeddings):
+        elif name in expected or (name == HEAD and _tied(config)):
             by_name[name] = given
         elif name is not None:
             problems.append(f"unknown: {given}")
@@ -253,7 +253,7 @@ def params_from_hf(family: Any, config: Any, tensors: Mapping[str, np.ndarray]) 
         ValueError: see `match`; or a stored head differs from the embedding it is tied to.
     """
     given = match(family, config, {name: np.shape(array) for name, array in tensors.items()})
-    if config.text.tie_word_embeddings and HEAD in given:
+    if _tied(config) and HEAD in given:
         check_tied(np.array_equal(tensors[given[HEAD]], tensors[given[EMBEDDING]]), given)
     shapes = parameter_shapes(family, config)
     flat = {
@@ -336,6 +336,11 @@ def parameter_shapes(family: Any, config: Any) -> dict[Path, tuple[int, ...]]:
 def path_names(path: tuple) -> Path:
     """Pieces of a parameter's path; the leaf inside its `nnx.Param` has no name of its own."""
     return tuple(str(key.key) for key in path if isinstance(key, jax.tree_util.DictKey))
+
+
+def _tied(config: Any) -> bool:
+    """Whether the head is the embedding; a model without text has neither."""
+    return hasattr(config, "text") and config.text.tie_word_embeddings
 
 
 def _abstract(family: Any, config: Any) -> nnx.State:

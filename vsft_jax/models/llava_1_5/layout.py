@@ -8,7 +8,7 @@ import numpy as np
 
 from input_pipeline.fixed_resolution import FixedResolution, block
 from input_pipeline.layout import MediaLayout, TokenBlock
-from input_pipeline.tiles import FITS, Fit, fit_square
+from input_pipeline.tiles import FITS, Fit, Size, fit_square, size_before_fit
 from vsft_jax.models.vit import CLIP_MEAN, VisionConfig
 
 if TYPE_CHECKING:
@@ -49,6 +49,9 @@ class Layout(FixedResolution):
     def blocks(self, medium: MediaLayout) -> list[TokenBlock]:
         """One block a medium, its frames one after the other."""
         return [block(self.features(medium).reshape(-1, 1))]
+
+    def decode_size(self, medium: MediaLayout) -> Size | None:
+        return size_before_fit(medium.source_size, self.image_size, self.fit)
 
     def inputs(self, frames: np.ndarray, medium: MediaLayout) -> np.ndarray:
         """uint8[F, H, W, 3] -> uint8[F, image_size, image_size, 3]."""

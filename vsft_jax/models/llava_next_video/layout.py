@@ -7,7 +7,7 @@ import numpy as np
 
 from input_pipeline.fixed_resolution import AnyRes, block
 from input_pipeline.layout import MediaLayout, TokenBlock
-from input_pipeline.tiles import Size, fit_square, grid_taps, mean_taps
+from input_pipeline.tiles import Size, fit_square, grid_taps, mean_taps, size_before_fit
 from vsft_jax.models.llava_next_video.config import VisionConfig
 
 if TYPE_CHECKING:
@@ -48,6 +48,12 @@ class Layout(AnyRes):
         pool = mean_taps(self.side, self.video_pool)
         index, weights = grid_taps(self.features(medium), pool, pool)
         return [block(index.reshape(-1, self.taps), weights.reshape(-1, self.taps))]
+
+    def decode_size(self, medium: MediaLayout) -> Size | None:
+        """An image is cut into tiles."""
+        if medium.kind == "image":
+            return None
+        return size_before_fit(medium.source_size, self.image_size, "crop")
 
     def inputs(self, frames: np.ndarray, medium: MediaLayout) -> np.ndarray:
         """uint8[F, H, W, 3] -> uint8[inputs, image_size, image_size, 3]."""

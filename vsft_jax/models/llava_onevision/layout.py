@@ -9,7 +9,7 @@ import numpy as np
 
 from input_pipeline.fixed_resolution import AnyRes, block
 from input_pipeline.layout import NEWLINE, MediaLayout, TokenBlock
-from input_pipeline.tiles import Size, fit_square, grid_taps, linear_taps
+from input_pipeline.tiles import Size, fit_square, grid_taps, linear_taps, size_before_fit
 from vsft_jax.models.llava_onevision.config import VisionConfig
 
 if TYPE_CHECKING:
@@ -76,6 +76,12 @@ class Layout(AnyRes):
             return self.alone(grid)
         axes = [linear_taps(old, new) for old, new in zip(grid.shape, token_grid, strict=True)]
         return grid_taps(grid, *axes)
+
+    def decode_size(self, medium: MediaLayout) -> Size | None:
+        """An image is cut into tiles."""
+        if medium.kind == "image":
+            return None
+        return size_before_fit(medium.source_size, self.image_size, "stretch")
 
     def inputs(self, frames: np.ndarray, medium: MediaLayout) -> np.ndarray:
         """uint8[F, H, W, 3] -> uint8[inputs, image_size, image_size, 3]."""

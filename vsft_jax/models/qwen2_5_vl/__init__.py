@@ -2,20 +2,28 @@
 
 from vsft_jax.models.partition import component_of, partition_rules
 from vsft_jax.models.qwen2_5_vl.config import (
+    SIZES,
     SPECIAL_TOKENS,
     ModelConfig,
     TextConfig,
     VisionConfig,
     from_hf,
     published,
+    to_hf,
 )
-from vsft_jax.models.qwen2_5_vl.hf import canonical_name, checkpoint_table, released_name
+from vsft_jax.models.qwen2_5_vl.hf import (
+    canonical_name,
+    checkpoint_table,
+    processor_files,
+    released_name,
+)
 from vsft_jax.models.qwen2_5_vl.layout import Layout, layout
 from vsft_jax.models.qwen2_5_vl.model import Qwen2_5VL
 
 Model = Qwen2_5VL  # the name under which shared code finds a family's model
 
 __all__ = [
+    "SIZES",
     "SPECIAL_TOKENS",
     "Layout",
     "Model",
@@ -29,6 +37,8 @@ __all__ = [
     "from_hf",
     "layout",
     "partition_rules",
+    "processor_files",
     "published",
     "released_name",
+    "to_hf",
 ]

@@ -191,6 +191,58 @@ def from_hf(config: Mapping[str, Any], **compute: str) -> ModelConfig:
     )
 
 
+def to_hf(config: ModelConfig) -> dict[str, Any]:
+    """A `config.json` that transformers reads: in the flat layout of the released ones, which is
+    understood by all of its versions.
+
+    Raises ValueError for numbers that it has no key for.
+    """
+    vision, text = config.vision, config.text
+    check(text.head_dim * text.heads == text.width, "config.json: head_dim must be width / heads")
+    whole = vision.tokens_per_second == int(vision.tokens_per_second)
+    check(whole, "config.json: tokens_per_second must be a whole number")
+    fixed = (vision.rope_theta, vision.norm_eps) == (10000.0, 1e-6)
+    check(fixed, "config.json: vision rope_theta and norm_eps cannot be other than 10000 and 1e-6")
+    rope = {"type": "mrope", "mrope_section": list(text.mrope_section)}
+    return {
+        "architectures": ["Qwen2_5_VLForConditionalGeneration"],
+        "model_type": "qwen2_5_vl",
+        "hidden_act": "silu",
+        "hidden_size": text.width,
+        "intermediate_size": text.mlp_width,
+        "num_attention_heads": text.heads,
+        "num_hidden_layers": text.depth,
+        "num_key_value_heads": text.kv_heads,
+        "rms_norm_eps": text.norm_eps,
+        "rope_scaling": rope,
+        "rope_theta": text.rope_theta,
+        "tie_word_embeddings": text.tie_word_embeddings,
+        "use_sliding_window": False,
+        "vocab_size": text.vocab_size,
+        "image_token_id": config.image_token_id,
+        "video_token_id": config.video_token_id,
+        "vision_start_token_id": config.vision_start_token_id,
+        "vision_end_token_id": config.vision_end_token_id,
+        "vision_config": {
+            "model_type": "qwen2_5_vl",
+            "depth": vision.depth,
+            "fullatt_block_indexes": list(vision.fullatt_block_indexes),
+            "hidden_act": "silu",
+            "hidden_size": vision.width,
+            "in_chans": 3,
+            "intermediate_size": vision.mlp_width,
+            "num_heads": vision.heads,
+            "out_hidden_size": text.width,
+            "patch_size": vision.patch_size,
+            "spatial_merge_size": vision.merge_size,
+            "spatial_patch_size": vision.patch_size,
+            "temporal_patch_size": vision.temporal_patch_size,
+            "tokens_per_second": int(vision.tokens_per_second),
+            "window_size": vision.window_size,
+        },
+    }
+
+
 def published(size: str, **compute: str) -> ModelConfig:
     """Qwen2.5-VL as released: `size` is "3b", "7b", "32b" or "72b".
 
@@ -211,3 +263,5 @@ _PUBLISHED = {
     "32b": (TextConfig(64, 5120, 27648, 40, 8, 152064), 3456),
     "72b": (TextConfig(80, 8192, 29568, 64, 8, 152064), 3456),
 }
+
+SIZES = tuple(_PUBLISHED)

@@ -1,7 +1,10 @@
 """transformers' Qwen2.5-VL checkpoints: names and layout of their tensors."""
 
+from typing import Any
+
 from vsft_jax.models.hf_table import Tensor, decoder_rows, linear, norm, tensor
 from vsft_jax.models.qwen2_5_vl.config import ModelConfig
+from vsft_jax.models.qwen2_5_vl.layout import Layout
 
 
 def checkpoint_table(config: ModelConfig) -> list[Tensor]:
@@ -46,3 +49,38 @@ def canonical_name(name: str) -> str:
 def released_name(name: str) -> str:
     """The published name of one of the table's tensors."""
     return name.replace("model.language_model.", "model.").replace("model.visual.", "visual.")
+
+
+def processor_files(config: ModelConfig, layout: Layout) -> dict[str, dict[str, Any]]:
+    """Name and content of the files from which transformers makes the model's processor.
+
+    The sizes are the layout's; transformers before 5 knows no limit for a whole clip. How many
+    frames a clip gets is left to whoever calls the processor.
+    """
+    vision = config.vision
+    shared = {
+        "patch_size": vision.patch_size,
+        "temporal_patch_size": vision.temporal_patch_size,
+        "merge_size": vision.merge_size,
+        "image_mean": list(vision.image_mean),
+        "image_std": list(vision.image_std),
+        "processor_class": "Qwen2_5_VLProcessor",
+    }
+    image, video = (
+        {
+            "min_pixels": low,
+            "max_pixels": high,
+            "size": {"shortest_edge": low, "longest_edge": high},
+            **shared,
+        }
+        for low, high in (
+            (layout.image_min_pixels, layout.image_max_pixels),
+            (layout.video_min_pixels, layout.video_max_pixels),
+        )
+    )
+    image["image_processor_type"] = "Qwen2VLImageProcessor"
+    video["video_processor_type"] = "Qwen2VLVideoProcessor"
+    # transformers shares 90 % of so many tokens out among the frames.
+    tokens = layout.video_total_pixels / (0.9 * layout.factor**2)
+    video |= {"cap_pixels_per_frame": True, "max_video_tokens": round(tokens)}
+    return {"preprocessor_config.json": image, "video_preprocessor_config.json": video}

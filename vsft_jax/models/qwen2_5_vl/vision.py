@@ -20,7 +20,7 @@ from vsft_jax.models.layers import (
     Rotary,
     make_stack,
     rotary_frequencies,
-    scan_stack,
+    scan_kinds,
     shard_rows,
 )
 from vsft_jax.models.qwen2_5_vl.config import ModelConfig
@@ -91,31 +91,24 @@ class VisionTower(nnx.Module):
         frequencies = rotary_frequencies(vision.head_dim // 2, vision.rope_theta)
         angles = coords[..., None].astype(jnp.float32) * frequencies
         rotary = Rotary.of(angles.reshape(*coords.shape[:2], -1))
-        is_full = np.isin(np.arange(vision.depth), vision.fullatt_block_indexes)
+        is_full = [i in vision.fullatt_block_indexes for i in range(vision.depth)]
 
-        def attend_frames(q, k, v):
-            return attention(q, k, v, segment_ids=frame_ids, implementation=config.attention)
-
-        def attend_windows(q, k, v):
-            return attention(
-                q,
-                k,
-                v,
-                segment_ids=window_ids,
-                max_segment_length=vision.window_patches,
-                implementation=config.attention,
-            )
-
-        def step(block: Block, x: Array, full: Array):
+        def step(block: Block, x: Array, full: bool) -> Array:
             def attend(q, k, v):
-                return jax.lax.cond(full, attend_frames, attend_windows, q, k, v), None
+                out = attention(
+                    q,
+                    k,
+                    v,
+                    segment_ids=frame_ids if full else window_ids,
+                    max_segment_length=None if full else vision.window_patches,
+                    implementation=config.attention,
+                )
+                return out, None
 
-            x, _ = block(shard_rows(x), rotary, attend)
-            return x, None
+            return block(shard_rows(x), rotary, attend)[0]
 
         x = shard_rows(self.patch_embed(patches))
-        x, _ = scan_stack(self.blocks, step, x, jnp.asarray(is_full), remat=config.remat)
-        return x
+        return scan_kinds(self.blocks, step, x, is_full, remat=config.remat)
 
 
 class Merger(nnx.Module):
