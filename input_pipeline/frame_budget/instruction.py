@@ -8,6 +8,7 @@ from input_pipeline.frame_budget.instruction_rules import (
     BOILERPLATE,
     BOILERPLATE_SENTENCE,
     DEMANDS,
+    FORM_ONLY,
     RULES,
     Rule,
 )
@@ -40,8 +41,8 @@ def instruction_demand(instruction: str) -> Demand:
     Answer options are set apart first. A verb inside an option ("B. he runs after the ball") says
     nothing about the question when the question itself is clear ("What colour is the ball?"), so
     options are read only when the rest of the text matches no rule ("Which is a better match for
-    the video?"), and then count for at most `OPTIONS_AT_MOST`. With no match at all:
-    `DEFAULT_DEMAND`.
+    the video?") or just has the form of a question about a state ("Is the cup full?"), and then
+    count for at most `OPTIONS_AT_MOST`. With no match at all: `DEFAULT_DEMAND`.
     """
     text = unicodedata.normalize("NFKC", instruction).lower().replace("’", "'")
     for pattern in BOILERPLATE:
@@ -50,13 +51,14 @@ def instruction_demand(instruction: str) -> Demand:
     text = "".join(s if not BOILERPLATE_SENTENCE.search(s) else " " for s in sentences)
     question, options = split_options(text)
     rule = _strongest(question)
-    if rule is not None:
-        return Demand(rule.demand, rule.why)
-    rule = _strongest(options)
-    if rule is not None:
-        demand = min(rule.demand, OPTIONS_AT_MOST, key=DEMANDS.index)
-        return Demand(demand, f"options: {rule.why}")
-    return Demand(DEFAULT_DEMAND, "no particular demand")
+    if rule is None or rule.name == FORM_ONLY:
+        option = _strongest(options)
+        if option is not None and (rule is None or option.demand != "low"):
+            demand = min(option.demand, OPTIONS_AT_MOST, key=DEMANDS.index)
+            return Demand(demand, f"options: {option.why}")
+    if rule is None:
+        return Demand(DEFAULT_DEMAND, "no particular demand")
+    return Demand(rule.demand, rule.why)
 
 
 def split_options(text: str) -> tuple[str, str]:

@@ -3,8 +3,8 @@
 One row a kind of question: (name, pattern, demand, why). Patterns are matched in lower-cased text,
 English with word boundaries, Chinese as plain substrings. The strongest row that matches decides
 (see instruction.py); among equals the upper row names the reason. To teach the policies a new
-kind of question, add a row here and labelled sentences to
-tests/input_pipeline/instruction_cases.py.
+kind of question, add a row here, labelled sentences to tests/input_pipeline/instruction_cases.py,
+and raise the version of the index (input_pipeline/index.py), which keeps what the rules said.
 """
 
 import dataclasses
@@ -42,9 +42,29 @@ _EVENT_VERBS = (
     r"swing|knock|walk|run|ran|rid|com|came|go|went|flew|land|opens|opened|turn|serv|finish|complet|"
     r"touch|receiv|win|won|miss)(?:e?s|e?d|ing|e)?"
 )
+# What is done to things while one watches, not the state they are in.
+_DONE = (
+    r"(?:are|were|is|was|get|gets|got|being|been) (?:cut|made|thrown|hit|sold|shot|taken|given|"
+    r"eaten|broken|(?!(?:park|paint|dress|locat|seat|plac|us|stack|display|show|pictur|print|mention|"
+    r"list|involv|need|mark|attach|cover|dy|light|nam|call|relat|tir|pleas|colou?r|ag)ed\b)\w{2,}ed)"
+)
+# "-ing" words that name things or states; all others are things going on.
+_STILL = (
+    r"(?:\w*thing|morning|evening|building|ceiling|king|ring|string|spring|painting|wing|clothing|"
+    r"railing|wedding|setting|meeting|during|following|including|according|wearing|holding|"
+    r"standing|sitting|lying|hanging|leaning|facing|resting|being|missing|boring|exciting|"
+    r"interesting|playing|writing|speaking)"
+)
+_NUMBER = r"(?:two|three|four|five|six|seven|eight|nine|ten|several|\d+)"
+_COLOURS = (
+    r"(?:red|green|blue|yellow|orange|purple|pink|brown|black|white|gr[ae]y|beige|golden|silver)"
+)
 # One character of the same sentence. Runs of it are bounded, to keep matching time linear.
 _SAME = r"[^.?!\n]"
 _REST = rf"{_SAME}{{0,80}}"
+
+FORM_ONLY = "state"
+"""The rule that goes by a question's form and not by its words: answer options may know better."""
 
 RULES: tuple[Rule, ...] = (
     _rule(
@@ -58,13 +78,18 @@ RULES: tuple[Rule, ...] = (
         rf"\bhow many (?:[\w-]+ ){{1,3}}(?:do|does|did)\b"
         rf"(?!{_REST}\b(?:have|own|wear|hold|see|show|contain)\b)",
         rf"\b(?:count|number of)\b{_SAME}{{0,30}}\b{_EVENT_NOUNS}\b",
+        rf"\bhow many (?:[\w-]+ ){{1,3}}{_DONE}\b|\bhow many (?:[\w-]+ ){{1,3}}gets? (?:on|off)\b",
+        rf"\b(?:every|each) (?:single )?{_EVENT_NOUNS[:-1]}\b",
+        rf"\bonce or twice\b|\btwice\b|\b{_NUMBER} times\b(?! (?:as|bigger|larger|the size))",
         r"几次|多少次|几下|多少下|几遍|几圈|次数|几个来回",
+        r"(?:做|跳|打|投|踢|拍|翻|转|喝|吃|扔|跑|走)了(?:几|多少)",
+        r"(?:几|多少)[^，。？！\n]{1,6}(?:开过|经过|通过|走过|跑过|飞过|进入|离开|掉下)",
     ),
     _rule(
         "repetition",
         "high",
         "asks about repetition",
-        r"\brepeat(?:s|ed|ing|edly)?\b|\brepetiti(?:on|ons|ve)\b|\brhythm\b|\bperiodic(?:ally)?\b",
+        r"\brepeat(?:s|ed|ing|edly)?\b|\brepetiti(?:on|ons|ve)\b|\brhythm(?:ic(?:al(?:ly)?)?)?\b|\bperiodic(?:ally)?\b",
         r"\b(?:over and over|again and again|back and forth)\b",
         r"重复|反复",
     ),
@@ -75,8 +100,9 @@ RULES: tuple[Rule, ...] = (
         r"\bhow (?:fast|slow|quick|quickly|slowly)\b|\bspeed(?:s|ing)?\b",
         r"\b(?:fast|slow)(?:er|est)\b",
         r"\b(?:ac|de)celerat\w+|\bslow(?:s|ed|ing)? down\b|\bslow[- ]motion\b|\btime[- ]?lapse\b",
-        r"\bfast[- ]forward\w*|\bpace\b|\bquicker\b|\bvelocity\b",
-        r"速度|多快|快慢|更快|更慢|加速|减速|慢动作",
+        r"\bfast[- ]forward\w*|\bpace\b|\bquicker\b|\bvelocity\b|\bsped up\b|\btempo\b",
+        r"\b(?:more )?(?:rapid|slow)ly\b",
+        r"速度|多快|快慢|更快|更慢|加速|减速|慢动作|倍速",
     ),
     _rule(
         "brief_event",
@@ -86,9 +112,10 @@ RULES: tuple[Rule, ...] = (
         r"\b(?:brief|split|quick)(?:ly)?[- ](?:moment|second|instant|appear\w*|flash\w*|show\w*)\b",
         r"\b(?:appear|show|shown|visible|seen)\w* (?:only )?(?:very )?(?:briefly|for an instant)\b",
         r"\bfor (?:only |just )?(?:a|an|one) (?:short|brief|split|single|instant|frame|moment)\b",
-        r"\bsudden(?:ly)?\b|\binstant\b|\bblink of an eye\b",
-        r"\bbriefly (?:\w+ed|seen|shown)\b",
-        r"一闪|瞬间|突然|短暂",
+        r"\bsudden(?:ly)?\b|\binstant\b|\bblink of an eye\b|\bunexpectedly\b|\babruptly\b",
+        r"\bbriefly (?:\w+ed|seen|shown)\b|\bfor a (?:brief |short )?moment\b|\bswiftly\b",
+        r"\b(?:fraction of|less than|under) (?:a|one|half a) second\b",
+        r"一闪|闪过|瞬间|突然|短暂|快速|迅速|飞快",
     ),
     _rule(
         "every_event",
@@ -98,7 +125,7 @@ RULES: tuple[Rule, ...] = (
         r"\ball (?:of )?(?:the )?(?:\w+ )?(?:events|actions|steps|movements|changes|activities)\b",
         r"\b(?:step|second|frame|moment|minute|play|blow)[- ]by[- ](?:step|second|frame|moment|"
         r"minute|play|blow)\b",
-        r"\bchronolog\w+|\btimeline\b",
+        r"\bchronolog\w+|\btimeline\b|\beverything that (?:happens|takes place|occurs)\b",
         r"每一步|每个(?:动作|步骤|事件)|所有(?:动作|步骤|事件)|逐步|按时间",
     ),
     _rule(
@@ -106,7 +133,9 @@ RULES: tuple[Rule, ...] = (
         "high",
         "asks for exact times",
         r"\btime ?stamps?\b|\b(?:at )?(?:what|which) (?:second|moment|point|minute)\b",
-        r"\bat what time in the (?:video|clip)\b|\bstart and end times?\b|\bwhen exactly\b",
+        r"\bat what time in the (?:video|clip)\b|\bstart and end times?\b",
+        r"\bwhen (?:exactly|precisely)\b|\b(?:exact|precise) (?:time|moment|second)\b",
+        r"\bthe time at which\b|\b(?:locate|find|pinpoint|mark) the (?:moment|second|time)\b",
         rf"\bwhen (?:do|does|did|is|are|was|were)\b{_REST}\b(?:start|begin|end|stop|happen|occur)",
         r"第几秒|什么时刻|时间戳|起止时间",
     ),
@@ -119,13 +148,14 @@ RULES: tuple[Rule, ...] = (
         r"\bfirst\b(?![- ](?:person|name|floor|aid))|\blast\b(?! name)|\bfinal(?:ly)?\b",
         r"\binitial(?:ly)?\b|\beventual(?:ly)?\b|\bsubsequent(?:ly)?\b|\bnext\b(?! to\b)|\bthen\b",
         r"\bsteps?\b(?! (?:stool|ladder))|\bprocedure\b|\bprocess\b",
-        r"顺序|先后|依次|首先|最先|最后|接着|然后|接下来|步骤|过程",
+        r"顺序|先后|依次|首先|最先|最后|最终|接着|然后|接下来|步骤|过程",
     ),
     _rule(
         "before_after",
         "medium",
         "before or after",
         r"\b(?:before|after(?:wards?)?|prior to|until|as soon as)\b|\bfollowing (?:this|that)\b",
+        r"\b(?:earlier|later)\b(?! version)",
         r"\b(?:start|beginning|end|middle) of the (?:video|clip|scene|film|footage)\b",
         r"\b(?:at|in|by|toward|towards) the (?:very )?(?:start|beginning|end)\b",
         r"之前|之后|以前|以后|开头|开始时|结尾|结束时",
@@ -172,7 +202,8 @@ RULES: tuple[Rule, ...] = (
         "description",
         "medium",
         "describes the clip",
-        r"\bcaption(?:s|ing)?\b|\bsummar(?:y|ies|i[sz]\w+)\b|\bnarrat\w+|\brecap\b|\brecount\b",
+        r"\bcaption(?:s|ing)?\b|\bsummar(?:y|ies|i[sz]\w+)\b|\brecap\b|\brecount\b",
+        r"\bnarrat(?:e|es|ed|ing|ion|ive)\b",
         r"\bstor(?:y|yline)\b|\bplot\b",
         rf"\b(?:describ|descript|explain|tell|depict)\w*\b{_SAME}{{0,60}}\b(?:video|clip|footage|"
         r"events?|happen\w*|actions?|activit\w+|going on|unfold\w*|tak\w+ place)\b",
@@ -186,19 +217,27 @@ RULES: tuple[Rule, ...] = (
         "low-medium",
         "asks about motion",
         r"\bdirections?\b|\b(?:counter-?|anti-?)?clockwise\b|\btowards?\b|\baway from\b",
-        r"\b(?:up|down|left|right|for|back)wards?\b|\bto the (?:left|right)\b|\bleft or right\b",
+        r"\b(?:up|down|left|right|for|back)wards?\b|\bleft or right\b",
+        r"\bto the (?:left|right)\b(?! of)",
         r"\bmov(?:e|es|ed|ing|ement|ements)\b|\bmotion\b|\brotat\w+|\btrajectory\b|\bheading\b",
         r"\bcamera (?:\w+ )?(?:pan|zoom|tilt|angle|follow)\w*|\bzoom(?:s|ing|ed)?\b|\bpans\b",
-        rf"\bwhere\b{_REST}\b(?:go(?:es|ing)?|went|ends? up|heads?|runs?|walks?|comes?|came)\b",
+        rf"\bwhere\b{_REST}\b(?:go(?:es|ing|ne)?|went|ends? up|heads?|runs?|walks?|comes?|came)\b",
+        r"(?:去|跑|走|飞|滚)了?到?哪",
         r"方向|移动|运动|朝|往哪|顺时针|逆时针|旋转",
     ),
     _rule(
         "action",
         "low-medium",
         "asks about an action",
-        r"\bdoing\b|\b(?:do|does|did) with\b|\b(?:what|which)\b[^.?!\n]{0,60}\b(?:do|done)\b",
+        r"\bdoing\b|\bbusy\b|\b(?:do|does|did) with\b",
+        rf"\b(?:what|which)\b{_SAME}{{0,60}}\b(?:do|done)\b",
         r"\bactions?\b|\bactivit(?:y|ies)\b|\bperform(?:s|ed|ing)?\b|\binteract\w*|\bgestur\w+",
         r"\bhow (?:do|does|did|is|are|was|were|to)\b(?! (?:\w+ ){0,4}(?:look|feel|dressed|called))",
+        rf"(?:^|[.?!:\n]\s*)(?:is|are|was|were)\b{_REST}\b(?!{_STILL}\b)\w+ing\b",
+        rf"\b(?:what|which)\b{_SAME}{{0,40}}\b(?:is|are|was|were)\b{_SAME}{{0,40}}"
+        rf"\b(?!{_STILL}\b)\w+ing\b",
+        rf"\b(?:does|do|did|has|have)\b{_SAME}{{0,40}}\b(?!left of\b){_EVENT_VERBS}\b",
+        rf"\b(?:what|which)\b{_SAME}{{0,40}}\b{_DONE}\b",
         r"动作|行为|做什么|干什么|在做|怎么做|如何",
     ),
     _rule(
@@ -214,13 +253,13 @@ RULES: tuple[Rule, ...] = (
         "low-medium",
         "counts things",
         r"\bhow many\b|\b(?:the|total) number of\b|\bcount\b",
-        r"多少个?|几个|几只|几人|几位|几辆|数一数",
+        r"(?<!是)多少(?!钱|岁|号)|几个|几只|几人|几位|几辆|数一数",
     ),
     _rule(
         "colour",
         "low",
         "asks for a colour",
-        r"\bcolou?r(?:s|ed)?\b",
+        rf"\bcolou?r(?:s|ed)?\b|\bshades?\b|\bhues?\b|\b{_COLOURS} or {_COLOURS}\b",
         r"颜色|什么色",
     ),
     _rule(
@@ -228,10 +267,11 @@ RULES: tuple[Rule, ...] = (
         "low",
         "asks for text or a number",
         rf"\b(?:what|which)\b{_SAME}{{0,40}}\b(?:text|words?|letters?|numbers?|digits?|brand|logo|"
-        r"title|language|sign|score)\b",
+        r"title|language|sign|score|price|company|symbol)\b",
+        rf"\bwhat (?:do|does|did) the\b{_SAME}{{0,40}}\b(?:say|read)s?\b",
         r"\bwritten\b|\b(?:sign|label|text|banner|screen|jersey|board)s? (?:say|read|show)s?\b",
         r"\bread the\b|\bdigit\b|\bocr\b",
-        r"文字|什么字|写着|数字|标志|标题",
+        r"文字|什么字|写着|数字|号码|标志|标题|牌子|品牌|价格|多少钱",
     ),
     _rule(
         "place",
@@ -240,7 +280,9 @@ RULES: tuple[Rule, ...] = (
         r"\bwhere\b|\blocation\b|\b(?:in|out)doors?\b|\bweather\b|\bsetting\b|\bbackground\b",
         r"\bscene\b|\benvironment\b|\b(?:what|which) (?:room|place|city|country|season)\b",
         r"\btime of (?:the )?(?:day|year)\b",
-        r"哪里|在哪|地点|场景|背景|天气|室内|室外",
+        r"\b(?:sunny|rain(?:y|ing)|overcast|cloudy|snow(?:y|ing))\b",
+        r"\b(?:set|filmed|shot) (?:in|on|at)\b|\bwhat part of the\b",
+        r"哪里|在哪|地点|场景|背景|天气|室内|室外|海边|山上|街上",
     ),
     _rule(
         "identity",
@@ -248,7 +290,8 @@ RULES: tuple[Rule, ...] = (
         "asks who it is",
         r"\bwho(?:se|m)?\b|\bgender\b|\bman or (?:a )?woman\b|\bcelebrity\b",
         r"\bname of\b|\bhow old\b",
-        r"\boccupation\b|\bprofession\b|\brelationship\b|\bwhich person\b",
+        r"\boccupation\b|\bprofession\b|\bjob\b|\brelation(?:ship)?\b|\bwhich person\b",
+        r"\b(?:fe)?male or (?:fe)?male\b",
         r"是谁|谁|性别|职业|名字|年龄",
     ),
     _rule(
@@ -269,8 +312,24 @@ RULES: tuple[Rule, ...] = (
         "low",
         "asks for the topic",
         r"\b(?:mainly |mostly )?about\?|\btopic\b|\btheme\b|\bgenre\b|\bmood\b|\bcategory\b",
-        r"\b(?:main|primary) (?:focus|subject|idea)\b",
+        r"\b(?:main|primary) (?:focus|subject|idea)\b|\b(?:what|which) (?:subject|theme|game)\b",
+        r"\b(?:documentary|advert\w*|commercial|cartoon|vlog|tutorial)\b",
         r"主题|题材|风格|类型",
+    ),
+    # Last, so that a better reason is named where there is one.
+    _rule(
+        FORM_ONLY,
+        "low",
+        "asks how something is",
+        rf"(?:^|[.?!:\n]\s*)(?:is|are|was|were) (?!{_REST}\b(?:by the|at the|now|any ?more|still|"
+        rf"switched|turned|opened|closed|shut)\b){_REST}\?",
+        r"\b(?:what|which) (?:[\w'-]+ ){0,5}(?:is|are|was|were|stands?|lies?|sits?|hangs?) "
+        r"(?:the|in|on|at|under|inside|behind|beside|above|next|near|marked|to be|there)\b",
+        r"\b(?:what|which) (?:[\w'-]+ ){1,5}(?:can be (?:found|seen)|found|located)\b",
+        rf"\b(?:does|do) (?:the|this|that|these|those|his|her|any)\b{_SAME}{{0,40}}"
+        r"\b(?:have|own|contain|include|wear|hold|belong)\b",
+        rf"\b(?:what|which)\b{_SAME}{{0,40}}\b(?:does|do)\b{_SAME}{{0,40}}\b(?:have|own|wear)\b",
+        r"(?:里|上|中|边|面)(?:还|都)?有(?:什么|哪些|[^？，。\n]{1,8}吗)",
     ),
 )
 

@@ -1,34 +1,29 @@
-"""The policies: one pure function a kind, from (spec, query) to (frames, why).
+"""The policies: for each kind how to decide, (query) -> (frames, why).
 
-Each function may name more frames than the clip has; `Policy` caps the answer.
+Kinds that need no model are one pure function each. A decision may name more frames than the clip
+has; `Policy` caps it.
 """
 
 import copy
 import dataclasses
+import functools
 import hashlib
 import itertools
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from input_pipeline.frame_budget.candidates import at_level, nearest_candidate
+from input_pipeline.frame_budget.consensus import Consensus
 from input_pipeline.frame_budget.instruction import Demand, instruction_demand
+from input_pipeline.frame_budget.judge import Judge
 from input_pipeline.frame_budget.novelty import novelty
 from input_pipeline.frame_budget.query import BudgetQuery, FrameBudget, capped
+from input_pipeline.frame_budget.similarity import Similarity
 from input_pipeline.frame_budget.spec import canonical_spec
+from input_pipeline.frame_budget.tools import Tools
 
 NOVELTY_WORDS = {-1: "low novelty", 0: "medium novelty", 1: "high novelty"}
 DEMAND_SIGNS = {"low": " (-)", "low-medium": "", "medium": "", "high": " (+)"}
-
-
-def nearest_candidate(candidates: Sequence[int], wanted: float) -> int:
-    """The candidate nearest to `wanted` frames in ratio (log2); the smaller of two equally near."""
-    # Rounded, so that an exact tie does not depend on the last bit of a logarithm.
-    return min(candidates, key=lambda c: (round(abs(math.log2(c / wanted)), 9), c))
-
-
-def at_level(candidates: Sequence[int], level: float) -> float:
-    """Frames at `level` in [0, 1] of the way from the first to the last candidate, in log2."""
-    return candidates[0] * (candidates[-1] / candidates[0]) ** level
 
 
 def _seconds(query: BudgetQuery) -> str:
@@ -63,14 +58,6 @@ def _instruction(spec: Mapping[str, Any], query: BudgetQuery) -> tuple[int, str]
     demand = instruction_demand(query.instruction)
     wanted = at_level(spec["candidates"], demand.level)
     return nearest_candidate(spec["candidates"], wanted), _reason(demand)
-
-
-def _similarity(spec: Mapping[str, Any], query: BudgetQuery) -> tuple[int, str]:
-    value = novelty(query.preview(spec["preview_frames"]))
-    low, high = spec["novelty_low"], spec["novelty_high"]
-    level = min(max((value - low) / (high - low), 0.0), 1.0)
-    frames = nearest_candidate(spec["candidates"], at_level(spec["candidates"], level))
-    return frames, f"novelty {value:.2f}"
 
 
 def _hybrid(spec: Mapping[str, Any], query: BudgetQuery) -> tuple[int, str]:
@@ -108,15 +95,30 @@ def _random_matched(spec: Mapping[str, Any], query: BudgetQuery) -> tuple[int, s
     raise AssertionError(f"rank {rank} outside the histogram {spec['histogram']}")
 
 
-_DECIDE: dict[str, Callable[[Mapping[str, Any], BudgetQuery], tuple[int, str]]] = {
+Decide = Callable[[BudgetQuery], tuple[int, str]]
+_Pure = Callable[[Mapping[str, Any], BudgetQuery], tuple[int, str]]
+
+_PURE: dict[str, _Pure] = {
     "fixed": _fixed,
     "fps": _fps,
     "duration": _duration,
     "instruction": _instruction,
-    "similarity": _similarity,
     "hybrid": _hybrid,
     "random_matched": _random_matched,
 }
+
+
+def _decider(spec: Mapping[str, Any], tools: Tools) -> Decide:
+    """What a canonical spec decides by."""
+    match spec["kind"]:
+        case "similarity":
+            return Similarity(spec, tools)
+        case "judge":
+            return Judge(spec, tools, make_policy(spec["fallback"]))
+        case "consensus":
+            return Consensus(spec, [make_policy(each, tools) for each in spec["of"]])
+        case kind:
+            return functools.partial(_PURE[kind], spec)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +126,7 @@ class Policy:
     """A frame budget policy of any kind. Make one with `make_policy`."""
 
     _spec: dict[str, Any]
+    _decide: Decide = dataclasses.field(compare=False, repr=False)
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -134,15 +137,21 @@ class Policy:
         """The budget of one medium. An image is one frame whatever the policy."""
         if query.media.kind == "image":
             return FrameBudget(1, "1: an image")
-        frames, reason = _DECIDE[self._spec["kind"]](self._spec, query)
+        frames, reason = self._decide(query)
         return capped(frames, reason, query.media.frames)
 
 
-def make_policy(spec: Mapping[str, Any]) -> Policy:
+_NO_TOOLS = Tools()
+
+
+def make_policy(spec: Mapping[str, Any], tools: Tools = _NO_TOOLS) -> Policy:
     """The policy that `spec` describes; docs/frame_budget.md lists kinds and keys.
 
+    tools: the models of kinds that need one, which other kinds do not look at.
+
     Raises ValueError naming an unknown kind, an unknown or missing key, a bad value, or a
-    random_matched spec whose histogram has not been filled in by `resolve_spec`.
+    random_matched spec whose histogram has not been filled in by `resolve_spec`; ModelError where
+    `tools` lacks what the kind needs.
     """
     spec = canonical_spec(spec)
     if spec["kind"] == "random_matched" and spec["histogram"] is None:
@@ -150,4 +159,4 @@ def make_policy(spec: Mapping[str, Any]) -> Policy:
             "frame budget: random_matched needs a 'histogram' before it can decide; "
             "resolve_spec(spec, budgets) fills it in from the budgets of the policy under 'of'"
         )
-    return Policy(spec)
+    return Policy(spec, _decider(spec, tools))

@@ -1,13 +1,23 @@
 """What a frame budget policy is asked, and what it answers."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:  # policies read plain attributes of it and need no decoder library
     from input_pipeline.media import MediaInfo
+
+PREVIEW_PIXELS = 64
+
+
+class Preview(Protocol):
+    """Small frames of one medium on demand."""
+
+    def __call__(self, count: int, side: int = PREVIEW_PIXELS) -> np.ndarray:
+        """uint8[k, h, w, 3]: at most `count` frames spread over the medium, in order of time,
+        whose longer side has at most `side` pixels."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,15 +27,17 @@ class BudgetQuery:
     example_id:  the example's id; only `random_matched` looks at it.
     instruction: everything the user asks, all turns, media left out.
     media:       width and height in pixels, frame times and duration in seconds.
-    preview:     preview(k) -> uint8[k', h, w, 3], at most k small frames spread over the medium,
-                 in order of time. It decodes when called, so policies call it at most once and
-                 only when the answer can depend on it.
+    preview:     small frames. It decodes when called, so policies call it at most once and only
+                 when the answer can depend on it.
+    media_id:    which file and clip it is, in which state; "" where that is not known. Answers of
+                 a model are kept by it.
     """
 
     example_id: str
     instruction: str
     media: "MediaInfo"
-    preview: Callable[[int], np.ndarray]
+    preview: Preview
+    media_id: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,146 +9,103 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Integral, Real
+from pathlib import PurePath
 from typing import Any
 
-from input_pipeline.frame_budget.instruction_rules import DEMANDS
+from input_pipeline.frame_budget import spec_values as values
 
 REQUIRED = object()  # marks a key that has no default
 DEFAULT_CANDIDATES = (8, 16, 32, 64)
+FEATURES = ("pixel", "dinov2")
+CONSENSUS_RULES = ("median", "max", "vote")
 
-
-def _integer(key: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise ValueError(f"frame budget: {key!r} must be an integer >= {least}, got {value!r}")
-    return int(value)
-
-
-def _seed(key: str, value: Any) -> int:
-    return _integer(key, value, 0)
-
-
-def _preview_frames(key: str, value: Any) -> int:
-    return _integer(key, value, 2)
-
-
-def _frame_count(key: str, value: Any) -> int:
-    if _integer(key, value, 2) % 2:
-        raise ValueError(f"frame budget: {key!r} must be even (frames go in pairs), got {value!r}")
-    return int(value)
-
-
-def _number(key: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < float("inf"):
-        raise ValueError(f"frame budget: {key!r} must be a finite number > 0, got {value!r}")
-    return float(value)
-
-
-def _sequence(key: str, value: Any) -> Sequence:
-    if isinstance(value, str) or not isinstance(value, Sequence) or not value:
-        raise ValueError(f"frame budget: {key!r} must be a non-empty list, got {value!r}")
-    return value
-
-
-def _increasing(key: str, values: list) -> list:
-    if any(b <= a for a, b in zip(values, values[1:], strict=False)):
-        raise ValueError(f"frame budget: {key!r} must be increasing, got {values!r}")
-    return values
-
-
-def _candidates(key: str, value: Any) -> list[int]:
-    return _increasing(key, [_frame_count(key, v) for v in _sequence(key, value)])
-
-
-def _thresholds(key: str, value: Any) -> list[float] | None:
-    if value is None:
-        return None
-    return _increasing(key, [_number(key, v) for v in _sequence(key, value)])
-
-
-def _optional_rate(key: str, value: Any) -> float | None:
-    return None if value is None else _number(key, value)
-
-
-def _gap_seconds(key: str, value: Any) -> dict[str, float]:
-    if not isinstance(value, Mapping) or set(value) != set(DEMANDS):
-        raise ValueError(
-            f"frame budget: {key!r} must give seconds for each of {list(DEMANDS)}, got {value!r}"
-        )
-    gaps = {demand: _number(f"{key}.{demand}", value[demand]) for demand in DEMANDS}
-    if any(gaps[b] > gaps[a] for a, b in zip(DEMANDS, DEMANDS[1:], strict=False)):
-        raise ValueError(f"frame budget: {key!r} must not rise with demand, got {gaps!r}")
-    return gaps
-
-
-def _histogram(key: str, value: Any) -> dict[str, int] | None:
-    """{"8": 5761, …} with frames ascending; keys may be given as integers."""
-    if value is None:
-        return None
-    if not isinstance(value, Mapping) or not value:
-        raise ValueError(
-            f"frame budget: {key!r} must map frames to numbers of examples, got {value!r}"
-        )
-    try:
-        counts = {int(frames): n for frames, n in value.items()}
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"frame budget: {key!r} has a key that is no frame count: {value!r}"
-        ) from (error)
-    return {
-        str(_integer(f"{key} frames", frames, 1)): _integer(f"{key}.{frames}", counts[frames], 1)
-        for frames in sorted(counts)
+# Where and how fast a judge is asked, and what a policy is called: not what it decides.
+_NO_PART = frozenset(
+    {
+        *("label", "url", "api_key_env", "requests_per_minute"),
+        *("concurrency", "timeout_s", "attempts"),
     }
+)
 
 
 def _other_policy(key: str, value: Any) -> dict | None:
     if value is None:
         return None
-    spec = canonical_spec(value)
-    if spec["kind"] == "random_matched":
-        raise ValueError(f"frame budget: {key!r} must be another kind than random_matched")
+    return _checked_kind(key, canonical_spec(value), {"random_matched"})
+
+
+def _policies(key: str, value: Any) -> list[dict]:
+    specs = [canonical_spec(each) for each in values.sequence(key, value)]
+    if len(specs) < 2:
+        raise ValueError(f"frame budget: {key!r} must list at least two specs, got {len(specs)}")
+    return [_checked_kind(key, spec, {"random_matched", "consensus"}) for spec in specs]
+
+
+def _fallback(key: str, value: Any) -> dict | None:
+    if value is None:
+        return None
+    spec = _checked_kind(key, canonical_spec(value), {"random_matched", "consensus", "judge"})
+    if spec.get("features", "pixel") != "pixel":
+        raise ValueError(
+            f"frame budget: {key!r} must need no model, got 'features' {spec['features']!r}"
+        )
     return spec
 
 
-def _label(value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._()-]{0,63}", value):
-        raise ValueError(
-            "frame budget: 'label' must be up to 64 letters, digits and . _ ( ) -, since it names "
-            f"a folder, got {value!r}"
-        )
-    return value
+def _checked_kind(key: str, spec: dict, unusable: set[str]) -> dict:
+    if spec["kind"] in unusable:
+        raise ValueError(f"frame budget: {key!r} must be another kind than {spec['kind']}")
+    return spec
 
 
-_NOVELTY = {
-    "preview_frames": (8, _preview_frames),
-    "novelty_low": (0.1, _number),
-    "novelty_high": (0.4, _number),
+_PREVIEWS = {"preview_frames": (8, values.preview_frames)}
+_NOVELTY = _PREVIEWS | {
+    "novelty_low": (0.1, values.number),
+    "novelty_high": (0.4, values.number),
 }
-_CANDIDATES = {"candidates": (DEFAULT_CANDIDATES, _candidates)}
+_CANDIDATES = {"candidates": (DEFAULT_CANDIDATES, values.candidates)}
+_ENDPOINT = {
+    "url": ("", values.url),
+    "model": ("", values.text),
+    "api_key_env": ("", values.environment_variable),
+    "request": ({}, values.json_object),
+    "requests_per_minute": (0.0, values.rate),
+    "concurrency": (4, values.at_least(1)),
+    "timeout_s": (60.0, values.number),
+    "attempts": (6, values.at_least(1)),
+}
 
 SCHEMAS: dict[str, dict[str, tuple[Any, Callable[[str, Any], Any]]]] = {
-    "fixed": {"frames": (REQUIRED, _frame_count)},
+    "fixed": {"frames": (REQUIRED, values.frame_count)},
     "fps": {
-        "frames_per_second": (REQUIRED, _number),
-        "min_frames": (4, _frame_count),
-        "max_frames": (64, _frame_count),
+        "frames_per_second": (REQUIRED, values.number),
+        "min_frames": (4, values.frame_count),
+        "max_frames": (64, values.frame_count),
     },
     "duration": _CANDIDATES
-    | {"thresholds": (None, _thresholds), "frames_per_second": (None, _optional_rate)},
+    | {"thresholds": (None, values.thresholds), "frames_per_second": (None, values.optional_rate)},
     "instruction": _CANDIDATES,
-    "similarity": _CANDIDATES | _NOVELTY,
+    "similarity": _CANDIDATES
+    | {"features": ("pixel", values.one_of(*FEATURES)), "path": ("", values.text)}
+    | _NOVELTY,
     "hybrid": _CANDIDATES
     | _NOVELTY
     | {
         "gap_seconds": (
             {"low": 15.0, "low-medium": 4.0, "medium": 2.0, "high": 1.0},
-            _gap_seconds,
+            values.gap_seconds,
         )
     },
+    "judge": _CANDIDATES
+    | _PREVIEWS
+    | {"preview_pixels": (224, values.at_least(32)), "path": ("", values.text)}
+    | _ENDPOINT
+    | {"max_tokens": (300, values.at_least(1)), "fallback": (None, _fallback)},
+    "consensus": {"of": (REQUIRED, _policies), "rule": ("median", values.one_of(*CONSENSUS_RULES))},
     "random_matched": {
         "of": (None, _other_policy),
-        "histogram": (None, _histogram),
-        "seed": (0, _seed),
+        "histogram": (None, values.histogram),
+        "seed": (0, values.seed),
     },
 }
 """kind → key → (default, check). A check returns the canonical JSON value or raises ValueError."""
@@ -173,7 +130,7 @@ def canonical_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
             )
     result: dict[str, Any] = {"kind": kind}
     if spec.get("label") is not None:
-        result["label"] = _label(spec["label"])
+        result["label"] = values.label(spec["label"])
     for key, (default, check) in schema.items():
         value = spec.get(key, default)
         if value is REQUIRED:
@@ -208,29 +165,83 @@ def _checked_together(spec: dict[str, Any]) -> dict[str, Any]:
             f"frame budget: 'novelty_low' {spec['novelty_low']} must be below 'novelty_high' "
             f"{spec['novelty_high']}"
         )
+    if kind == "similarity" and (spec["features"] == "pixel") == bool(spec["path"]):
+        raise ValueError(
+            "frame budget: kind 'similarity' takes a 'path', the model's directory or hub id, "
+            f"with 'features' 'dinov2' and not with 'pixel'; got {spec['features']!r} and "
+            f"{spec['path']!r}"
+        )
+    if kind == "judge":
+        _check_judge(spec)
+        if spec["fallback"] is None:
+            spec["fallback"] = canonical_spec({"kind": "hybrid", "candidates": spec["candidates"]})
     if kind == "random_matched" and spec["of"] is None and spec["histogram"] is None:
         raise ValueError("frame budget: kind 'random_matched' needs the key 'of' or 'histogram'")
     return spec
 
 
+def _check_judge(spec: Mapping[str, Any]) -> None:
+    """A model of a directory or of an endpoint, and no key that the one in use does not read."""
+    if bool(spec["path"]) == bool(spec["url"]):
+        raise ValueError(
+            "frame budget: kind 'judge' takes 'path' (a model's directory or hub id) or 'url' and "
+            f"'model' (an OpenAI-compatible endpoint), one of the two; got {spec['path']!r} and "
+            f"{spec['url']!r}"
+        )
+    if spec["url"] and not spec["model"]:
+        raise ValueError("frame budget: kind 'judge' with a 'url' needs the key 'model'")
+    if spec["path"]:
+        for key, (default, check) in _ENDPOINT.items():
+            if spec[key] != check(key, default):
+                raise ValueError(f"frame budget: {key!r} has no effect on a judge with a 'path'")
+
+
+def most_frames(spec: Mapping[str, Any]) -> int:
+    """The largest budget that a policy can give: what every clip would get without one."""
+    spec = canonical_spec(spec)
+    match spec["kind"]:
+        case "fixed":
+            return spec["frames"]
+        case "fps":
+            return spec["max_frames"]
+        case "consensus":
+            return max(map(most_frames, spec["of"]))
+        case "judge":
+            return max(*spec["candidates"], most_frames(spec["fallback"]))
+        case "random_matched":
+            return (
+                max(map(int, spec["histogram"])) if spec["histogram"] else most_frames(spec["of"])
+            )
+    return max(spec["candidates"])
+
+
+def needs_model(spec: Mapping[str, Any]) -> bool:
+    """Whether a policy asks a model, of one's own or behind an endpoint."""
+    spec = canonical_spec(spec)
+    if spec["kind"] == "consensus":
+        return any(map(needs_model, spec["of"]))
+    return spec["kind"] == "judge" or spec.get("features", "pixel") != "pixel"
+
+
 def spec_hash(spec: Mapping[str, Any]) -> str:
     """12 hex digits, equal for every spelling of one policy, on every machine.
 
-    The label is a name and no part of the policy.
+    The label is a name and no part of the policy, nor is where and how fast a judge is asked.
     """
-    text = json.dumps(_unlabelled(canonical_spec(spec)), sort_keys=True, separators=(",", ":"))
+    text = json.dumps(_deciding(canonical_spec(spec)), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _unlabelled(spec: dict[str, Any]) -> dict[str, Any]:
-    spec = {key: value for key, value in spec.items() if key != "label"}
-    if spec.get("of"):
-        spec["of"] = _unlabelled(spec["of"])
-    return spec
+def _deciding(value: Any) -> Any:
+    """The parts of a spec that decide, in its inner specs too."""
+    if isinstance(value, dict) and "kind" in value:
+        return {key: _deciding(each) for key, each in value.items() if key not in _NO_PART}
+    return [_deciding(each) for each in value] if isinstance(value, list) else value
 
 
 def spec_label(spec: Mapping[str, Any]) -> str:
-    """A short name for tables and file names: "fixed-8", "fps-1", "hybrid", "hybrid-4-16".
+    """A short name for tables and file names: "fixed-8", "fps-1", "hybrid", "hybrid-4-16",
+    "judge-Qwen3-VL-8B-Instruct~90ab".
 
     A spec's own "label" is taken as it is.
     Two different policies get different labels: what the words do not say is added as the first
@@ -247,6 +258,9 @@ def spec_label(spec: Mapping[str, Any]) -> str:
         histogram = spec["histogram"] and spec_hash({"kind": kind, "histogram": spec["histogram"]})
         label = f"random-matched({of or histogram[:4]})"
         return label + (f"-s{spec['seed']}" if spec["seed"] else "")
+    hashed = f"~{spec_hash(spec)[:4]}"
+    if kind == "consensus":
+        return f"{spec['rule']}-of-{len(spec['of'])}{hashed}"
     label, said = kind, {"kind": kind}
     if kind == "fps":
         said["frames_per_second"] = spec["frames_per_second"]
@@ -254,7 +268,14 @@ def spec_label(spec: Mapping[str, Any]) -> str:
     elif spec["candidates"] != list(DEFAULT_CANDIDATES):
         said["candidates"] = spec["candidates"]
         label = f"{kind}-{'-'.join(map(str, spec['candidates']))}"
-    return label if canonical_spec(said) == spec else f"{label}~{spec_hash(spec)[:4]}"
+    if name := spec.get("model") or spec.get("path"):
+        # Two models may end in the same word.
+        return f"{label}-{_word(PurePath(name).name)}{hashed}"
+    return label if canonical_spec(said) == spec else label + hashed
+
+
+def _word(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", name)[:40]
 
 
 def resolve_spec(
@@ -274,5 +295,5 @@ def resolve_spec(
         counts = collections.Counter(int(frames) for frames in budgets(spec["of"]) if frames > 1)
         if not counts:
             raise ValueError("frame budget: random_matched found no video to take a histogram of")
-        spec["histogram"] = _histogram("histogram", counts)
+        spec["histogram"] = values.histogram("histogram", counts)
     return spec

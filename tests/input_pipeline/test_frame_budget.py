@@ -16,7 +16,7 @@ from input_pipeline.frame_budget import (
     spec_hash,
     spec_label,
 )
-from input_pipeline.frame_budget.policies import nearest_candidate
+from input_pipeline.frame_budget.candidates import nearest_candidate
 from input_pipeline.media import MediaInfo
 
 COUNTING = "How many times does the man clap?"

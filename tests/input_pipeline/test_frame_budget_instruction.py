@@ -1,25 +1,47 @@
+import collections
 import time
 
 import pytest
 
 from input_pipeline.frame_budget.instruction import instruction_demand, split_options
 from input_pipeline.frame_budget.instruction_rules import DEMANDS, RULES
+from tests.input_pipeline import instruction_held_out
 from tests.input_pipeline.instruction_cases import CASES
 
 CLASS = {"low": "low", "low-medium": "medium", "medium": "medium", "high": "high"}
 
 
-def test_agrees_with_hand_labels():
-    wrong = [
-        f"{label}: {text!r} → {instruction_demand(text)}"
-        for text, label in CASES
-        if CLASS[instruction_demand(text).demand] != label
-    ]
-    agreement = 1 - len(wrong) / len(CASES)
-    print(f"agreement {agreement:.3f} of {len(CASES)} instructions", *wrong, sep="\n")
-    assert len(CASES) >= 60
-    assert {label for _, label in CASES} == {"low", "medium", "high"}
-    assert agreement >= 0.9, wrong
+def _found(cases):
+    """(label, what the rules say, text) of each case."""
+    return [(label, CLASS[instruction_demand(text).demand], text) for text, label in cases]
+
+
+def test_agrees_with_the_labels_that_the_rules_were_made_with():
+    wrong = [(label, text) for label, found, text in _found(CASES) if found != label]
+    print(f"{len(CASES) - len(wrong)} of {len(CASES)} instructions", *wrong, sep="\n")
+    assert len(CASES) >= 280
+    assert len(wrong) / len(CASES) <= 0.02, wrong
+
+
+def test_agrees_with_held_out_labels():
+    # Which cases are missed is not printed: knowing would make it a set to fit rules to.
+    counts = collections.Counter(found[:2] for found in _found(instruction_held_out.CASES))
+    agreement = sum(n for (label, found), n in counts.items() if label == found) / counts.total()
+    print(f"agreement {agreement:.3f} of {counts.total()}, (label, found): {dict(counts)}")
+    assert counts.total() == 133
+    assert agreement >= 0.81, counts  # 0.820, as docs/frame_budget.md says
+    assert not counts["low", "high"], "no easy question costs the largest budget"
+
+
+@pytest.mark.parametrize("cases", [CASES, instruction_held_out.CASES], ids=["known", "held out"])
+def test_labelled_sets_are_balanced_and_in_two_languages(cases):
+    texts = [text for text, _ in cases]
+    assert len(set(texts)) == len(texts)
+    assert not {t for t, _ in CASES} & {t for t, _ in instruction_held_out.CASES}
+    labels = collections.Counter(label for _, label in cases)
+    assert set(labels) == {"low", "medium", "high"}
+    assert min(labels.values()) >= len(cases) / 4
+    assert sum("\u4e00" <= max(text) <= "\u9fff" or "？" in text for text in texts) >= 20
 
 
 def test_every_rule_decides_some_labelled_instruction():

@@ -1,0 +1,157 @@
+"""What may stand in a frame budget spec: one check for each kind of value.
+
+A check takes (key, value), returns the value in its canonical JSON form and raises ValueError that
+names the key.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any
+
+from input_pipeline.frame_budget.instruction_rules import DEMANDS
+
+
+def integer(key: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValueError(f"frame budget: {key!r} must be an integer >= {least}, got {value!r}")
+    return int(value)
+
+
+def seed(key: str, value: Any) -> int:
+    return integer(key, value, 0)
+
+
+def preview_frames(key: str, value: Any) -> int:
+    return integer(key, value, 2)
+
+
+def frame_count(key: str, value: Any) -> int:
+    if integer(key, value, 2) % 2:
+        raise ValueError(f"frame budget: {key!r} must be even (frames go in pairs), got {value!r}")
+    return int(value)
+
+
+def number(key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < float("inf"):
+        raise ValueError(f"frame budget: {key!r} must be a finite number > 0, got {value!r}")
+    return float(value)
+
+
+def sequence(key: str, value: Any) -> Sequence:
+    if isinstance(value, str) or not isinstance(value, Sequence) or not value:
+        raise ValueError(f"frame budget: {key!r} must be a non-empty list, got {value!r}")
+    return value
+
+
+def increasing(key: str, values: list) -> list:
+    if any(b <= a for a, b in zip(values, values[1:], strict=False)):
+        raise ValueError(f"frame budget: {key!r} must be increasing, got {values!r}")
+    return values
+
+
+def candidates(key: str, value: Any) -> list[int]:
+    return increasing(key, [frame_count(key, v) for v in sequence(key, value)])
+
+
+def thresholds(key: str, value: Any) -> list[float] | None:
+    if value is None:
+        return None
+    return increasing(key, [number(key, v) for v in sequence(key, value)])
+
+
+def optional_rate(key: str, value: Any) -> float | None:
+    return None if value is None else number(key, value)
+
+
+def gap_seconds(key: str, value: Any) -> dict[str, float]:
+    if not isinstance(value, Mapping) or set(value) != set(DEMANDS):
+        raise ValueError(
+            f"frame budget: {key!r} must give seconds for each of {list(DEMANDS)}, got {value!r}"
+        )
+    gaps = {demand: number(f"{key}.{demand}", value[demand]) for demand in DEMANDS}
+    if any(gaps[b] > gaps[a] for a, b in zip(DEMANDS, DEMANDS[1:], strict=False)):
+        raise ValueError(f"frame budget: {key!r} must not rise with demand, got {gaps!r}")
+    return gaps
+
+
+def histogram(key: str, value: Any) -> dict[str, int] | None:
+    """{"8": 5761, …} with frames ascending; keys may be given as integers."""
+    if value is None:
+        return None
+    if not isinstance(value, Mapping) or not value:
+        raise ValueError(
+            f"frame budget: {key!r} must map frames to numbers of examples, got {value!r}"
+        )
+    try:
+        counts = {int(frames): n for frames, n in value.items()}
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"frame budget: {key!r} has a key that is no frame count: {value!r}"
+        ) from (error)
+    return {
+        str(integer(f"{key} frames", frames, 1)): integer(f"{key}.{frames}", counts[frames], 1)
+        for frames in sorted(counts)
+    }
+
+
+def label(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._()-]{0,63}", value):
+        raise ValueError(
+            "frame budget: 'label' must be up to 64 letters, digits and . _ ( ) -, since it names "
+            f"a folder, got {value!r}"
+        )
+    return value
+
+
+def one_of(*choices: str) -> Callable[[str, Any], str]:
+    def check(key: str, value: Any) -> str:
+        if value not in choices:
+            raise ValueError(f"frame budget: {key!r} must be one of {choices}, got {value!r}")
+        return value
+
+    return check
+
+
+def at_least(least: int) -> Callable[[str, Any], int]:
+    return lambda key, value: integer(key, value, least)
+
+
+def rate(key: str, value: Any) -> float:
+    """A number, 0 for no limit."""
+    return 0.0 if not isinstance(value, bool) and value == 0 else number(key, value)
+
+
+def text(key: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"frame budget: {key!r} must be a string, got {value!r}")
+    return value
+
+
+def url(key: str, value: Any) -> str:
+    if text(key, value) and not re.match(r"https?://[^/\s]", value):
+        raise ValueError(
+            f"frame budget: {key!r} must begin with http:// or https://, like "
+            f"'http://localhost:8000/v1', got {value!r}"
+        )
+    return value
+
+
+def environment_variable(key: str, value: Any) -> str:
+    """The name of one. Whatever cannot be a name may be the secret itself: it is not repeated."""
+    if text(key, value) and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", value):
+        raise ValueError(
+            f"frame budget: {key!r} must be the name of an environment variable that holds the "
+            "key, such as 'OPENAI_API_KEY', not the key itself"
+        )
+    return value
+
+
+def json_object(key: str, value: Any) -> dict[str, Any]:
+    try:
+        if isinstance(value, Mapping):
+            return json.loads(json.dumps(dict(value), allow_nan=False))
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(f"frame budget: {key!r} must be a JSON object, got {value!r}")
