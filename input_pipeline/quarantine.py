@@ -10,6 +10,8 @@ import json
 import os
 from collections.abc import Iterator
 
+A_HANDFUL = 10  # so many bad examples never stop a run
+
 
 @dataclasses.dataclass(frozen=True)
 class QuarantineEntry:
@@ -31,6 +33,31 @@ class QuarantineEntry:
     def key(self) -> tuple[str, ...]:
         """What makes two entries the same one; the detail may word it differently."""
         return (self.source, self.id, self.path, self.stage, self.reason)
+
+
+class TooManyBad(ValueError):
+    """So much cannot be used that something is wrong with the data set or its storage."""
+
+
+class BadFraction:
+    """Watches what fraction of examples cannot be used. limit: `config.data.max_bad_fraction`."""
+
+    def __init__(self, limit: float, quarantine_path: str | os.PathLike):
+        self._limit, self._path = limit, os.fspath(quarantine_path)
+        self._bad = self._seen = 0
+
+    def add(self, bad: int, seen: int) -> None:
+        """Counts `seen` more examples, `bad` of which cannot be used.
+
+        Raises TooManyBad above the limit, but not for a handful of examples.
+        """
+        self._bad += bad
+        self._seen += seen
+        if self._bad > A_HANDFUL and self._bad > self._limit * self._seen:
+            raise TooManyBad(
+                f"{self._bad} of {self._seen} examples cannot be used, more than "
+                f"config.data.max_bad_fraction = {self._limit}: {self._path} says why"
+            )
 
 
 class Quarantine:

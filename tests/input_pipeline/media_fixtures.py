@@ -70,6 +70,22 @@ def write_clip(
     return path
 
 
+def shifted_copy(clip: Path, path: Path, frames: int, fps: int = 25) -> Path:
+    """The clip with its first `frames` frames cut off by an edit list: stored, but not shown."""
+    with (
+        av.open(str(clip)) as source,
+        av.open(str(path), "w", options={"avoid_negative_ts": "disabled"}) as out,
+    ):
+        stream = out.add_stream_from_template(source.streams.video[0])
+        shift = round(Fraction(frames, fps) / source.streams.video[0].time_base)
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+                packet.stream = stream
+                out.mux(packet)
+    return path
+
+
 def write_raw_h264(path: Path, frames: int = 8) -> Path:
     """An elementary stream: pictures without a container, so without any timestamps."""
     return write_clip(path, frames, container="h264")

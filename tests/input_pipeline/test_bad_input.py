@@ -2,18 +2,20 @@
 
 import os
 import struct
+import time
 import zlib
 
 import av
 import cv2
 import numpy as np
+import psutil
 import pytest
 
-from input_pipeline import media
-from input_pipeline.decode import decode_frames, read_image
+from input_pipeline import media, video
+from input_pipeline.decode import decode_frames, read_frames, read_image
 from input_pipeline.examples import MediaRef
 from input_pipeline.media import MediaError, probe
-from input_pipeline.quarantine import Quarantine, read_quarantine
+from input_pipeline.quarantine import BadFraction, Quarantine, TooManyBad, read_quarantine
 from tests.input_pipeline.media_fixtures import (
     painted_frame,
     truncate,
@@ -27,11 +29,10 @@ from tests.input_pipeline.media_fixtures import (
 def reason_of(kind, path):
     """The reason that both probing and decoding give."""
     reasons = set()
-    readers = [lambda: probe(MediaRef(kind, str(path)))]
-    readers.append(lambda: decode_frames(str(path), [0]) if kind == "video" else read_image(path))
-    for read in readers:
+    ref = MediaRef(kind, str(path))
+    for read in (probe, lambda ref: read_frames(ref, [0])):
         with pytest.raises(MediaError) as caught:
-            read()
+            read(ref)
         assert caught.value.path == str(path)
         assert caught.value.detail
         reasons.add(caught.value.reason)
@@ -45,7 +46,7 @@ def test_what_is_not_a_file(tmp_path, kind):
     os.mkfifo(tmp_path / "pipe")
     assert reason_of(kind, str(tmp_path / "nothing.mp4")) == "missing"
     assert reason_of(kind, str(tmp_path / "empty" / "below_a_file.mp4")) == "missing"
-    assert reason_of(kind, str(tmp_path)) == "directory"
+    assert reason_of(kind, str(tmp_path)) == {"image": "directory", "video": "no_frames"}[kind]
     assert reason_of(kind, str(tmp_path / "pipe")) == "not_a_file"
     assert reason_of(kind, str(tmp_path / "empty")) == "empty"
     assert reason_of(kind, str(tmp_path / "nul\0byte")) == "unreadable"
@@ -83,7 +84,7 @@ def test_truncated_video_says_how_much_is_there(tmp_path):
     path = write_clip(tmp_path / "cut.mp4", 64, container_options={"movflags": "faststart"})
     truncate(path, 0.6)
     assert reason_of("video", str(path)) == "truncated"
-    with pytest.raises(MediaError, match=r"frame \d+ of 64"):
+    with pytest.raises(MediaError, match=r"\d+ of 64 announced"):
         probe(MediaRef("video", str(path)))
 
 
@@ -96,6 +97,53 @@ def test_truncated_exactly_between_two_frames(tmp_path):
     with pytest.raises(MediaError, match="40 of 64 announced frames") as caught:
         probe(MediaRef("video", str(path)))
     assert caught.value.reason == "truncated"
+
+
+def test_a_header_that_promises_more_pictures_than_there_are(tmp_path):
+    """431 announced, the bytes of 300 there, the rest of the file zeros."""
+    path = write_clip(tmp_path / "lies.mp4", 431, container_options={"movflags": "faststart"})
+    with av.open(str(path)) as container:
+        ends = sorted(p.pos + p.size for p in container.demux(video=0) if p.size)
+    data = path.read_bytes()
+    path.write_bytes(data[: ends[299]] + bytes(len(data) - ends[299]))
+    ref = MediaRef("video", str(path))
+    assert probe(ref).frames == 431  # nothing but decoding tells
+    assert len(decode_frames(ref, [0, 100, 250])) == 3
+    for indices in ([0, 430], [350], range(431)):
+        with pytest.raises(MediaError) as caught:
+            decode_frames(ref, indices)
+        assert caught.value.reason in {"corrupt", "truncated"}
+
+
+def test_a_frame_count_in_the_header_is_not_believed(tmp_path):
+    path = write_clip(tmp_path / "lies.avi", 30, codec="mpeg4")
+    data = bytearray(path.read_bytes())
+    place = data.index(b"avih") + 8 + 16  # dwTotalFrames
+    assert struct.unpack_from("<I", data, place) == (30,)
+    struct.pack_into("<I", data, place, 431)
+    path.write_bytes(data)
+    assert probe(MediaRef("video", str(path))).frames == 30
+
+
+def test_an_encrypted_video_is_named(tmp_path):
+    key = {"encryption_key": "00112233445566778899aabbccddeeff", "encryption_kid": "01" * 16}
+    for flags in ("faststart", "frag_keyframe+empty_moov"):
+        options = {"movflags": flags, "encryption_scheme": "cenc-aes-ctr", **key}
+        path = write_clip(tmp_path / "locked.mp4", 20, container_options=options)
+        assert reason_of("video", str(path)) == "encrypted"
+
+
+def test_a_video_of_a_hundred_megapixels_is_refused(tmp_path):
+    path = tmp_path / "huge.avi"
+    black = av.VideoFrame(10_000, 10_000, "gray")
+    black.planes[0].update(bytes(black.planes[0].buffer_size))
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("png", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 10_000, 10_000, "gray"
+        out.mux(stream.encode(black))
+        out.mux(stream.encode(None))
+    assert path.stat().st_size < 10**6
+    assert reason_of("video", str(path)) in {"too_many_pixels", "corrupt"}
 
 
 def test_pictures_without_times(tmp_path):
@@ -116,7 +164,7 @@ def test_damage_inside_the_pictures(tmp_path):
     path.write_bytes(data)
     assert probe(MediaRef("video", str(path))).frames == 48
     with pytest.raises(MediaError) as caught:
-        decode_frames(str(path), range(48))
+        decode_frames(MediaRef("video", str(path)), range(48))
     assert caught.value.reason in {"corrupt", "truncated"}
 
 
@@ -128,7 +176,7 @@ def test_video_bounds(tmp_path, monkeypatch):
         ("MAX_FRAMES", 9, "too_long"),
     ]:
         with monkeypatch.context() as patch:
-            patch.setattr(media, name, value)
+            patch.setattr(video, name, value)
             assert reason_of("video", path) == reason
     monkeypatch.setattr(media, "MAX_DURATION_S", 0.85)
     with pytest.raises(MediaError, match="too_long"):
@@ -141,7 +189,7 @@ def test_a_picture_bomb_in_a_gif_is_refused(tmp_path):
     data = bytearray(path.read_bytes())
     data[6:10] = struct.pack("<HH", 40_000, 40_000)
     path.write_bytes(data)
-    with pytest.raises(MediaError, match=f"beyond {media.MAX_FRAME_PIXELS} pixels") as caught:
+    with pytest.raises(MediaError, match=f"beyond {video.MAX_FRAME_PIXELS} pixels") as caught:
         probe(MediaRef("video", str(path)))
     assert caught.value.reason == "corrupt"
     assert reason_of("image", str(path)) == "too_many_pixels"
@@ -187,6 +235,34 @@ def test_bad_images(tmp_path):
     assert reason_of("image", str(clip)) == "unsupported_format"
 
 
+def test_data_that_inflates_without_end_is_not_inflated(tmp_path):
+    """A PNG of 64 x 64 pixels whose data inflates to 300 MB."""
+
+    def chunk(kind, body):
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    header = struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 0)
+    bomb = zlib.compress(bytes(300 * 2**20), 9)
+    path = tmp_path / "bomb.png"
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"zTXt", b"Comment\0\0" + bomb)
+        + chunk(b"IDAT", bomb)
+        + chunk(b"IEND", b"")
+    )
+    before = psutil.Process().memory_info().rss
+    start = time.monotonic()
+    try:
+        assert read_image(MediaRef("image", str(path))).shape == (64, 64, 3)
+    except MediaError as error:
+        assert error.reason == "corrupt"
+    assert psutil.Process().memory_info().rss - before < 150 * 2**20
+    assert time.monotonic() - start < 5
+
+
 def test_image_bounds(tmp_path, monkeypatch):
     path = str(tmp_path / "a.png")
     cv2.imwrite(path, painted_frame(1))
@@ -201,7 +277,7 @@ def test_pixel_damage_in_a_whole_png_is_an_error(tmp_path):
     path = tmp_path / "damaged.png"
     path.write_bytes(data)
     with pytest.raises(MediaError) as caught:
-        read_image(str(path))
+        read_image(MediaRef("image", str(path)))
     assert caught.value.reason == "corrupt"
 
 
@@ -229,7 +305,7 @@ def test_damaged_videos_raise_nothing_else(tmp_path, name, options):
         try:
             info = probe(MediaRef("video", str(path)))
             assert info.frames > 0 and info.width > 0
-            decode_frames(str(path), [0, info.frames - 1])
+            decode_frames(MediaRef("video", str(path)), [0, info.frames - 1])
         except MediaError:
             refused += 1
     assert refused
@@ -249,7 +325,7 @@ def test_damaged_images_raise_nothing_else(tmp_path, extension):
         path.write_bytes(damaged(whole, rng))
         try:
             info = probe(MediaRef("image", str(path)))
-            assert read_image(str(path)).shape == (info.height, info.width, 3)
+            assert read_image(MediaRef("image", str(path))).shape == (info.height, info.width, 3)
         except MediaError:
             refused += 1
     assert refused
@@ -277,7 +353,7 @@ def test_random_bytes_raise_nothing_else(tmp_path, kind):
         path.write_bytes(start + rng.bytes(int(rng.integers(1, 4000))))
         with pytest.raises(MediaError):
             probe(MediaRef(kind, str(path)))
-            read_image(str(path)) if kind == "image" else decode_frames(str(path), [0])
+            read_frames(MediaRef(kind, str(path)), [0])
 
 
 def damaged(whole, rng):
@@ -317,6 +393,17 @@ def test_quarantine_counts_and_deduplicates(tmp_path):
         ("b", "corrupt"),
         ("c", "missing"),
     ]
+
+
+def test_a_bad_fraction_above_the_limit_stops_but_a_handful_does_not():
+    watch = BadFraction(0.1, "/work/quarantine.jsonl")
+    watch.add(10, 10)  # a handful, however small the set
+    watch.add(0, 200)
+    watch.add(11, 0)  # 21 of 210
+    with pytest.raises(TooManyBad, match=r"22 of 211 .*max_bad_fraction = 0.1: /work/quaran"):
+        watch.add(1, 1)
+    never = BadFraction(1.0, "")
+    never.add(500, 500)
 
 
 def test_quarantine_goes_on_after_a_kill(tmp_path):

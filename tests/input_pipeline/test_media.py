@@ -3,14 +3,18 @@
 import pickle
 from fractions import Fraction
 
-import av
 import cv2
 import numpy as np
 import pytest
 
 from input_pipeline.examples import MediaRef
 from input_pipeline.media import MediaError, MediaInfo, probe
-from tests.input_pipeline.media_fixtures import jpeg_with_orientation, painted_frame, write_clip
+from tests.input_pipeline.media_fixtures import (
+    jpeg_with_orientation,
+    painted_frame,
+    shifted_copy,
+    write_clip,
+)
 
 
 def probe_video(path):
@@ -58,18 +62,7 @@ def test_times_start_at_zero_when_the_container_starts_later(tmp_path):
 
 def test_frames_before_the_edit_list_are_not_counted(tmp_path):
     whole = write_clip(tmp_path / "whole.mp4", 20, fps=25)
-    cut = tmp_path / "cut.mp4"
-    with (
-        av.open(str(whole)) as source,
-        av.open(str(cut), "w", options={"avoid_negative_ts": "disabled"}) as out,
-    ):
-        stream = out.add_stream_from_template(source.streams.video[0])
-        shift = round(Fraction(5, 25) / source.streams.video[0].time_base)
-        for packet in source.demux(source.streams.video[0]):
-            if packet.dts is not None:
-                packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
-                packet.stream = stream
-                out.mux(packet)
+    cut = shifted_copy(whole, tmp_path / "cut.mp4", 5)
     info = probe_video(cut)
     np.testing.assert_allclose(info.frame_times, np.arange(15) / 25, atol=1e-6)
 

@@ -48,5 +48,7 @@ def test_times_and_frames(clip):
             if index in wanted:
                 expected[index] = frame.to_ndarray(format="rgb24")
     np.testing.assert_allclose(info.frame_times, np.array(times) - times[0], atol=1e-6)
-    for index, frame in zip(indices, decode_frames(str(clip), indices), strict=True):
+    for index, frame in zip(
+        indices, decode_frames(MediaRef("video", str(clip)), indices), strict=True
+    ):
         np.testing.assert_array_equal(frame, expected[int(index)])

@@ -1,0 +1,1 @@
+"""Benchmarks that time: each is a module with a command line."""

