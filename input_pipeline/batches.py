@@ -13,7 +13,7 @@ import grain
 import numpy as np
 
 from input_pipeline.chat import ChatTokenizer
-from input_pipeline.decode import decode_frames, read_image
+from input_pipeline.decoder import Decoder
 from input_pipeline.examples import Example
 from input_pipeline.layout import ExampleLayout, VisionLayout
 from input_pipeline.media import MediaError
@@ -85,17 +85,20 @@ def build_row(
     spec: VisionLayout,
     shape: RowShape,
     mode: Mode = "train",
+    decoder: Decoder | None = None,
 ) -> dict[str, Any]:
     """Decodes and lays out one row: the fields of `Batch` without their leading axis B.
 
     items: the row's examples in order; none gives an empty row. mode "train" takes whole
-    conversations with targets; "prompt" takes one example without its answer.
+    conversations with targets; "prompt" takes one example without its answer. decoder: None decodes
+    here.
 
     Raises ValueError if the row does not fit, the index does not belong to this tokenizer or
     layout spec, or a prompt row holds several examples. Media that cannot be decoded raise
     nothing: see `Batch`.
     """
     _check_row(items, spec, shape, mode)
+    decoder = decoder or Decoder()
     row = _empty_row(spec, shape)
     token_end = patch_end = frame_end = window_end = 0
     for segment, (example, layout) in enumerate(items, start=1):
@@ -121,7 +124,7 @@ def build_row(
         row["targets"][token_end + learnt] = text.tokens[1:][learnt]
 
         patches = row["patches"][patch_end : patch_end + layout.patches]
-        failure = _decode_into(patches, example, layout, spec)
+        failure = _decode_into(patches, example, layout, spec, decoder)
         if failure is None:
             row["loss_weights"][token_end + learnt] = 1.0
         else:
@@ -199,14 +202,16 @@ def make_batches(
     steps: int,
     start_step: int = 0,
     mode: Mode = "train",
+    decoder: Decoder | None = None,
     threads: int = 8,
     prefetch_rows: int = 16,
 ) -> Iterator[Batch]:
     """The batches of steps start_step, start_step + 1, …, steps - 1, in order.
 
     rows_at: step -> the rows this process loads, equally many at every step; each row lists
-    positions in `store`. Rows are built by `threads` threads, at most `prefetch_rows` ahead; the
-    result does not depend on either. Close the iterator (or use it up) to end the threads.
+    positions in `store`. decoder: None decodes in the threads. Rows are built by `threads` threads,
+    at most `prefetch_rows` ahead; the result does not depend on any of these. Close the iterator
+    (or use it up) to end the threads.
 
     Raises what `build_row` raises.
     """
@@ -214,9 +219,10 @@ def make_batches(
         return
     rows_per_step = len(rows_at(start_step))
     source = _PlannedRows(rows_at, rows_per_step, steps)
+    decoder = decoder or Decoder()
 
     def build(members: Sequence[int]) -> dict[str, Any]:
-        return build_row([store[int(i)] for i in members], chat, spec, shape, mode)
+        return build_row([store[int(i)] for i in members], chat, spec, shape, mode, decoder)
 
     rows = grain.MapDataset.source(source).slice(slice(start_step * rows_per_step, None)).map(build)
     batches = rows.to_iter_dataset(
@@ -292,16 +298,17 @@ def _empty_row(spec: VisionLayout, shape: RowShape) -> dict[str, Any]:
 
 
 def _decode_into(
-    patches: np.ndarray, example: Example, layout: ExampleLayout, spec: VisionLayout
+    patches: np.ndarray,
+    example: Example,
+    layout: ExampleLayout,
+    spec: VisionLayout,
+    decoder: Decoder,
 ) -> dict[str, str] | None:
     """Fills the example's patches uint8[P, C]; the failure record if a medium cannot be decoded."""
     start = 0
     for ref, medium in zip(example.media, layout.media, strict=True):
         try:
-            if ref.kind == "image":
-                frames = read_image(ref.path)[None]
-            else:
-                frames = decode_frames(ref.path, medium.frame_indices)
+            frames = decoder.frames(ref, medium.frame_indices, spec.decode_size(medium))
         except MediaError as error:
             return {
                 "id": example.id,

@@ -164,6 +164,9 @@ class DynamicResolution:
     def coord_columns(self) -> int:
         return 2
 
+    def decode_size(self, medium: MediaLayout) -> tuple[int, int] | None:
+        return medium.height, medium.width
+
     def write_patches(self, frames: np.ndarray, medium: MediaLayout, out: np.ndarray) -> None:
         """Resizes and cuts the frames of one medium into `out`, in window order.
 

@@ -15,13 +15,30 @@ Role = Literal["system", "user", "assistant"]
 
 @dataclasses.dataclass(frozen=True)
 class MediaRef:
-    """One image or video file that an example refers to.
+    """One image, one video, or a clip of a video that an example refers to.
 
-    path: absolute path, already checked to lie under the data set's media root.
+    path: where it is, already checked to lie under the data set's media root; one of
+        an absolute path of a file;
+        for a video, an absolute path of a folder with its frames in the natural order of their
+            file names, at 1 frame a second or as "<folder>?fps=<frames a second>" says;
+        "gs://…", "s3://…" and the like: a remote file, read through fsspec;
+        "record:<absolute path>#<row>/<column>": bytes inside row `row` (from 0) of a Parquet file
+            or a split of a TFDS data set, under the field `column`; see `records.reference`.
+    start_s, end_s: a clip of a video: the frames whose time t, in seconds from the first frame of
+        the whole video, has start_s <= t <= end_s; None: from its beginning, to its end. The
+        frame indices and frame times of a clip count from the clip's first frame.
     """
 
     kind: MediaKind
     path: str
+    start_s: float | None = None
+    end_s: float | None = None
+
+    def to_json(self) -> list:
+        """A JSON list without what is left at its default; `MediaRef(*list)` reads it back."""
+        if self.start_s is None and self.end_s is None:
+            return [self.kind, self.path]
+        return [self.kind, self.path, self.start_s, self.end_s]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +90,7 @@ class Example:
         turns = [
             {
                 "role": turn.role,
-                "parts": [p if isinstance(p, str) else [p.kind, p.path] for p in turn.parts],
+                "parts": [p if isinstance(p, str) else p.to_json() for p in turn.parts],
             }
             for turn in self.turns
         ]

@@ -78,6 +78,9 @@ class FixedResolution:
         frames = np.repeat(np.arange(inputs, dtype=np.int32), self.slots)
         return PatchIndices(coords, frames, frames)
 
+    def decode_size(self, medium: MediaLayout) -> tuple[int, int] | None:
+        return None
+
     def write_patches(self, frames: np.ndarray, medium: MediaLayout, out: np.ndarray) -> None:
         """Resizes and cuts the frames of one medium into `out`.
 

@@ -135,8 +135,16 @@ class VisionLayout(Protocol):
         """Indices of its patches, in the order in which `write_patches` writes them."""
         ...
 
+    def decode_size(self, medium: MediaLayout) -> tuple[int, int] | None:
+        """(height, width) that frames may be resized to as they are decoded, because
+        `write_patches` would do it anyway; None where it needs them as they are."""
+        ...
+
     def write_patches(self, frames: np.ndarray, medium: MediaLayout, out: np.ndarray) -> None:
-        """Resizes and cuts decoded frames, uint8[F, H, W, 3], into `out`, uint8[P, C]."""
+        """Resizes and cuts decoded frames, uint8[F, H, W, 3], into `out`, uint8[P, C].
+
+        frames: at their own size or at `decode_size`.
+        """
         ...
 
 
@@ -155,7 +163,8 @@ class ExampleLayout:
 
     def to_json(self) -> str:
         """A compact JSON string that `from_json` reads back to an equal layout."""
-        return json.dumps(dataclasses.asdict(self), separators=(",", ":"))
+        record = vars(self) | {"media": [vars(medium) for medium in self.media]}
+        return json.dumps(record, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> "ExampleLayout":

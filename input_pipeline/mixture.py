@@ -1,9 +1,140 @@
 """Which examples an epoch is made of, and in which order: a pure function of sizes and seed."""
 
+import dataclasses
 import hashlib
+import re
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
+
+_ITEM = re.compile(r"([^%#]*)([%#])?(.*)", re.DOTALL)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixture:
+    """What an epoch takes of each source.
+
+    amounts: source name → how much: a fraction of the source (1.0 is all of it) where it is a
+        float, a number of examples where it is an int.
+    epoch: "amounts" takes just these. With the others they are proportions, and the epoch ends
+        when the source that is used up first ("smallest") or last ("largest") was read once.
+    replay: source name → the share of the epoch that it makes up, in (0, 1), instead of an amount.
+    replay_unit: what the shares are shares of.
+    """
+
+    amounts: Mapping[str, float | int]
+    epoch: Literal["amounts", "smallest", "largest"] = "amounts"
+    replay: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    replay_unit: Literal["tokens", "examples"] = "tokens"
+
+    def __post_init__(self):
+        if self.epoch not in ("amounts", "smallest", "largest"):
+            raise ValueError(
+                f'mixture: epoch is {self.epoch!r}, expected "amounts", "smallest" or "largest"'
+            )
+        if self.replay_unit not in ("tokens", "examples"):
+            raise ValueError(
+                f'mixture: the unit of replay is {self.replay_unit!r}, expected "tokens" or '
+                '"examples"'
+            )
+        shares = list(self.replay.values())
+        if any(not 0 < share < 1 for share in shares) or not sum(shares) < 1:
+            raise ValueError(
+                "mixture: the shares of replay must be above 0 and less than 1 together, got "
+                f"{dict(self.replay)}"
+            )
+        if both := sorted(set(self.replay) & set(self.amounts)):
+            raise ValueError(f"mixture: {both} have an amount and a share of replay; give one")
+        if not self.amounts:
+            raise ValueError("mixture: there is no source beside those of replay")
+
+    @property
+    def names(self) -> list[str]:
+        """The sources that take part, those of replay last."""
+        return [*self.amounts, *self.replay]
+
+    def weights(
+        self, sizes: Mapping[str, int], tokens: Mapping[str, int] | None = None
+    ) -> dict[str, float]:
+        """The weights for `epoch_order`.
+
+        sizes: source name → number of examples. tokens: source name → tokens of all its examples
+        together, for replay by tokens.
+
+        Shares hold to the example; by tokens, on average over the examples an epoch may draw.
+        Raises ValueError for names that do not fit and for what takes nothing.
+        """
+        if unknown := sorted(set(sizes) ^ set(self.names)):
+            raise ValueError(
+                f"mixture: {unknown} are not among both the sources {list(sizes)} and the mixture "
+                f"{self.names}"
+            )
+        weights = {
+            name: amount / sizes[name] if isinstance(amount, int) else float(amount)
+            for name, amount in self.amounts.items()
+        }
+        if self.epoch != "amounts":
+            ends = (max if self.epoch == "smallest" else min)(weights.values())
+            weights = {name: weight / ends for name, weight in weights.items()}
+        by_tokens = self.replay_unit == "tokens"
+        units = tokens if by_tokens and tokens is not None else sizes
+        others = sum(weights[name] * units[name] for name in weights)
+        whole = others / (1 - sum(self.replay.values()))
+        weights |= {name: share * whole / units[name] for name, share in self.replay.items()}
+        return {name: weights[name] for name in sizes}
+
+
+def parse_mixture(text: str) -> dict[str, float | int]:
+    """Reads "videos%50,images#20000,notes" into amounts for `Mixture`.
+
+    "name" is all of a source, "name%50" 50 percent of it, "name%200" all of it twice, "name#20000"
+    so many of its examples. Raises ValueError naming the item that cannot be read.
+    """
+    amounts: dict[str, float | int] = {}
+    for item in filter(None, (item.strip() for item in text.split(","))):
+        name, unit, amount = _ITEM.fullmatch(item).groups()
+        try:
+            value = 1.0 if not unit else float(amount) / 100 if unit == "%" else int(amount)
+        except ValueError:
+            value = 0
+        if not (name and 0 < value < float("inf")):
+            raise ValueError(
+                f"{text!r}: cannot read {item!r}; wanted name, name%percent or name#count"
+            )
+        if name in amounts:
+            raise ValueError(f"{text!r}: {name!r} stands there twice")
+        amounts[name] = value
+    return amounts
+
+
+def parse_shares(text: str) -> dict[str, float]:
+    """Reads "images%10,notes%5" into shares for `Mixture.replay`, 10 and 5 percent of the epoch.
+
+    Raises ValueError naming what cannot be read.
+    """
+    shares = parse_mixture(text)
+    if bad := [name for name in shares if f"{name}%" not in text]:
+        raise ValueError(f"{text!r}: {bad} have no percentage; wanted name%percent")
+    return shares
+
+
+def realised_mix(
+    weights: Mapping[str, float], columns: Mapping[str, Mapping[str, np.ndarray]], seed: int
+) -> dict[str, dict[str, int]]:
+    """What the first epoch holds of each source: its examples and the sums of its columns.
+
+    columns: source name → column name → int[n], such as tokens; a source's columns are as long as
+    the source. Returns source name → {"examples": …, and a sum for each column}.
+    """
+    sizes = {name: len(next(iter(of.values()))) for name, of in columns.items()}
+    sources, rows = epoch_order(sizes, weights, seed, 0)
+    mix = {}
+    for index, (name, values) in enumerate(columns.items()):
+        taken = rows[sources == index]
+        mix[name] = {"examples": len(taken)}
+        mix[name] |= {column: int(numbers[taken].sum()) for column, numbers in values.items()}
+    return mix
 
 
 def epoch_order(

@@ -27,11 +27,13 @@ class Progress:
 
     def reach(self, done: int) -> None:
         """`done` items are finished in all."""
-        self._done = done
         now = time.monotonic()
-        if now - self._last >= self._every and self._done < self._total:
+        if not self._done:  # what comes before is starting up
+            self._first, self._first_at = done, now
+        self._done = done
+        if now - self._last >= self._every and self._first < self._done < self._total:
             self._last = now
-            rate = self._done / (now - self._start)
+            rate = (self._done - self._first) / max(now - self._first_at, 1e-9)
             remaining = (self._total - self._done) / rate
             logging.info(
                 "%s: %d of %d %s, %.1f/s, %s left",

@@ -36,10 +36,21 @@ def fit_square(
         top, left = (longest - height) // 2, (longest - width) // 2
         square[top : top + height, left : left + width] = picture
         return resize(square, side, side)
-    longer = int(side * max(height, width) / min(height, width))
-    sized = resize(picture, *((side, longer) if height < width else (longer, side)))
+    sized = resize(picture, *size_before_fit((height, width), side, fit))
     top, left = (sized.shape[0] - side) // 2, (sized.shape[1] - side) // 2
     return sized[top : top + side, left : left + side]
+
+
+def size_before_fit(size: Size, side: int, fit: Fit) -> Size | None:
+    """What a picture may be resized to without a change to what `fit_square` makes of it; None
+    where it has to stay as it is."""
+    height, width = size
+    if fit == "stretch" or height == width:
+        return side, side
+    if fit == "pad":
+        return None
+    longer = int(side * max(height, width) / min(height, width))
+    return (side, longer) if height < width else (longer, side)
 
 
 def best_canvas(size: Size, canvases: Sequence[Size]) -> Size:

@@ -121,7 +121,7 @@ def test_fields_of_a_mixed_row_by_hand(store, chat, media):
     assert row["patch_coords"][96:104].tolist() == [
         [r, 2 * unit + c] for unit in (0, 1) for r in (0, 1) for c in (0, 1)
     ]
-    frames = decode_frames(media["video"].path, [0, 1, 2, 3])
+    frames = decode_frames(media["video"], [0, 1, 2, 3])
     assert frames.shape == (4, 84, 112, 3)
     np.testing.assert_array_equal(row["patches"][:96], patchify(frames, 14, 2, 2))
     np.testing.assert_array_equal(

@@ -4,7 +4,13 @@ import time
 import numpy as np
 import pytest
 
-from input_pipeline.mixture import epoch_order
+from input_pipeline.mixture import (
+    Mixture,
+    epoch_order,
+    parse_mixture,
+    parse_shares,
+    realised_mix,
+)
 
 
 def seen(sizes, weights, seed, epochs):
@@ -93,3 +99,117 @@ def test_a_million_examples_are_quick():
     source, _ = epoch_order({"a": 700_000, "b": 300_000}, {"a": 1.0, "b": 1.0}, 0, 0)
     assert len(source) == 1_000_000
     assert time.process_time() - start < 2  # about 0.3 s on one core; slack for busy machines
+
+
+# --- Mixtures -----------------------------------------------------------------------------------
+
+SIZES = {"videos": 1000, "images": 4000, "notes": 50}
+
+
+def takes(mixture, tokens=None):
+    """Examples of each source in the first epoch, and whether each epoch takes as many."""
+    sizes = {name: SIZES[name] for name in SIZES if name in mixture.names}
+    weights = mixture.weights(sizes, tokens)
+    counts = []
+    for epoch in (0, 3):
+        source, _ = epoch_order(sizes, weights, 0, epoch)
+        counts.append(dict(zip(sizes, np.bincount(source, minlength=len(sizes)), strict=True)))
+    assert counts[0] == counts[1]
+    return counts[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("videos", {"videos": 1000}),
+        ("videos%50,images#20", {"videos": 500, "images": 20}),
+        (" videos%150 , notes#75,", {"videos": 1500, "notes": 75}),
+        ("images%0.1,videos#1", {"images": 4, "videos": 1}),
+    ],
+)
+def test_mixture_strings(text, expected):
+    assert takes(Mixture(parse_mixture(text))) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["videos%", "videos#", "videos#1.5", "videos#-1", "videos%0", "%50", "a%5%5", "a#1#2",
+             "a%nan", "a%inf"],
+)  # fmt: skip
+def test_a_mixture_string_that_cannot_be_read_is_named(text):
+    with pytest.raises(ValueError, match="cannot read"):
+        parse_mixture(text)
+    with pytest.raises(ValueError, match="'a' stands there twice"):
+        parse_mixture("a,b,a%50")
+
+
+def test_shares_are_percentages():
+    assert parse_shares("images%10, notes%0.5") == {"images": 0.1, "notes": 0.005}
+    assert parse_shares("") == {}
+    for text in ("images", "images#10"):
+        with pytest.raises(ValueError, match=r"\['images'\] have no percentage"):
+            parse_shares(text)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "text", "expected"),
+    [
+        ("smallest", "videos,notes", {"videos": 1000, "notes": 50}),
+        # 2 : 1 until the 50 notes, or the 1000 videos, were read once.
+        ("smallest", "videos#2,notes#1", {"videos": 100, "notes": 50}),
+        ("largest", "videos#2,notes#1", {"videos": 1000, "notes": 500}),
+        ("smallest", "videos%50,images%10", {"videos": 1000, "images": 800}),
+        ("largest", "videos%50,images%10", {"videos": 5000, "images": 4000}),
+    ],
+)
+def test_the_epoch_ends_with_the_smallest_or_the_largest_set(epoch, text, expected):
+    assert takes(Mixture(parse_mixture(text), epoch)) == expected
+
+
+def test_replay_by_examples_is_exact():
+    mixture = Mixture(
+        {"videos": 0.9}, replay={"images": 0.08, "notes": 0.02}, replay_unit="examples"
+    )
+    assert takes(mixture) == {"videos": 900, "images": 80, "notes": 20}
+
+
+def test_replay_by_tokens_holds_in_what_is_drawn():
+    rng = np.random.default_rng(0)
+    columns = {
+        "videos": {"tokens": rng.integers(500, 4000, 1000)},
+        "images": {"tokens": rng.integers(100, 600, 4000)},
+        "notes": {"tokens": rng.integers(5, 60, 50)},
+    }
+    sizes = {name: len(of["tokens"]) for name, of in columns.items()}
+    totals = {name: int(of["tokens"].sum()) for name, of in columns.items()}
+    mixture = Mixture({"videos": 1.0}, replay={"images": 0.1, "notes": 0.01})
+    mix = realised_mix(mixture.weights(sizes, totals), columns, seed=5)
+    whole = sum(of["tokens"] for of in mix.values())
+    assert mix["videos"] == {"examples": 1000, "tokens": totals["videos"]}
+    assert mix["images"]["tokens"] / whole == pytest.approx(0.1, rel=0.02)
+    assert mix["notes"]["tokens"] / whole == pytest.approx(0.01, rel=0.02)
+    # Without a column the mix is counted by hand.
+    source, row = epoch_order(sizes, mixture.weights(sizes, totals), 5, 0)
+    for i, name in enumerate(sizes):
+        by_hand = sum(int(columns[name]["tokens"][r]) for s, r in zip(source, row) if s == i)  # noqa: B905
+        assert mix[name] == {"examples": int((source == i).sum()), "tokens": by_hand}
+
+
+@pytest.mark.parametrize(
+    ("message", "options"),
+    [
+        ("epoch is 'first'", {"epoch": "first"}),
+        ("unit of replay is 'words'", {"replay_unit": "words"}),
+        ("less than 1 together", {"replay": {"images": 0.6, "notes": 0.4}}),
+        ("above 0", {"replay": {"images": 0.0}}),
+        (r"\['videos'\] have an amount and a share", {"replay": {"videos": 0.5}}),
+        ("no source beside those of replay", {"amounts": {}, "replay": {"images": 0.5}}),
+    ],
+)
+def test_mixtures_that_make_no_sense_are_named(message, options):
+    with pytest.raises(ValueError, match=message):
+        Mixture(**{"amounts": {"videos": 1.0}} | options)
+
+
+def test_the_sources_must_be_those_of_the_mixture():
+    with pytest.raises(ValueError, match=r"\['notes'\] are not among both"):
+        Mixture({"videos": 1.0}).weights({"videos": 5, "notes": 5})

@@ -1,0 +1,28 @@
+import json
+
+import pytest
+
+from input_pipeline.examples import Example, MediaRef, Turn
+
+
+def _example(*parts):
+    return Example("k", "mine", (Turn("user", parts), Turn("assistant", ("Yes.",))), {"task": "x"})
+
+
+@pytest.mark.parametrize(
+    ("medium", "written"),
+    [
+        (MediaRef("image", "/a.png"), ["image", "/a.png"]),
+        (MediaRef("video", "/a.mp4", 1.5, 2.25), ["video", "/a.mp4", 1.5, 2.25]),
+        (MediaRef("video", "/a.mp4", 1.5), ["video", "/a.mp4", 1.5, None]),
+        (MediaRef("video", "/a.mp4", None, 2.0), ["video", "/a.mp4", None, 2.0]),
+        (MediaRef("video", "/é?fps=2.5"), ["video", "/é?fps=2.5"]),
+        (MediaRef("image", "record:/a.parquet#7/image"), ["image", "record:/a.parquet#7/image"]),
+    ],
+)
+def test_json_round_trip_carries_every_field_and_no_default(medium, written):
+    example = _example("before", medium, "after")
+    text = example.to_json()
+    assert json.loads(text)["turns"][0]["parts"] == ["before", written, "after"]
+    assert Example.from_json(text) == example
+    assert example.media == (medium,)
