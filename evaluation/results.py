@@ -60,6 +60,7 @@ class BenchmarkResult:
     wrong and in `unparsed`. masked: questions that could not be asked, because their media failed
     to decode; they are in no mean. by_frames has the number of frames shown as key.
     trained_with: label of the policy that the checkpoint was trained with, None for a base model.
+    generation: the settings that answers were generated with; None in older files.
     """
 
     benchmark: str
@@ -79,6 +80,7 @@ class BenchmarkResult:
     checkpoint: Mapping[str, Any]
     examples_per_second: float
     config: Mapping[str, Any]
+    generation: Mapping[str, Any] | None = None
 
     def save(self, path: str | Path) -> None:
         """Writes the result as JSON; the file appears whole or not at all."""
@@ -117,6 +119,7 @@ def summarise(
     checkpoint: Mapping[str, Any],
     examples_per_second: float,
     config: Mapping[str, Any],
+    generation: Mapping[str, Any] | None = None,
 ) -> BenchmarkResult:
     """Means, intervals and counts of one benchmark from its answered questions.
 
@@ -157,6 +160,7 @@ def summarise(
         checkpoint=checkpoint,
         examples_per_second=examples_per_second,
         config=config,
+        generation=generation,
     )
 
 

@@ -24,13 +24,15 @@ from input_pipeline.index import ExampleStore, lay_out
 from input_pipeline.media import kind_of_file
 from input_pipeline.progress import Progress
 from vsft_jax import experiment
-from vsft_jax.inference import Answer, LoadedModel, answer, load_model
+from vsft_jax.inference import Answer, LoadedModel, answer, generation_settings, load_model
+from vsft_jax.sharding import batch_shards
 
 
 def evaluate_checkpoint(
     config: ConfigDict, workdir: str | Path, *, frames: Mapping[str, Any] | None = None
 ) -> dict[str, BenchmarkResult]:
-    """Scores the workdir's newest checkpoint on every benchmark of the config.
+    """Scores the workdir's newest checkpoint, or without one the model of `config.model.path`, on
+    every benchmark of the config.
 
     frames: a resolved frame-budget spec. By default the one stored in the checkpoint is applied,
     so that a model is evaluated with the budget it was trained with; `config.eval.frames =
@@ -41,7 +43,7 @@ def evaluate_checkpoint(
     model = load_model(config, workdir)
     if frames is None:
         frames = chosen_frames(config, workdir, model)
-    if spec_hash(frames) != spec_hash(model.frames):
+    if model.step and spec_hash(frames) != spec_hash(model.frames):
         logging.info(
             "evaluating with %s, trained with %s", spec_label(frames), spec_label(model.frames)
         )
@@ -68,10 +70,11 @@ def evaluate_model(
             masked=failed + summary["left_out"] + sum(summary["quarantined"].values()),
             frame_policy=dict(frames),
             frame_policy_label=label,
-            trained_with=spec_label(model.frames),
-            checkpoint={"step": model.step, "path": str(workdir)},
+            trained_with=spec_label(model.frames) if model.step else None,
+            checkpoint={"step": model.step, "path": str(model.source)},
             examples_per_second=len(store) / seconds,
             config=model.saved_config,
+            generation=generation_settings(config),
         )
         predictions += answered
     if jax.process_index() == 0:
@@ -113,13 +116,17 @@ def during_training(
 def predict(
     config: ConfigDict, workdir: str | Path, prompt: str, media: Sequence[str]
 ) -> dict[str, Any]:
-    """Answers one question about any media with the workdir's newest checkpoint.
+    """Answers one question about any media with the workdir's newest checkpoint, or without one
+    the model of `config.model.path`.
 
-    The frame budget is the checkpoint's policy applied to this prompt. Returns JSON values: text,
-    token_ids, token_logprobs, and for each medium its frame budget with the reason, the
-    timestamps in seconds and the visual tokens. Raises ValueError naming what cannot be used.
+    The frame budget is the checkpoint's policy, or else the config's, applied to this prompt.
+    Returns JSON values: text, token_ids, token_logprobs, and for each medium its frame budget with
+    the reason, the timestamps in seconds and the visual tokens. Raises ValueError naming what
+    cannot be used.
     """
     model = load_model(config, workdir)
+    config = config.copy_and_resolve_references()
+    config.eval.batch_rows = batch_shards(model.mesh)  # no more rows than the devices ask for
     parts = tuple(MediaRef(kind_of_file(path), str(Path(path).absolute())) for path in media)
     example = Example("predict", "predict", (Turn("user", (*parts, prompt)),))
     spec = experiment.index_spec(config, workdir, model.frames)

@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import functools
 import importlib
+import itertools
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -16,15 +18,26 @@ from ml_collections import ConfigDict
 
 from input_pipeline import frame_budget
 from input_pipeline.chat import TOKENIZER_FILES, ChatTokenizer
+from input_pipeline.decoder import Decoder
 from input_pipeline.demo_world import generate_world
+from input_pipeline.frame_budget import Tools
+from input_pipeline.frame_cache import CacheSettings
 from input_pipeline.index import DatasetSpec, ExampleStore, IndexSpec, log_summary, prepare
 from input_pipeline.layout import VisionLayout
+from input_pipeline.mixture import Mixture, parse_mixture, parse_shares
 from input_pipeline.progress import Progress
+from vsft_jax import frame_tools
+from vsft_jax.hf_files import HFError, local_directory, read_json
 from vsft_jax.models import FAMILIES
 
 
 class ConfigError(ValueError):
     """A config value cannot be used; the message names the key."""
+
+
+def as_json(config: ConfigDict) -> dict[str, Any]:
+    """The config as JSON values, for records of what was run."""
+    return json.loads(config.to_json_best_effort())
 
 
 def family(config: ConfigDict):
@@ -37,7 +50,12 @@ def family(config: ConfigDict):
 
 
 def resolve_path(config: ConfigDict, workdir: str | Path, path: str) -> str:
-    """An absolute path; relative ones start at `config.data.root`, or at the workdir."""
+    """An absolute path; relative ones start at `config.data.root`, or at the workdir.
+
+    Addresses such as gs://bucket/folder stay as they are.
+    """
+    if "://" in path or "://" in config.data.root:
+        return path if "://" in path else f"{config.data.root.rstrip('/')}/{path}"
     return str((Path(workdir) / config.data.root / path).absolute())
 
 
@@ -48,7 +66,7 @@ def tokenizer_dir(config: ConfigDict, workdir: str | Path) -> str:
     can be used without the data it came from.
     """
     if config.model.path and not config.tokenizer:
-        return str(config.model.path)
+        return str(model_dir(config))
     configured = resolve_path(config, workdir, config.tokenizer)
     copied = Path(workdir).absolute() / "tokenizer"
     if not Path(configured).is_dir() and copied.is_dir():
@@ -56,15 +74,37 @@ def tokenizer_dir(config: ConfigDict, workdir: str | Path) -> str:
     return configured
 
 
+def kept_files(config: ConfigDict, workdir: str | Path) -> dict[str, Path]:
+    """By name, the files of tokenizer, chat template and processor that belong to the model."""
+    directories = [Path(tokenizer_dir(config, workdir)), model_dir(config)]
+    return {
+        name: directory / name
+        for directory in reversed([d for d in directories if d])
+        for name in (*TOKENIZER_FILES, *_PROCESSOR_FILES)
+        if (directory / name).is_file()
+    }
+
+
+# Beside those of `ChatTokenizer`; most are copied for transformers' sake alone.
+_PROCESSOR_FILES = (
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "preprocessor_config.json",
+    "video_preprocessor_config.json",
+    "processor_config.json",
+)
+
+
 def keep_tokenizer(config: ConfigDict, workdir: Path) -> None:
-    """Copies the tokenizer and chat template into the workdir."""
-    source, copy = Path(tokenizer_dir(config, workdir)), workdir / "tokenizer"
-    if source == copy:
-        return
+    """Copies `kept_files` into the workdir, so that the trained model can be used without them."""
+    copy = workdir / "tokenizer"
     copy.mkdir(parents=True, exist_ok=True)
-    for name in TOKENIZER_FILES:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, copy / name)
+    for name, path in kept_files(config, workdir).items():
+        if path.parent != copy:
+            shutil.copyfile(path, copy / name)
 
 
 def load_tokenizer(config: ConfigDict, workdir: str | Path) -> ChatTokenizer:
@@ -72,39 +112,91 @@ def load_tokenizer(config: ConfigDict, workdir: str | Path) -> ChatTokenizer:
     return ChatTokenizer.load(tokenizer_dir(config, workdir), layout_rules(config).media_tokens)
 
 
+def model_dir(config: ConfigDict) -> Path | None:
+    """The Hugging Face directory that `config.model.path` names, None where it is empty.
+
+    A hub id is downloaded. Raises ConfigError where there is no such directory.
+    """
+    if not config.model.path:
+        return None
+    try:
+        return local_directory(config.model.path)
+    except HFError as error:
+        raise ConfigError(f"config.model.path = {config.model.path!r}: {error}") from error
+
+
 def architecture(config: ConfigDict):
     """The family's ModelConfig before the tokenizer's ids are known.
 
-    `config.model.path` gives it by its config.json, else `config.model.size` the published one,
-    else `config.model.vision` and `.text` every number. Raises ConfigError naming the key.
+    `config.model.path` gives it by its config.json, else `config.model.size` the published one;
+    numbers of `config.model.vision` and `.text` are set on top. Without path and size they are all
+    there is. Raises ConfigError naming the key.
     """
     module, model = family(config), config.model
     compute = {key: model[key] for key in ("dtype", "param_dtype", "remat", "attention")}
-    numbers = {"vision": module.VisionConfig, "text": module.TextConfig}
+    parts = {"vision": module.VisionConfig, "text": module.TextConfig}
     try:
         if model.path:
-            return module.from_hf(read_config_json(model.path), **compute)
-        if model.size:
-            return module.published(model.size, **compute)
-        parts = {name: kind(**model[name].to_dict()) for name, kind in numbers.items()}
-        return module.ModelConfig(**parts, **compute)
+            found = _stored_architecture(config, compute)
+        elif model.size:
+            found = module.published(model.size, **compute)
+        else:
+            parts = {name: kind(**model[name].to_dict()) for name, kind in parts.items()}
+            return module.ModelConfig(**parts, **compute)
+        changed = {
+            name: dataclasses.replace(getattr(found, name), **model[name].to_dict())
+            for name in parts
+        }
+        return dataclasses.replace(found, **changed)
+    except ConfigError:
+        raise
     except (TypeError, ValueError) as error:
         raise ConfigError(f"config.model: {error}") from error
 
 
-def read_config_json(path: str) -> dict[str, Any]:
-    """config.json of a Hugging Face directory. Raises ConfigError where there is none."""
-    file = Path(path) / "config.json"
-    if not file.is_file():
-        raise ConfigError(f"config.model.path = {path!r} has no config.json")
-    return json.loads(file.read_text(encoding="utf-8"))
+# What makes the size of a model; a vocabulary may have been enlarged for fine-tuning.
+_SIZES = ("depth", "width", "mlp_width", "heads", "kv_heads")
+
+
+def _stored_architecture(config: ConfigDict, compute: Mapping[str, str]):
+    """The ModelConfig of `config.model.path`, checked against family and size."""
+    module, directory, key = family(config), model_dir(config), config.model.path
+    stored = read_json(directory / "config.json")
+    try:
+        found = module.from_hf(stored, **compute)
+    except ValueError as error:
+        raise ConfigError(
+            f"config.model.path = {key!r} holds a {stored.get('model_type')!r} model, which does "
+            f"not go with config.model.family = {config.model.family!r}: {error}"
+        ) from error
+    if config.model.size:
+        published = module.published(config.model.size, **compute)
+        for part, name in itertools.product(("vision", "text"), _SIZES):
+            has, wanted = (getattr(getattr(c, part), name, None) for c in (found, published))
+            if has != wanted:
+                raise ConfigError(
+                    f"config.model.path = {key!r} is not of config.model.size = "
+                    f"{config.model.size!r}: its {part} {name} is {has}, not {wanted}"
+                )
+    return dataclasses.replace(found, vision=_with_statistics(found.vision, directory))
+
+
+def _with_statistics(vision, directory: Path):
+    """A VisionConfig with the pixel statistics of a directory's image processor."""
+    stored: dict[str, Any] = {}
+    for name in ("processor_config.json", "preprocessor_config.json"):  # new and old layout
+        if (directory / name).is_file():
+            content = read_json(directory / name)
+            stored |= content.get("image_processor", content)
+    keys = [key for key in ("image_mean", "image_std") if stored.get(key)]
+    return dataclasses.replace(vision, **{key: tuple(stored[key]) for key in keys})
 
 
 def model_config(config: ConfigDict, tokenizer: ChatTokenizer):
     """The family's ModelConfig, its special token ids read from the tokenizer.
 
-    Raises ConfigError for an unknown or unfitting key of `config.model`, and for a vocabulary that
-    is smaller than the tokenizer's.
+    Raises ConfigError for an unknown or unfitting key of `config.model`, for a vocabulary that is
+    smaller than the tokenizer's, and for ids that differ from those of `config.model.path`.
     """
     found = architecture(config)
     if tokenizer.vocab_size > found.text.vocab_size:
@@ -112,8 +204,14 @@ def model_config(config: ConfigDict, tokenizer: ChatTokenizer):
             f"the model's vocab_size is {found.text.vocab_size}, but the tokenizer has "
             f"{tokenizer.vocab_size} ids: config.tokenizer and config.model do not belong together"
         )
-    tokens = family(config).SPECIAL_TOKENS
-    ids = {field: tokenizer.token_id(token) for field, token in tokens.items()}
+    ids = {}
+    for field, token in family(config).SPECIAL_TOKENS.items():
+        ids[field], stored = tokenizer.token_id(token), getattr(found, field)
+        if config.model.path and ids[field] != stored:
+            raise ConfigError(
+                f"config.model.path = {config.model.path!r}: {field} is {stored} in config.json, "
+                f"but the tokenizer's {token} is {ids[field]}; they do not belong together"
+            )
     return dataclasses.replace(found, **ids)
 
 
@@ -136,11 +234,38 @@ class Prepared:
     frames: dict[str, Any]  # the resolved frame-budget spec
 
 
+def mixture(config: ConfigDict) -> Mixture:
+    """What an epoch takes of each training set, by `config.data`.
+
+    Raises ConfigError naming the key.
+    """
+    data, known = config.data, list(config.data.train)
+    try:
+        replay = parse_shares(data.replay)
+        amounts = parse_mixture(data.mixture) or {
+            name: entry.get("weight", 1.0)
+            for name, entry in data.train.items()
+            if name not in replay and entry.get("weight", 1.0) > 0
+        }
+        found = Mixture(amounts, data.epoch, replay, data.replay_unit)
+    except ValueError as error:
+        raise ConfigError(f"config.data.train, .mixture, .epoch or .replay: {error}") from error
+    if unknown := sorted(set(found.names) - set(known)):
+        raise ConfigError(
+            f"config.data.mixture or .replay names {unknown}; config.data.train has {known}"
+        )
+    return found
+
+
+def _training_sets(config: ConfigDict) -> dict[str, ConfigDict]:
+    """Those of the mixture, in the config's order."""
+    names = set(mixture(config).names)
+    return {name: entry for name, entry in config.data.train.items() if name in names}
+
+
 def prepare_training(config: ConfigDict, workdir: str | Path) -> Prepared:
-    """Prepares every training set with a weight above zero."""
-    chosen = {n: d for n, d in config.data.train.items() if d.weight > 0}
-    if not chosen:
-        raise ConfigError("config.data.train has no data set with a weight above 0")
+    """Prepares every training set that the mixture takes part of."""
+    chosen = _training_sets(config)
     frames = resolve_frames(config, workdir)
     return _prepare(config, workdir, chosen, "train", frames)
 
@@ -158,8 +283,7 @@ def resolve_frames(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
     """
 
     def budgets(spec: Mapping[str, Any]) -> np.ndarray:
-        chosen = {n: d for n, d in config.data.train.items() if d.weight > 0}
-        prepared = _prepare(config, workdir, chosen, "train", dict(spec))
+        prepared = _prepare(config, workdir, _training_sets(config), "train", dict(spec))
         found = np.concatenate([ExampleStore.open(p).budgets for p in prepared.paths.values()])
         return found[found > 0]
 
@@ -174,11 +298,28 @@ def index_spec(config: ConfigDict, workdir: str | Path, frames: Mapping[str, Any
         frames=frames,
         max_tokens=config.layout.row_tokens,
         max_patches=config.layout.row_patches,
+        tools=_tools(config, workdir, frames),
     )
 
 
+def _tools(config: ConfigDict, workdir: str | Path, frames: Mapping[str, Any]) -> Tools:
+    """The models of a frame policy that needs some."""
+    if not frame_budget.needs_model(frames):
+        return Tools()
+    if config.data.prepare_processes:
+        raise ConfigError(
+            f"config.data.prepare_processes = {config.data.prepare_processes}: a frame policy that "
+            "asks a model works in threads (config.data.workers); set it to 0"
+        )
+    return frame_tools.tools(config, index_dir(config, workdir))
+
+
+def index_dir(config: ConfigDict, workdir: str | Path) -> Path:
+    """Where prepared indexes and what was found out for them live."""
+    return Path(config.data.index_dir or Path(workdir) / "index").absolute()
+
+
 def _prepare(config, workdir, datasets, mode: str, frames: Mapping[str, Any]) -> Prepared:
-    index_dir = Path(config.data.index_dir or Path(workdir) / "index").absolute()
     paths, summaries = {}, {}
     with _first_process_first():
         ensure_demo_world(config, workdir)
@@ -187,14 +328,49 @@ def _prepare(config, workdir, datasets, mode: str, frames: Mapping[str, Any]) ->
             dataset = DatasetSpec(
                 name,
                 annotations=resolve_path(config, workdir, entry.annotations),
-                media_root=resolve_path(config, workdir, entry.media_root),
+                media_root=resolve_path(config, workdir, entry.get("media_root", "")),
                 mode=mode,
+                format=entry.get("format", ""),
             )
-            workers = config.data.workers
-            paths[name], summaries[name] = prepare(dataset, spec, index_dir, workers=workers)
+            paths[name], summaries[name] = prepare(
+                dataset,
+                spec,
+                index_dir(config, workdir),
+                workers=config.data.prepare_processes or config.data.workers,
+                processes=config.data.prepare_processes > 0,
+                decoder=media_decoder(config),
+                max_bad_fraction=config.data.max_bad_fraction,
+            )
             if jax.process_index() == 0:
                 log_summary(summaries[name])
     return Prepared(paths, summaries, dict(frames))
+
+
+def media_decoder(config: ConfigDict) -> Decoder:
+    """What probes and decodes the config's media: one for all jobs of this process, so that decoder
+    processes start once. Raises ConfigError."""
+    data = config.data
+    if data.decoder not in ("processes", "threads"):
+        raise ConfigError(
+            f'config.data.decoder = {data.decoder!r}: expected "processes" or "threads"'
+        )
+    if data.workers < 1 or data.decode_timeout_s <= 0:
+        raise ConfigError(
+            f"config.data.workers = {data.workers} and config.data.decode_timeout_s = "
+            f"{data.decode_timeout_s} must be positive"
+        )
+    cache = None
+    if data.cache_dir:
+        if data.cache_gb <= 0:
+            raise ConfigError(f"config.data.cache_gb = {data.cache_gb} must be positive")
+        directory = Path(data.cache_dir).absolute()
+        cache = CacheSettings(str(directory), int(data.cache_gb * 1e9))
+    return _decoder(data.workers * (data.decoder == "processes"), data.decode_timeout_s, cache)
+
+
+@functools.lru_cache(maxsize=1)
+def _decoder(processes: int, timeout_s: float, cache: CacheSettings | None) -> Decoder:
+    return Decoder(processes, timeout_s, cache)
 
 
 @contextlib.contextmanager

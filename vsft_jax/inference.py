@@ -1,34 +1,39 @@
 """A trained model ready to answer prepared examples in batches."""
 
 import dataclasses
-from collections import defaultdict
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 from flax import nnx
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from input_pipeline.batches import RowShape, device_arrays, listed_rows, make_batches
+from input_pipeline.batches import Batch, device_arrays, listed_rows, make_batches
 from input_pipeline.chat import ChatTokenizer
 from input_pipeline.index import ExampleStore
-from vsft_jax import experiment
+from vsft_jax import experiment, lora
 from vsft_jax.checkpoints import Checkpoints
 from vsft_jax.generate import Generated, generate
+from vsft_jax.hf_import import load_params
+from vsft_jax.lora import Lora, ModelBuilder
+from vsft_jax.prompt_shapes import prompt_shapes
+from vsft_jax.sampling import Sampling
 from vsft_jax.sharding import abstract_model, batch_shards, make_mesh, put_batch
-
-_SMALLEST_BUCKET = 64  # positions or patches of the smallest row shape
 
 
 @dataclasses.dataclass(frozen=True)
 class LoadedModel:
     """Parameters with all that is needed to use them.
 
-    frames: the resolved frame-budget spec it was trained with. saved_config: the training config.
+    frames: the resolved frame-budget spec it was trained with; the config's for a model that was
+        imported, whose step is 0.
+    saved_config: the training config. source: workdir or Hugging Face directory.
     """
 
     graphdef: nnx.GraphDef
@@ -38,6 +43,7 @@ class LoadedModel:
     frames: dict[str, Any]
     step: int
     saved_config: dict[str, Any]
+    source: Path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,34 +62,72 @@ class Answer:
 
 
 def load_model(config: ConfigDict, workdir: str | Path) -> LoadedModel:
-    """The newest checkpoint of a workdir, on the config's mesh.
+    """The newest checkpoint of a workdir, on the config's mesh; where the workdir has none, the
+    model of `config.model.path`. A checkpoint's adapters are as it was trained with, at
+    `config.lora.eval_scale`.
 
-    Raises CheckpointError when there is none or it does not fit `config.model`.
+    Raises CheckpointError when there is neither or the checkpoint does not fit `config.model`,
+    ConfigError when `config.lora` is for other adapters, HFError when the directory cannot be used.
     """
-    checkpoints = Checkpoints(workdir, read_only=True)
+    workdir = Path(workdir).absolute()
+    checkpoints = _checkpoints(config, workdir)
     tokenizer = experiment.load_tokenizer(config, workdir)
     family = experiment.family(config)
     model_config = experiment.model_config(config, tokenizer)
     mesh = make_mesh(config.mesh)
     with jax.set_mesh(mesh):
-        graphdef, shapes = abstract_model(
-            lambda: family.Model(model_config, rngs=nnx.Rngs(0)), family.partition_rules(), mesh
-        )
-        params = checkpoints.restore_params(shapes)
-    meta = checkpoints.meta()
-    checkpoints.close()
+        meta = checkpoints.meta() if checkpoints else None
+        build = ModelBuilder(family, model_config, _adapters(config, workdir, meta))
+        rules = lora.partition_rules(family.partition_rules())
+        graphdef, shapes = abstract_model(build, rules, mesh)
+        if checkpoints:
+            source = workdir
+            params = checkpoints.restore_params(shapes)
+            checkpoints.close()
+            graphdef = lora.for_evaluation(config, graphdef, params)
+        else:
+            source = experiment.model_dir(config)
+            params = load_params(family, model_config, source, shapes)
+            frames = experiment.resolve_frames(config, workdir)
+            meta = {"frames": frames, "step": 0, "config": experiment.as_json(config)}
     return LoadedModel(
-        graphdef, params, mesh, tokenizer, meta["frames"], meta["step"], meta["config"]
+        graphdef, params, mesh, tokenizer, meta["frames"], meta["step"], meta["config"], source
     )
 
 
+def _adapters(config: ConfigDict, workdir: Path, meta: dict[str, Any] | None) -> Lora | None:
+    """The adapters of a checkpoint with this `meta`, if there is one."""
+    saved = Lora.of_checkpoint(meta) if meta else None
+    if meta and config.lora.rank and Lora.of(config.lora) != saved:
+        raise experiment.ConfigError(
+            f"config.lora gives {Lora.of(config.lora)}, but {workdir} was trained with {saved}; "
+            "config.lora.rank = 0 takes the checkpoint's"
+        )
+    return saved
+
+
+def _checkpoints(config: ConfigDict, workdir: Path) -> Checkpoints | None:
+    """The workdir's checkpoints; None where it has none but there is a model to import."""
+    if not config.model.path:
+        return Checkpoints(workdir, read_only=True)
+    if (workdir / "checkpoints").is_dir():
+        checkpoints = Checkpoints(workdir, read_only=True)
+        if checkpoints.latest() is not None:
+            return checkpoints
+        checkpoints.close()
+    logging.info("no checkpoint in %s: using the weights of %s", workdir, config.model.path)
+    return None
+
+
 def answer(config: ConfigDict, model: LoadedModel, store: ExampleStore) -> Iterator[Answer]:
-    """Greedy answers to every prompt of a store prepared in "prompt" mode.
+    """Answers to every prompt of a store prepared in "prompt" mode, by `config.eval`.
 
     Prompts are grouped by size, and each group runs in rows of one shape, so that the number of
     compilations is that of the shapes and not of the prompts. Largest first: what does not fit
-    into memory shows at once. Answers come in that order, not in the store's.
+    into memory shows at once. Answers come in that order, not in the store's. What is drawn for a
+    prompt depends on `config.seed` and its id alone.
     """
+    sampling = sampling_of(config)
     rows_a_batch = config.eval.batch_rows
     shards = batch_shards(model.mesh)
     if rows_a_batch % shards:
@@ -91,7 +135,7 @@ def answer(config: ConfigDict, model: LoadedModel, store: ExampleStore) -> Itera
             f"config.eval.batch_rows = {rows_a_batch} must be a multiple of data × fsdp = {shards}"
         )
     banned_ids = experiment.model_config(config, model.tokenizer).media_token_ids
-    for shape, members in row_shapes(store).items():
+    for shape, members in prompt_shapes(store.tokens, store.patches, rows_a_batch).items():
         batches = make_batches(
             store,
             listed_rows(
@@ -102,12 +146,20 @@ def answer(config: ConfigDict, model: LoadedModel, store: ExampleStore) -> Itera
             shape,
             steps=-(-len(members) // rows_a_batch),
             mode="prompt",
+            decoder=experiment.media_decoder(config),
             threads=config.data.workers,
         )
         for step, batch in enumerate(batches):
             here = members[step * rows_a_batch : (step + 1) * rows_a_batch]
             failures = {failure["id"]: failure for failure in batch.failures}
-            said = _generate(model, device_arrays(batch), config.eval.max_new_tokens, banned_ids)
+            said = _generate(
+                model,
+                {**device_arrays(batch), "keys": _keys(batch)},
+                max_new_tokens=config.eval.max_new_tokens,
+                banned_ids=banned_ids,
+                sampling=sampling,
+                seed=config.seed,
+            )
             for i, tokens, logprobs, length in zip(here, *said, strict=False):
                 ids = tokens[:length].tolist()
                 yield Answer(
@@ -119,27 +171,30 @@ def answer(config: ConfigDict, model: LoadedModel, store: ExampleStore) -> Itera
                 )
 
 
-def row_shapes(store: ExampleStore) -> dict[RowShape, list[int]]:
-    """Store positions by the row shape that holds them, the largest shape first.
-
-    Sizes are powers of two, so that a row is at most half empty and shapes are few. An example
-    without media goes into rows of the smallest number of patches.
-    """
-    groups = defaultdict(list)
-    for i, (tokens, patches) in enumerate(zip(store.tokens, store.patches, strict=True)):
-        groups[RowShape(_bucket(int(tokens)), _bucket(int(patches)))].append(i)
-    return dict(sorted(groups.items(), key=lambda g: (-g[0].patches, -g[0].tokens)))
+def sampling_of(config: ConfigDict) -> Sampling:
+    """How `config.eval` says that tokens are chosen. Raises ConfigError naming the key."""
+    try:
+        return Sampling(config.eval.temperature, config.eval.top_p, config.eval.top_k)
+    except ValueError as error:
+        raise experiment.ConfigError(f"config.eval: {error}") from error
 
 
-def _bucket(size: int) -> int:
-    return max(_SMALLEST_BUCKET, 1 << (size - 1).bit_length())
+def generation_settings(config: ConfigDict) -> dict[str, Any]:
+    """What answers depend on besides the model, the prompt and its frames, for the record."""
+    found = {"max_new_tokens": config.eval.max_new_tokens}
+    found |= dataclasses.asdict(sampling_of(config))
+    found |= {"seed": config.seed} if config.eval.temperature else {}
+    return found | {"lora_eval_scale": config.lora.eval_scale}
+
+
+def _keys(batch: Batch) -> np.ndarray:
+    """uint32[B]: each row's own number, from the id of the example in it."""
+    ids = ("".join(row) for row in batch.example_ids)
+    return np.array([zlib.crc32(name.encode()) for name in ids], np.uint32)
 
 
 def _generate(
-    model: LoadedModel,
-    arrays: dict[str, np.ndarray],
-    max_new_tokens: int,
-    banned_ids: tuple[int, ...],
+    model: LoadedModel, arrays: dict[str, np.ndarray], *, seed: int, **options: Any
 ) -> Generated:
     """Host arrays of all processes' rows."""
     stop_ids = model.tokenizer.stop_ids()
@@ -150,10 +205,11 @@ def _generate(
             model.params,
             placed,
             placed["prompt_lengths"],
-            max_new_tokens=max_new_tokens,
             stop_ids=stop_ids,
-            banned_ids=banned_ids,
             pad_id=stop_ids[0],
+            keys=placed["keys"],
+            seed=seed,
+            **options,
         )
         if jax.process_count() > 1:
             return multihost_utils.process_allgather(said, tiled=True)

@@ -1,14 +1,17 @@
 """Two processes, each with its own device and its own rows, train what one process trains."""
 
 import json
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 
 from tests.conftest import devices
+from vsft_jax.checkpoints import Checkpoints
 from vsft_jax.train import loop
 from vsft_jax.train.metrics import read_jsonl
 
@@ -27,22 +30,17 @@ train(config, sys.argv[4])
 """
 
 
-def test_two_processes_give_the_losses_of_one_and_resume_from_its_checkpoint(
-    shared_config, tmp_path
-):
-    config = shared_config.copy_and_resolve_references()
-    config.train.update(steps=3, batch_rows=4, checkpoint_every=2)
-    with devices(1):
-        loop.train(config, tmp_path / "one")
-    path = tmp_path / "config.json"
+def _workers(config, folder: Path, run: str) -> list[subprocess.Popen]:
+    """Two processes that train in <folder>/<run>."""
+    path = folder / "config.json"
     path.write_text(config.to_json())
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = str(free.getsockname()[1])
     environment = {"JAX_PLATFORMS": "cpu", "PATH": "", "PYTHONPATH": str(ROOT)}
-    workers = [
+    return [
         subprocess.Popen(
-            [sys.executable, "-c", _WORKER, port, str(i), str(path), str(tmp_path / "two")],
+            [sys.executable, "-c", _WORKER, port, str(i), str(path), str(folder / run)],
             cwd=ROOT,
             env=environment,
             stderr=subprocess.PIPE,
@@ -50,7 +48,16 @@ def test_two_processes_give_the_losses_of_one_and_resume_from_its_checkpoint(
         )
         for i in range(2)
     ]
-    for worker in workers:
+
+
+def test_two_processes_give_the_losses_of_one_and_resume_from_its_checkpoint(
+    shared_config, tmp_path
+):
+    config = shared_config.copy_and_resolve_references()
+    config.train.update(steps=3, batch_rows=4, checkpoint_every=2)
+    with devices(1):
+        loop.train(config, tmp_path / "one")
+    for worker in _workers(config, tmp_path, "two"):
         _, errors = worker.communicate(timeout=300)
         assert worker.returncode == 0, errors[-3000:]
     losses = [
@@ -67,3 +74,24 @@ def test_two_processes_give_the_losses_of_one_and_resume_from_its_checkpoint(
     with devices(1):
         loop.train(config, tmp_path / "two")
     assert [row["step"] for row in read_jsonl(tmp_path / "two" / "train.jsonl")] == [1, 2, 3, 4]
+
+
+def test_sigterm_to_one_process_saves_and_ends_both(shared_config, tmp_path):
+    config = shared_config.copy_and_resolve_references()
+    config.train.update(steps=100_000, batch_rows=4, checkpoint_every=100_000)
+    workers = _workers(config, tmp_path, "run")
+    try:
+        record = tmp_path / "run" / "train.jsonl"
+        deadline = time.monotonic() + 300
+        while not (record.exists() and record.read_text()):
+            assert time.monotonic() < deadline and all(w.poll() is None for w in workers)
+            time.sleep(0.2)
+        workers[1].send_signal(signal.SIGTERM)
+        for worker in workers:
+            _, errors = worker.communicate(timeout=120)
+            assert worker.returncode == 143, errors[-3000:]
+    finally:
+        for worker in workers:
+            worker.kill()
+    rows = read_jsonl(record)
+    assert Checkpoints(tmp_path / "run", read_only=True).latest() == rows[-1]["step"] < 100_000

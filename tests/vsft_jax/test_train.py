@@ -1,20 +1,24 @@
 """The training loop: exact resume, sharding, accumulation, freezing, one compilation."""
 
 import json
+import os
+import signal
 
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from input_pipeline.chat import ChatTokenizer
 from input_pipeline.index import ExampleStore
 from input_pipeline.quarantine import read_quarantine
 from tests.conftest import devices
 from vsft_jax import experiment
 from vsft_jax.checkpoints import CheckpointError, Checkpoints, flatten
+from vsft_jax.inference import load_model
 from vsft_jax.train import loop
 from vsft_jax.train.metrics import read_jsonl
+from vsft_jax.train.preemption import Preempted
 
 pytestmark = pytest.mark.usefixtures("one_device")
 
@@ -115,22 +119,19 @@ def test_accumulated_microbatches_equal_one_batch(shared_config, tmp_path):
     np.testing.assert_allclose(_losses(tmp_path / "parts"), _losses(tmp_path / "whole"), rtol=2e-5)
 
 
-@pytest.mark.parametrize("frozen", ["tower", "projector", "llm"])
-def test_a_frozen_part_does_not_move_and_has_no_optimiser_state(shared_config, tmp_path, frozen):
+def test_a_frozen_part_does_not_move_and_has_no_optimiser_state(shared_config, tmp_path):
     config = _both(shared_config, steps=1)
     config.optimizer.warmup_steps = 0
-    config.optimizer.learning_rate[frozen] = 0.0
+    config.optimizer.learning_rate.tower = 0.0
     trainer = loop.make_trainer(config, _tokenizer(config))
     with jax.set_mesh(trainer.mesh):
         before = jax.device_get(flatten(trainer.init().params))
     loop.train(config, tmp_path)
     after = _saved(config, tmp_path)
-    top = {"tower": "visual", "projector": "merger", "llm": "llm"}
     for name, value in before.items():
-        same = np.array_equal(value, after[f"params/{name}"])
-        assert same == name.startswith(top[frozen]), name
+        assert np.array_equal(value, after[f"params/{name}"]) == name.startswith("visual"), name
     moments = [name for name in after if "/mu/" in name]
-    assert len(moments) == sum(not name.startswith(top[frozen]) for name in before)
+    assert len(moments) == sum(not name.startswith("visual") for name in before)
 
 
 def test_parts_learn_at_their_own_rates(shared_config, tmp_path):
@@ -171,17 +172,17 @@ def test_one_compilation_serves_every_mix_of_media(shared_config, tmp_path, monk
 
 
 def test_losing_a_file_after_prepare_masks_it_and_says_so(shared_config, tmp_path, monkeypatch):
-    from input_pipeline import batches
+    from input_pipeline.decoder import Decoder
     from input_pipeline.media import MediaError
 
-    decode = batches.decode_frames
+    frames = Decoder.frames
 
-    def broken(path, indices):
-        if path.endswith("00001.mp4"):
-            raise MediaError(path, "missing", "no such file")
-        return decode(path, indices)
+    def broken(self, ref, indices, size):
+        if ref.path.endswith("00001.mp4"):
+            raise MediaError(ref.path, "missing", "no such file")
+        return frames(self, ref, indices, size)
 
-    monkeypatch.setattr(batches, "decode_frames", broken)
+    monkeypatch.setattr(Decoder, "frames", broken)
     config = shared_config.copy_and_resolve_references()
     config.train.update(steps=4, batch_rows=4)
     loop.train(config, tmp_path)
@@ -189,6 +190,22 @@ def test_losing_a_file_after_prepare_masks_it_and_says_so(shared_config, tmp_pat
     assert {e.reason for e in entries} == {"missing"}
     assert all(e.path.endswith("00001.mp4") and e.stage == "decode" for e in entries)
     assert sum(row["masked"] for row in read_jsonl(tmp_path / "train.jsonl")) >= len(entries) > 0
+
+
+def test_losing_most_files_after_prepare_stops_the_run(shared_config, tmp_path, monkeypatch):
+    from input_pipeline.decoder import Decoder
+    from input_pipeline.media import MediaError
+    from input_pipeline.quarantine import TooManyBad
+
+    def gone(self, ref, indices, size):
+        raise MediaError(ref.path, "missing", "no such file")
+
+    monkeypatch.setattr(Decoder, "frames", gone)
+    config = shared_config.copy_and_resolve_references()
+    config.train.update(steps=20, batch_rows=4)
+    with pytest.raises(TooManyBad, match="config.data.max_bad_fraction = 0.1: .*quarantine.jsonl"):
+        loop.train(config, tmp_path)
+    assert len(list(read_quarantine(tmp_path / "quarantine.jsonl"))) > 10
 
 
 def test_starting_from_another_run(trained, tmp_path):
@@ -201,6 +218,122 @@ def test_starting_from_another_run(trained, tmp_path):
     expected = _saved(config, source)
     for name, value in jax.device_get(flatten({"params": state.params})).items():
         np.testing.assert_array_equal(value, expected[name], err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def adapted(shared_config, tmp_path_factory):
+    """Four steps in one go with adapters: (config, workdir)."""
+    config = _both(shared_config, steps=4, checkpoint_every=100)
+    config.lora.update(rank=2, alpha=6.0)
+    workdir = tmp_path_factory.mktemp("adapters")
+    with devices(1):
+        loop.train(config, workdir)
+    return config, workdir
+
+
+def test_sigterm_saves_the_step_under_way_and_the_run_goes_on_bit_for_bit(adapted, tmp_path):
+    config, whole = adapted
+    before = signal.getsignal(signal.SIGTERM)
+
+    def end_during_the_next_step(model):
+        assert model.step == 1
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {}
+
+    told = _both(config, evaluate_every=1)
+    with pytest.raises(Preempted) as ended:
+        loop.train(told, tmp_path, end_during_the_next_step)
+    assert ended.value.code == 143 and signal.getsignal(signal.SIGTERM) is before
+    assert Checkpoints(tmp_path, read_only=True).latest() == 2
+    loop.train(config, tmp_path)
+    expected, found = _saved(config, whole), _saved(config, tmp_path)
+    assert expected.keys() == found.keys() and int(found["step"]) == 4
+    assert any(name.endswith("/lora_b") for name in expected)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(value, found[name], err_msg=name)
+    assert _losses(tmp_path) == _losses(whole)
+
+
+def _start(config, workdir):
+    """What a new run of this config starts with: parameters by path."""
+    trainer = loop.make_trainer(config, _tokenizer(config))
+    with jax.set_mesh(trainer.mesh):
+        state = loop.initial_state(config, trainer, Checkpoints(workdir))
+    return jax.device_get(flatten(state.params))
+
+
+def _merged(params, scale):
+    """Adapters' effect added to their matrices, by numpy."""
+    found = {name: value for name, value in params.items() if "lora_" not in name}
+    for name in params:
+        if name.endswith("lora_a"):
+            a, b = params[name], params[name.replace("lora_a", "lora_b")]
+            kernel = name.replace("lora_a", "kernel")
+            found[kernel] = found[kernel] + scale * np.einsum("dir,dro->dio", a, b)
+    return found
+
+
+def test_starting_with_adapters_from_a_run_without(trained, tmp_path):
+    config, source = trained
+    config = _both(config, init_from=str(source))
+    config.lora.rank = 4
+    expected = _saved(trained[0], source)
+    found = _start(config, tmp_path)
+    added = {name for name in found if "lora_" in name}
+    assert len(added) == 14
+    assert all(found[name].any() == name.endswith("lora_a") for name in added)
+    for name in found.keys() - added:
+        np.testing.assert_array_equal(found[name], expected[f"params/{name}"], err_msg=name)
+
+
+def test_starting_from_a_run_with_adapters(adapted, tmp_path):
+    config, source = adapted
+    saved = {
+        name.removeprefix("params/"): value
+        for name, value in _saved(config, source).items()
+        if name.startswith("params/")
+    }
+    assert all(saved[name].any() for name in saved if "lora_" in name)
+    config = _both(config, init_from=str(source))
+    # The same adapters go on.
+    found = _start(config, tmp_path / "same")
+    assert found.keys() == saved.keys()
+    assert all(np.array_equal(found[name], saved[name]) for name in saved)
+    # Others, or none, start from the function that these gave.
+    merged = _merged(saved, 6.0 / 2)
+    for rank in (0, 3):
+        config.lora.rank = rank
+        found = _start(config, tmp_path / str(rank))
+        assert {name for name in found if "lora_" not in name} == merged.keys()
+        for name, value in merged.items():
+            np.testing.assert_allclose(found[name], value, atol=1e-6, err_msg=name)
+        assert not any(found[name].any() for name in found if name.endswith("lora_b"))
+        assert sum("lora_" in name for name in found) == 14 * (rank > 0)
+
+
+def test_adapters_do_not_change_within_a_run(adapted):
+    config, workdir = adapted
+    config = _both(config, steps=5)
+    config.lora.alpha = 7.0
+    with pytest.raises(experiment.ConfigError, match=r"alpha=7.0.*was trained with .*alpha=6.0"):
+        loop.train(config, workdir)
+
+
+def test_a_model_is_loaded_with_the_adapters_of_its_checkpoint(adapted):
+    config, workdir = adapted
+    plain = _both(config)
+    plain.lora.rank = 0
+    models = {}
+    for factor in (1.0, 0.5):
+        plain.lora.eval_scale = factor
+        model = load_model(plain, workdir)
+        assert sum("lora_" in name for name in flatten(model.params)) == 14
+        models[factor] = nnx.merge(model.graphdef, model.params).llm.layers.mlp.up.lora_scale
+    assert models == {1.0: 3.0, 0.5: 1.5}
+    other = _both(config)
+    other.lora.rank = 4
+    with pytest.raises(experiment.ConfigError, match=r"rank=4.*was trained with .*rank=2"):
+        load_model(other, workdir)
 
 
 def test_a_checkpoint_of_another_shape_is_refused_with_names(trained, tmp_path):

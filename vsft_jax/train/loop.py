@@ -1,31 +1,33 @@
 """The training job, from a config to a finished checkpoint."""
 
 import contextlib
+import dataclasses
 import json
 import math
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jax
-import numpy as np
 from absl import logging
 from flax import nnx
 from ml_collections import ConfigDict
 
 from input_pipeline.batch_plan import BatchPlan, SourceSizes
-from input_pipeline.batches import Batch, RowShape, device_arrays, make_batches
+from input_pipeline.batches import RowShape, device_arrays, make_batches
 from input_pipeline.chat import ChatTokenizer
 from input_pipeline.index import ExampleStore
-from input_pipeline.progress import duration
-from input_pipeline.quarantine import Quarantine
-from vsft_jax import experiment
-from vsft_jax.checkpoints import Checkpoints
+from input_pipeline.mixture import realised_mix
+from input_pipeline.quarantine import BadFraction, Quarantine
+from vsft_jax import experiment, lora
+from vsft_jax.checkpoints import Checkpoints, flatten
 from vsft_jax.hf_import import load_params
 from vsft_jax.inference import LoadedModel
-from vsft_jax.sharding import batch_shards, make_mesh, path_string, put_batch
-from vsft_jax.train.metrics import MetricWriter, StepMetrics
-from vsft_jax.train.optimizer import make_optimizer, trainable_parts
+from vsft_jax.lora import Lora, ModelBuilder
+from vsft_jax.sharding import abstract_model, batch_shards, make_mesh, put_batch
+from vsft_jax.train.meter import Meter
+from vsft_jax.train.metrics import MetricWriter
+from vsft_jax.train.optimizer import make_optimizer, trainable
+from vsft_jax.train.preemption import Preempted, PreemptionWatch
 from vsft_jax.train.step import Trainer, TrainState
 
 Evaluate = Callable[[LoadedModel], Mapping[str, float]]
@@ -37,6 +39,8 @@ def train(config: ConfigDict, workdir: str | Path, evaluate: Evaluate | None = N
     Leaves checkpoints/, train.jsonl, tensorboard/, config.json and, where media failed to decode,
     quarantine.jsonl in the workdir. evaluate: called every `config.train.evaluate_every` steps
     with the model as it is; its scalars are recorded under that step.
+
+    Raises Preempted (a SystemExit) after SIGTERM, when the step under way is done and saved.
     """
     workdir = Path(workdir).absolute()
 
@@ -47,6 +51,7 @@ def train(config: ConfigDict, workdir: str | Path, evaluate: Evaluate | None = N
     config = with_schedule(config, stores)
     plan = batch_plan(config, stores)
     _log_plan(config, plan)
+    _log_mix(config, stores)
     checkpoints = Checkpoints(workdir, keep=config.train.keep_checkpoints)
     if checkpoints.latest() == config.train.steps:
         logging.info("%s: already trained, step %d", workdir, config.train.steps)
@@ -64,7 +69,8 @@ def train(config: ConfigDict, workdir: str | Path, evaluate: Evaluate | None = N
         if jax.process_index() == 0:
             experiment.keep_tokenizer(config, workdir)
             (workdir / "config.json").write_text(json.dumps(meta, indent=1))
-        _log_parameters(trainer, state)
+        _log_parameters(config, state)
+        evaluated = lora.for_evaluation(config, trainer.graphdef, state.params)
         writer = stack.enter_context(contextlib.closing(MetricWriter(workdir, resume_step=start)))
         quarantine = stack.enter_context(Quarantine(_quarantine_path(workdir)))
         batches = make_batches(
@@ -75,30 +81,35 @@ def train(config: ConfigDict, workdir: str | Path, evaluate: Evaluate | None = N
             RowShape(config.layout.row_tokens, config.layout.row_patches),
             steps=config.train.steps,
             start_step=start,
+            decoder=experiment.media_decoder(config),
             threads=config.data.workers,
             prefetch_rows=2 * config.train.batch_rows,
         )
         stack.enter_context(contextlib.closing(batches))
+        preemption = stack.enter_context(PreemptionWatch())
 
         # ── Steps. ──────────────────────────────────────────────────────────────────────────────
-        meter = _Meter(config)
+        meter = Meter(config)
+        bad = BadFraction(config.data.max_bad_fraction, quarantine.path)
         for step in range(start + 1, config.train.steps + 1):
             with meter.waiting():
                 batch = next(batches)
             for failure in batch.failures:
                 quarantine.add(stage="decode", **failure)
+            bad.add(len(batch.failures), sum(map(len, batch.example_ids)))
             arrays = put_batch(device_arrays(batch), trainer.mesh)
             with jax.transfer_guard("disallow"):
                 state, metrics = trainer.step(state, arrays)
             meter.add(batch, metrics)
             last = step == config.train.steps
+            preempted = preemption.reached(step)
             scalars: dict[str, float] = {}
-            if last or step % config.train.log_every == 0:
+            if last or preempted or step % config.train.log_every == 0:
                 scalars |= meter.summary(step)
             every = config.train.evaluate_every
-            if evaluate and every and (last or step % every == 0):
+            if evaluate and every and (last or step % every == 0) and not preempted:
                 model = LoadedModel(
-                    trainer.graphdef,
+                    evaluated,
                     state.params,
                     trainer.mesh,
                     tokenizer,
@@ -111,9 +122,13 @@ def train(config: ConfigDict, workdir: str | Path, evaluate: Evaluate | None = N
                     scalars |= evaluate(model)
             if scalars:
                 writer.write(step, scalars)
-            if last or step % config.train.checkpoint_every == 0:
+            if last or preempted or step % config.train.checkpoint_every == 0:
                 optimizer = {"opt_state": state.opt_state, "step": state.step}
                 checkpoints.save(step, state.params, optimizer, {**meta, "step": step})
+            if preempted:
+                checkpoints.wait()
+                logging.info("preempted: saved step %d of %s; start again to go on", step, workdir)
+                raise Preempted
         checkpoints.wait()
 
 
@@ -145,7 +160,7 @@ def batch_plan(
     """The packed rows of every step: a function of the indexes, the mixture and the seed alone."""
     return BatchPlan(
         {name: SourceSizes(store.tokens, store.patches) for name, store in stores.items()},
-        {name: config.data.train[name].weight for name in stores},
+        mixture_weights(config, stores),
         batch_rows=batch_rows or config.train.batch_rows,
         seed=config.seed,
         max_tokens=config.layout.row_tokens,
@@ -154,29 +169,51 @@ def batch_plan(
     )
 
 
-def make_trainer(config: ConfigDict, tokenizer: ChatTokenizer) -> Trainer:
+def mixture_weights(config: ConfigDict, stores: Mapping[str, ExampleStore]) -> dict[str, float]:
+    """How often an epoch takes each example of a source, on average."""
+    sizes = {name: len(store) for name, store in stores.items()}
+    tokens = {name: int(store.tokens.sum()) for name, store in stores.items()}
+    try:
+        return experiment.mixture(config).weights(sizes, tokens)
+    except ValueError as error:
+        raise experiment.ConfigError(f"config.data: {error}") from error
+
+
+def make_trainer(
+    config: ConfigDict,
+    tokenizer: ChatTokenizer | None = None,
+    devices: Sequence[jax.Device] | None = None,
+) -> Trainer:
     """The model and its optimiser on the config's mesh.
 
-    Raises ConfigError where batch rows, microbatches and devices do not divide.
+    tokenizer: gives the special tokens' ids; without it they are the architecture's own. devices:
+    of the mesh; all by default. Raises ConfigError where batch rows, microbatches and devices do
+    not divide, or nothing trains.
     """
     family = experiment.family(config)
-    model_config = experiment.model_config(config, tokenizer)
-    mesh = make_mesh(config.mesh)
+    if tokenizer is None:
+        model_config = experiment.architecture(config)
+    else:
+        model_config = experiment.model_config(config, tokenizer)
+    build = ModelBuilder(family, model_config, Lora.of(config.lora), config.seed)
+    mesh = make_mesh(config.mesh, devices)
     shards = batch_shards(mesh)
     if config.train.batch_rows % (config.train.accumulate * shards):
         raise experiment.ConfigError(
             f"config.train.batch_rows = {config.train.batch_rows} must be a multiple of "
             f"config.train.accumulate × data × fsdp = {config.train.accumulate} × {shards}"
         )
+    rules = tuple(lora.partition_rules(family.partition_rules()))
+    paths = flatten(abstract_model(build, rules, mesh)[1])
     return Trainer(
-        build=lambda: family.Model(model_config, rngs=nnx.Rngs(config.seed)),
-        component_of=family.component_of,
-        parts=trainable_parts(config.optimizer.learning_rate),
+        build=build,
+        trains=trainable(config, paths, family.component_of).__contains__,
         optimizer=make_optimizer(config.optimizer, config.train.steps, family.component_of),
-        rules=tuple(family.partition_rules()),
+        rules=rules,
         mesh=mesh,
         accumulate=config.train.accumulate,
         loss_chunk=config.train.loss_chunk,
+        tpu_options=config.train.tpu_options.to_dict(),
     )
 
 
@@ -184,7 +221,8 @@ def initial_state(config: ConfigDict, trainer: Trainer, checkpoints: Checkpoints
     """The state to go on from: this run's newest checkpoint, another run's parameters, those of
     `config.model.path`, or fresh ones.
 
-    Raises ConfigError when the workdir is already past `config.train.steps`.
+    Raises ConfigError when the workdir is already past `config.train.steps`, or was trained with
+    other adapters.
     """
     step = checkpoints.latest()
     if step is not None:
@@ -193,107 +231,46 @@ def initial_state(config: ConfigDict, trainer: Trainer, checkpoints: Checkpoints
                 f"config.train.steps = {config.train.steps}, but {checkpoints.directory} is at "
                 f"step {step}: take another workdir or more steps"
             )
+        if (saved := Lora.of_checkpoint(checkpoints.meta())) != trainer.build.lora:
+            raise experiment.ConfigError(
+                f"config.lora gives {trainer.build.lora}, but {checkpoints.directory} was trained "
+                f"with {saved}: take another workdir"
+            )
         logging.info("resuming from step %d of %s", step, checkpoints.directory)
         like = trainer.abstract_state
         optimizer = checkpoints.restore_optimizer({"opt_state": like.opt_state, "step": like.step})
         return trainer.state(checkpoints.restore_params(like.params), **optimizer)
-    like = trainer.abstract_state.params
-    if not config.train.init_from and config.model.path:
-        family, shape = experiment.family(config), experiment.architecture(config)
-        return trainer.init(load_params(family, shape, experiment.model_dir(config), like))
-    if not config.train.init_from:
-        return trainer.init()
-    source = Checkpoints(config.train.init_from, read_only=True)
+    if config.train.init_from:
+        return trainer.init(_params_of_run(config.train.init_from, trainer))
+    if directory := experiment.model_dir(config):
+        build = dataclasses.replace(trainer.build, lora=None)
+        like = abstract_model(build, trainer.rules, trainer.mesh)[1]
+        return trainer.init(load_params(build.family, build.config, directory, like))
+    return trainer.init()
+
+
+def _params_of_run(workdir: str, trainer: Trainer) -> nnx.State:
+    """The parameters of a workdir's last checkpoint.
+
+    Its adapters go on as they are if the trainer's are of the same kind; else their effect goes
+    into the matrices, so that training starts from the same function.
+    """
+    source = Checkpoints(workdir, read_only=True)
     logging.info("starting from step %s of %s", source.latest(), source.directory)
+    adapters = Lora.of_checkpoint(source.meta())
+    build = dataclasses.replace(trainer.build, lora=adapters)
+    graphdef, like = abstract_model(build, trainer.rules, trainer.mesh)
     params = source.restore_params(like)
     source.close()
-    return trainer.init(params)
+    if adapters and adapters != trainer.build.lora:
+        logging.info("merging its adapters (%s) into the matrices", adapters)
+        params = lora.merge(graphdef, params)
+    return params
 
 
 def _quarantine_path(workdir: Path) -> Path:
     process = f"-{jax.process_index()}" if jax.process_count() > 1 else ""
     return workdir / f"quarantine{process}.jsonl"
-
-
-class _Meter:
-    """Sums over the steps since the last log line: loss, speed, fill, waiting, what was masked."""
-
-    def __init__(self, config: ConfigDict):
-        self._config = config
-        self._begin = time.monotonic()
-        self._first_log: tuple[int, float] | None = None
-        self._reset()
-
-    def _reset(self) -> None:
-        self._start = time.monotonic()
-        self._wait = 0.0
-        self._steps = 0
-        self._metrics: StepMetrics | None = None
-        self._sums = dict.fromkeys(("examples", "tokens", "visual_tokens", "patches", "masked"), 0)
-
-    @contextlib.contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Times what the step spends waiting for its batch."""
-        start = time.monotonic()
-        yield
-        self._wait += time.monotonic() - start
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """Keeps what is not training out of the speeds."""
-        start = time.monotonic()
-        yield
-        self._start += time.monotonic() - start
-
-    def add(self, batch: Batch, metrics: StepMetrics) -> None:
-        """Counts one step; the metrics stay on the device until they are wanted."""
-        self._steps += 1
-        self._metrics = metrics if self._metrics is None else self._metrics.merge(metrics)
-        self._sums["examples"] += sum(map(len, batch.example_ids))
-        self._sums["tokens"] += int(np.count_nonzero(batch.segment_ids))
-        self._sums["visual_tokens"] += int(np.count_nonzero(batch.visual_index[..., 0] >= 0))
-        self._sums["patches"] += int(np.count_nonzero(batch.patch_frames))
-        self._sums["masked"] += len(batch.failures)
-
-    def summary(self, step: int) -> dict[str, float]:
-        """Scalars of the steps since the last call, which are also logged. Counts are this
-        process's, times the number of processes."""
-        scalars = jax.device_get(self._metrics).compute()
-        seconds = time.monotonic() - self._start
-        hosts, rows = jax.process_count(), self._config.train.batch_rows * self._steps
-        for name in ("examples", "tokens", "visual_tokens"):
-            scalars[f"{name}_per_second"] = self._sums[name] * hosts / seconds
-        layout = self._config.layout
-        scalars["token_fill"] = self._sums["tokens"] * hosts / (rows * layout.row_tokens)
-        scalars["patch_fill"] = self._sums["patches"] * hosts / (rows * layout.row_patches)
-        scalars["data_wait_fraction"] = self._wait / seconds
-        scalars["masked"] = self._sums["masked"] * hosts
-        scalars["seconds"] = time.monotonic() - self._begin
-        self._log(step, scalars)
-        self._reset()
-        return scalars
-
-    def _log(self, step: int, scalars: Mapping[str, float]) -> None:
-        # The first interval holds the compilation, so the remaining time comes from later ones.
-        left = ""
-        if self._first_log:
-            first_step, first_time = self._first_log
-            rate = (time.monotonic() - first_time) / (step - first_step)
-            left = f", {duration(rate * (self._config.train.steps - step))} left"
-        else:
-            self._first_log = (step, time.monotonic())
-        logging.info(
-            "step %d of %d: loss %.3f, answer tokens right %.0f %%, %.1f examples/s, "
-            "waited for data %.0f %%%s%s",
-            step,
-            self._config.train.steps,
-            scalars["loss"],
-            100 * scalars["token_accuracy"],
-            scalars["examples_per_second"],
-            100 * scalars["data_wait_fraction"],
-            f", {scalars['masked']:.0f} masked" if scalars["masked"] else "",
-            left,
-        )
 
 
 def _log_plan(config: ConfigDict, plan: BatchPlan) -> None:
@@ -308,16 +285,38 @@ def _log_plan(config: ConfigDict, plan: BatchPlan) -> None:
     )
 
 
-def _log_parameters(trainer: Trainer, state: TrainState) -> None:
-    counts: dict[str, int] = {}
-    for path, leaf in jax.tree_util.tree_flatten_with_path(state.params)[0]:
-        part = trainer.component_of(path_string(path))
-        counts[part] = counts.get(part, 0) + leaf.size
+def _log_mix(config: ConfigDict, stores: Mapping[str, ExampleStore]) -> None:
+    """What the first epoch is made of."""
+    names = ("tokens", "visual_tokens")
+    columns = {
+        source: {name: getattr(store, name) for name in names} for source, store in stores.items()
+    }
+    mix = realised_mix(mixture_weights(config, stores), columns, config.seed)
+    total = {key: max(sum(of[key] for of in mix.values()), 1) for key in ("examples", *names)}
+    for source, of in mix.items():
+        logging.info(
+            "  %s: %d of %d examples (%.1f %%), %d tokens (%.1f %%), %d visual tokens (%.1f %%)",
+            *(source, of["examples"], len(stores[source])),
+            *(100 * of["examples"] / total["examples"], of["tokens"]),
+            *(100 * of["tokens"] / total["tokens"], of["visual_tokens"]),
+            100 * of["visual_tokens"] / total["visual_tokens"],
+        )
+
+
+def _log_parameters(config: ConfigDict, state: TrainState) -> None:
+    component_of = experiment.family(config).component_of
+    counts: dict[str, list[int]] = {}  # part → parameters that train, all
+    for trains, params in ((True, state.trainable), (False, state.frozen)):
+        for path, leaf in flatten(params).items():
+            count = counts.setdefault(component_of(path), [0, 0])
+            count[0] += leaf.size * trains
+            count[1] += leaf.size
     logging.info(
         "%s parameters: %s",
-        f"{sum(counts.values()):,}",
+        f"{sum(count for _, count in counts.values()):,}",
         ", ".join(
-            f"{part} {count:,}{'' if part in trainer.parts else ' (frozen)'}"
-            for part, count in counts.items()
+            f"{part} {count:,}"
+            + ("" if trained == count else f" ({trained:,} train)" if trained else " (frozen)")
+            for part, (trained, count) in counts.items()
         ),
     )

@@ -1,25 +1,69 @@
-"""AdamW with warm-up and cosine decay, a learning rate for each part, and frozen parts."""
+"""Which parameters train, and AdamW with warm-up, cosine decay and a learning rate a part."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import jax
 import optax
 from ml_collections import ConfigDict
 
+from vsft_jax.experiment import ConfigError
+from vsft_jax.lora import is_adapter
+from vsft_jax.selection import selector
 from vsft_jax.sharding import path_string
 
 
 def trainable_parts(learning_rate: Mapping[str, float]) -> frozenset[str]:
     """Parts with a learning rate above zero; the others are frozen.
 
-    Raises ValueError when nothing would train or a rate is negative.
+    Raises ConfigError when nothing would train or a rate is negative.
     """
     if any(rate < 0 for rate in learning_rate.values()):
-        raise ValueError(f"config.optimizer.learning_rate has a negative rate: {learning_rate}")
+        raise ConfigError(f"config.optimizer.learning_rate has a negative rate: {learning_rate}")
     parts = frozenset(part for part, rate in learning_rate.items() if rate > 0)
     if not parts:
-        raise ValueError("config.optimizer.learning_rate is 0 for every part: nothing would train")
+        raise ConfigError("config.optimizer.learning_rate is 0 for every part: nothing would train")
     return parts
+
+
+def trainable(
+    config: ConfigDict, paths: Iterable[str], component_of: Callable[[str], str]
+) -> frozenset[str]:
+    """The parameters that train.
+
+    Those in a part with a learning rate that `config.train.only` chooses ("": all). In a part with
+    adapters, only the adapters.
+
+    Args:
+        config: the whole config.
+        paths: every parameter of the model.
+        component_of: path of a parameter → "tower", "projector" or "llm".
+
+    Raises:
+        ConfigError: nothing would train, no adapter would, or `config.train.only` matches nothing.
+    """
+    paths, rates = list(paths), config.optimizer.learning_rate
+    parts = trainable_parts(rates)
+    adapters = {path for path in paths if is_adapter(path)}
+    adapted = {component_of(path) for path in adapters}
+    chosen = selector(config.train.only or ".*", "config.train.only")
+    wanted = [path for path in paths if chosen(path)]
+    if not wanted:
+        raise ConfigError(
+            f"config.train.only = {config.train.only!r} matches no parameter; there are "
+            f"{', '.join(sorted(paths))}"
+        )
+    found = frozenset(
+        path
+        for path in wanted
+        if component_of(path) in parts and (path in adapters or component_of(path) not in adapted)
+    )
+    if not found or (adapters and not adapters & found):
+        raise ConfigError(
+            f"{'no adapter' if adapters else 'nothing'} would train with config.train.only = "
+            f"{config.train.only!r} and config.optimizer.learning_rate = {dict(rates)}"
+            + (f": config.lora.targets lie in {', '.join(sorted(adapted))}" if adapters else "")
+        )
+    return found
 
 
 def schedule(peak: float, config: ConfigDict, steps: int) -> optax.Schedule:
@@ -41,7 +85,7 @@ def make_optimizer(
 
     component_of: path of a parameter → "tower", "projector" or "llm", which picks its rate.
     Gradients are clipped by their global norm over everything that trains. Weight decay applies
-    to matrices (kernels and embeddings), not to biases and norm scales.
+    to matrices (kernels, adapters and embeddings), not to biases and norm scales.
     """
 
     def adamw(part: str) -> optax.GradientTransformation:
@@ -68,6 +112,7 @@ def make_optimizer(
 
 def _decays(params):
     def decays(path, _):
-        return path_string(path).rsplit("/", 1)[-1] in ("kernel", "embedding")
+        name = path_string(path)
+        return is_adapter(name) or name.rsplit("/", 1)[-1] in ("kernel", "embedding")
 
     return jax.tree_util.tree_map_with_path(decays, params)

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import flax
 import jax
@@ -36,18 +35,19 @@ class TrainState:
 class Trainer:
     """A model with its optimiser, ready to make a state and to take steps.
 
-    build: () → nnx.Module with fresh parameters, called under jit. component_of: parameter path →
-    part. parts: the parts that train. accumulate: microbatches a step.
+    build: makes the model with fresh parameters, under jit. trains: parameter path → whether it is
+    trained; for the others there is neither gradient nor optimiser state. accumulate: microbatches
+    a step. tpu_options: XLA options for compiling the step, on TPU only.
     """
 
     build: Callable[[], nnx.Module]
-    component_of: Callable[[Any], str]
-    parts: frozenset[str]
+    trains: Callable[[str], bool]
     optimizer: optax.GradientTransformation
     rules: tuple[tuple[str, tuple], ...]
     mesh: Mesh
     accumulate: int = 1
     loss_chunk: int = 1024
+    tpu_options: Mapping[str, str | int | bool] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def graphdef(self) -> nnx.GraphDef:
@@ -58,7 +58,7 @@ class Trainer:
         """A state from all parameters, which are parted into trained and frozen ones."""
 
         def trains(path, _):
-            return self.component_of(path) in self.parts
+            return self.trains("/".join(map(str, path)))
 
         trainable, frozen = nnx.split_state(params, trains, ...)
         return TrainState(step, trainable, frozen, opt_state)
@@ -68,8 +68,9 @@ class Trainer:
         state = self.state(params, (), step)
         return state.replace(opt_state=self.optimizer.init(state.trainable))
 
-    def _init(self) -> TrainState:
-        return self._fresh(nnx.split(self.build())[1])
+    def _init(self, given: nnx.State | None = None) -> TrainState:
+        fresh = nnx.split(self.build())[1]
+        return self._fresh(fresh if given is None else nnx.merge_state(fresh, given))
 
     @functools.cached_property
     def abstract_state(self) -> TrainState:
@@ -77,25 +78,34 @@ class Trainer:
         return place(jax.eval_shape(self._init), self.rules, self.mesh)
 
     def init(self, params: nnx.State | None = None) -> TrainState:
-        """A state at step 0, with the given parameters or fresh ones, created on its shards."""
+        """A state at step 0, with the given parameters and fresh ones where none are given
+        (adapters for a model that had none), created on its shards."""
         placed = jax.tree.map(lambda x: x.sharding, self.abstract_state)
-        if params is None:
-            return jax.jit(self._init, out_shardings=placed)()
-        return jax.jit(self._fresh, out_shardings=placed, donate_argnums=0)(params)
+        return jax.jit(self._init, out_shardings=placed, donate_argnums=0)(params)
 
     @functools.cached_property
     def step(self) -> Callable[[TrainState, Mapping[str, jax.Array]], tuple]:
         """(state, batch) → (state, StepMetrics). The state given in is consumed."""
         # With the shardings it came with, the state of the next step finds the compiled function.
         placed = jax.tree.map(lambda x: x.sharding, self.abstract_state)
-        return jax.jit(self._step, donate_argnums=0, out_shardings=(placed, None))
+        on_tpu = self.mesh.devices.flat[0].platform == "tpu"
+        return jax.jit(
+            self._step,
+            donate_argnums=0,
+            out_shardings=(placed, None),
+            compiler_options=dict(self.tpu_options) if on_tpu else None,
+        )
 
     def _step(self, state: TrainState, batch: Mapping[str, jax.Array]):
         def loss_sum(trainable, rows):
             model = nnx.merge(self.graphdef, trainable, state.frozen)
             hidden = model.hidden_states(rows)
             sums = token_loss(
-                model.unembed, hidden, rows["targets"], rows["loss_weights"], self.loss_chunk
+                model.output_kernel(),
+                hidden,
+                rows["targets"],
+                rows["loss_weights"],
+                self.loss_chunk,
             )
             return sums.loss, sums
 

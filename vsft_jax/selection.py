@@ -1,0 +1,36 @@
+"""Parameters chosen by path: by a preset's name or by a regular expression."""
+
+import re
+from collections.abc import Callable
+
+from vsft_jax.experiment import ConfigError
+
+# Which matrices to tune so that little is forgotten: arXiv 2510.08564 compares "attention" and
+# "gate_up" with tuning everything.
+PRESETS = {
+    "attention": "llm/layers/(q|k|v|o)",
+    "gate_up": "llm/layers/mlp/(gate|up)",
+    "linear": "llm/layers/(q|k|v|o|mlp/(gate|up|down))",
+}
+
+
+def selector(pattern: str, key: str) -> Callable[[str], bool]:
+    """Whether a parameter, "llm/layers/q/kernel", is chosen.
+
+    Args:
+        pattern: a name of `PRESETS`, or a regular expression for the whole path or for a part of
+            the model that it lies in: "llm/layers" chooses everything below it.
+        key: the config key that the pattern comes from, for the error.
+
+    Raises:
+        ConfigError: not a regular expression.
+    """
+    expression = PRESETS.get(pattern, pattern)
+    try:
+        whole = re.compile(f"(?:{expression})(?:/.*)?")
+    except re.error as error:
+        raise ConfigError(
+            f"{key} = {pattern!r} is neither one of {tuple(PRESETS)} nor a regular expression for "
+            f'parameter paths such as "llm/layers/(q|k)": {error}'
+        ) from None
+    return lambda path: whole.fullmatch(path) is not None

@@ -1,0 +1,95 @@
+"""Speed, fill and waiting of the training loop, between one log line and the next."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+
+import jax
+import numpy as np
+from absl import logging
+from ml_collections import ConfigDict
+
+from input_pipeline.batches import Batch
+from input_pipeline.progress import duration
+from vsft_jax.train.metrics import StepMetrics
+
+
+class Meter:
+    """Sums over the steps since the last log line: loss, speed, fill, waiting, what was masked."""
+
+    def __init__(self, config: ConfigDict):
+        self._config = config
+        self._begin = time.monotonic()
+        self._first_log: tuple[int, float] | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._start = time.monotonic()
+        self._wait = 0.0
+        self._steps = 0
+        self._metrics: StepMetrics | None = None
+        self._sums = dict.fromkeys(("examples", "tokens", "visual_tokens", "patches", "masked"), 0)
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Times what the step spends waiting for its batch."""
+        start = time.monotonic()
+        yield
+        self._wait += time.monotonic() - start
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Keeps what is not training out of the speeds."""
+        start = time.monotonic()
+        yield
+        self._start += time.monotonic() - start
+
+    def add(self, batch: Batch, metrics: StepMetrics) -> None:
+        """Counts one step; the metrics stay on the device until they are wanted."""
+        self._steps += 1
+        self._metrics = metrics if self._metrics is None else self._metrics.merge(metrics)
+        self._sums["examples"] += sum(map(len, batch.example_ids))
+        self._sums["tokens"] += int(np.count_nonzero(batch.segment_ids))
+        self._sums["visual_tokens"] += int(np.count_nonzero(batch.visual_index[..., 0] >= 0))
+        self._sums["patches"] += int(np.count_nonzero(batch.patch_frames))
+        self._sums["masked"] += len(batch.failures)
+
+    def summary(self, step: int) -> dict[str, float]:
+        """Scalars of the steps since the last call, which are also logged. Counts are this
+        process's, times the number of processes."""
+        scalars = jax.device_get(self._metrics).compute()
+        seconds = time.monotonic() - self._start
+        hosts, rows = jax.process_count(), self._config.train.batch_rows * self._steps
+        for name in ("examples", "tokens", "visual_tokens"):
+            scalars[f"{name}_per_second"] = self._sums[name] * hosts / seconds
+        layout = self._config.layout
+        scalars["token_fill"] = self._sums["tokens"] * hosts / (rows * layout.row_tokens)
+        scalars["patch_fill"] = self._sums["patches"] * hosts / (rows * layout.row_patches)
+        scalars["data_wait_fraction"] = self._wait / seconds
+        scalars["masked"] = self._sums["masked"] * hosts
+        scalars["seconds"] = time.monotonic() - self._begin
+        self._log(step, scalars)
+        self._reset()
+        return scalars
+
+    def _log(self, step: int, scalars: Mapping[str, float]) -> None:
+        # The first interval holds the compilation, so the remaining time comes from later ones.
+        left = ""
+        if self._first_log:
+            first_step, first_time = self._first_log
+            rate = (time.monotonic() - first_time) / (step - first_step)
+            left = f", {duration(rate * (self._config.train.steps - step))} left"
+        else:
+            self._first_log = (step, time.monotonic())
+        logging.info(
+            "step %d of %d: loss %.3f, answer tokens right %.0f %%, %.1f examples/s, "
+            "waited for data %.0f %%%s%s",
+            step,
+            self._config.train.steps,
+            scalars["loss"],
+            100 * scalars["token_accuracy"],
+            scalars["examples_per_second"],
+            100 * scalars["data_wait_fraction"],
+            f", {scalars['masked']:.0f} masked" if scalars["masked"] else "",
+            left,
+        )
