@@ -1,20 +1,23 @@
 """Entry point: `python main.py --config=configs/demo.py --workdir=runs/demo --job=study`."""
 
 import json
+import tempfile
 from pathlib import Path
 
 import jax
 from absl import app, flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from evaluation import runner, study
 from evaluation.report import build_report, print_summary
 from vsft_jax import experiment
+from vsft_jax.hf_export import export
+from vsft_jax.plan import plan
 from vsft_jax.train.loop import train
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, with optional :arguments.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory for everything the job leaves behind.")
-_JOBS = ("prepare", "train", "evaluate", "predict", "study", "report")
+_JOBS = ("prepare", "train", "evaluate", "predict", "study", "report", "export", "plan")
 _JOB = flags.DEFINE_enum("job", "train", _JOBS, "What to do; README.md has the table.")
 _MEDIA = flags.DEFINE_multi_string("media", [], "predict: an image or video file; repeatable.")
 _PROMPT = flags.DEFINE_string("prompt", None, "predict: the question.")
@@ -29,9 +32,16 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"--media and --prompt have no effect with --job={_JOB.value}")
     logging.set_verbosity(logging.INFO)
     _quieten_orbax()
-    config, workdir = _CONFIG.value, Path(_WORKDIR.value).absolute()
+    config = _CONFIG.value
+    if not _WORKDIR.value and not (_JOB.value == "predict" and config.model.path):
+        raise app.UsageError(f"--job={_JOB.value} needs --workdir")
     if _DISTRIBUTED.value:
         jax.distributed.initialize()
+    with tempfile.TemporaryDirectory() as nowhere:  # an imported model answers without a workdir
+        _run(config, Path(_WORKDIR.value or nowhere).absolute())
+
+
+def _run(config: ConfigDict, workdir: Path) -> None:
     # Shared by all cells of a study and by later runs: the same step is compiled once.
     jax.config.update("jax_compilation_cache_dir", str(workdir / ".compilation_cache"))
 
@@ -50,6 +60,10 @@ def main(argv: list[str]) -> None:
             print(json.dumps(answer, ensure_ascii=False))
         case "study":
             study.run_study(config, workdir)
+        case "export":
+            export(config, workdir)
+        case "plan":
+            plan(config, workdir)
         case "report":
             build_report(workdir, workdir)
             print_summary(workdir)
@@ -63,5 +77,5 @@ def _quieten_orbax() -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["config", "workdir"])
+    flags.mark_flag_as_required("config")
     app.run(main)

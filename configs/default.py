@@ -15,29 +15,66 @@ def get_config() -> ConfigDict:
     # --- Model: which architecture, with which weights to begin. -------------------------------
     config.model = ConfigDict()
     config.model.family = "qwen2_5_vl"  # a folder of vsft_jax/models
-    config.model.path = ""  # Hugging Face directory: architecture, weights, tokenizer
-    config.model.size = ""  # without a path, a published size, such as "7b"; without either:
-    config.model.vision = ConfigDict()  # fields of VisionConfig in vsft_jax/models/<family>/config
-    config.model.text = ConfigDict()  # fields of TextConfig
+    # Hugging Face directory or hub id: architecture, weights to begin with, tokenizer.
+    config.model.path = ""
+    config.model.size = ""  # a published size, such as "7b"; beside a path it is only checked
+    # Fields of VisionConfig and TextConfig in vsft_jax/models/<family>/config: on top of path or
+    # size, or all of them without either.
+    config.model.vision = ConfigDict()
+    config.model.text = ConfigDict()
     config.model.dtype = "bfloat16"  # compute
     config.model.param_dtype = "float32"  # parameters and optimiser state
     config.model.remat = "full"  # what the backward pass keeps of each layer: a key of layers.REMAT
-    config.model.attention = "xla"  # implementation, one of attention.IMPLEMENTATIONS
+    # "splash" (TPU kernels), "xla", or "auto": splash on TPU, xla elsewhere.
+    config.model.attention = "auto"
+    # Low-rank adapters (LoRA): see docs/training.md. With them the parts of the model that they
+    # lie in are frozen but for the adapters.
+    config.lora = ConfigDict()
+    config.lora.rank = 0  # 0: no adapters
+    config.lora.alpha = 32.0  # their effect is scaled by alpha / rank
+    # Which matrices: "linear" (all of the LLM's layers), "attention" (q, k, v, o), "gate_up", or a
+    # regular expression for parameter paths such as "llm/layers/(q|v)".
+    config.lora.targets = "linear"
+    config.lora.eval_scale = 1.0  # further factor on their effect at evaluation
     config.tokenizer = ""  # directory with tokenizer.json and a chat template
 
     # --- Data ----------------------------------------------------------------------------------
     config.data = ConfigDict()
     config.data.root = ""  # relative paths below start here; "" is the workdir
-    # Training sets by name: {"annotations": path, "media_root": path, "weight": float}.
+    # Training sets by name: {"annotations": path, "media_root": path}, and where they are wanted
+    # "weight": float and "format": str. annotations: JSON, JSONL, Parquet (a file, a folder, a
+    # pattern with *) or "<TFDS folder>/<split>". media_root: a folder, or an address such as
+    # gs://bucket/folder. format: told from the records unless it is named; see docs/data.md.
     # weight 0.5 takes half of the set each epoch (all of it over two), 2.0 takes it twice.
     config.data.train = ConfigDict()
+    # Instead of the weights, what an epoch takes: "videos%50,images#20000,notes" is half of the
+    # videos, 20000 images and all notes; sets that are not named are left out.
+    config.data.mixture = ""
+    # "amounts": an epoch is what weights or mixture say. With the others they are proportions, and
+    # the epoch ends when the set used up first ("smallest") or last ("largest") was read once.
+    config.data.epoch = "amounts"
+    # Sets that fill a share of the epoch instead: "images%10" makes a tenth of its tokens images.
+    config.data.replay = ""
+    config.data.replay_unit = "tokens"  # or "examples"
     # Benchmarks by name: {"annotations": path, "media_root": path, "modality": "image" | "video"}.
     config.data.benchmarks = ConfigDict()
     config.data.demo_world = ConfigDict()  # sizes of the built-in data set; empty: not used
-    config.data.workers = 4  # threads that probe and decode
+    config.data.workers = 4  # examples that are probed or decoded at a time
+    # "processes" can be killed when a file makes them hang or crash; "threads" start at once.
+    config.data.decoder = "processes"
+    config.data.decode_timeout_s = 60.0  # for one medium, in processes; then it is left out
+    config.data.cache_dir = ""  # keeps decoded frames from one epoch and run to the next; "": off
+    config.data.cache_gb = 100.0  # on its disk
+    # Stop when more than this fraction of a data set, or of what was trained on, cannot be used.
+    config.data.max_bad_fraction = 0.1
+    # Processes that prepare large sets; 0: `workers` threads, which share one Python.
+    config.data.prepare_processes = 0
     config.data.index_dir = ""  # where prepared indexes live; "" is <workdir>/index
 
     # --- Frame budget: how many frames each video gets. See docs/frame_budget.md. --------------
+    # kind: "fixed", "fps", "duration", "instruction", "similarity" (pixels, or DINOv2 with a path),
+    # "hybrid", "judge" (a model is asked: a path or a url), "consensus" (of several specs),
+    # "random_matched" (the control). Each has keys of its own; an unknown one is named.
     config.frames = ConfigDict({"kind": "hybrid", "candidates": (8, 16, 32, 64)})
 
     # --- Layout: pixels to patches to tokens. --------------------------------------------------
@@ -59,12 +96,18 @@ def get_config() -> ConfigDict:
     config.train.batch_examples = 0  # about so many examples in a step, however long they are
     config.train.accumulate = 1  # microbatches a step; must divide batch_rows
     config.train.init_from = ""  # workdir whose last checkpoint gives the starting parameters
+    # What may train in the parts that have a learning rate: "" (everything), "attention" or
+    # "gate_up" of the LLM, or a regular expression for parameter paths. See docs/training.md.
+    config.train.only = ""
     config.train.log_every = 10  # steps
     config.train.checkpoint_every = 500  # steps; the last step is always saved
     config.train.keep_checkpoints = 2
     config.train.evaluate_every = 0  # steps; 0: only when asked by --job=evaluate
     config.train.loss_chunk = 1024  # positions whose logits exist at one time
     config.train.pack_window = 2048  # examples among which packing may choose
+    # XLA options for the step on TPU; see docs/tpu.md. More vector memory for each fusion than the
+    # default 16 MiB: on v5e and v5p the large matrix products need a fifth less time.
+    config.train.tpu_options = ConfigDict({"xla_tpu_scoped_vmem_limit_kib": 32768})
 
     config.optimizer = ConfigDict()
     # Peak learning rates by part. A part with rate 0 is frozen: no gradient, no optimiser state.
@@ -80,13 +123,25 @@ def get_config() -> ConfigDict:
     # Devices along each mesh axis; -1 takes what is left.
     config.mesh = ConfigDict({"data": 1, "fsdp": -1, "tensor": 1})
 
+    # --- Plan: what a step takes on TPUs, with none at hand. See docs/tpu.md. ------------------
+    config.plan = ConfigDict()
+    config.plan.topology = "v5e:16x16"  # chip (v5e, v5p, v6e, tpu7x) and chips along each axis
+    config.plan.search = False  # also find the most rows a device that fit: some more compilations
+
     # --- Evaluation ----------------------------------------------------------------------------
     config.eval = ConfigDict()
     config.eval.batch_rows = 32
     config.eval.max_new_tokens = 32
+    config.eval.temperature = 0.0  # 0: the most likely token; else tokens are drawn, by config.seed
+    config.eval.top_p = 1.0  # draw among the most likely tokens with this probability; 1: all
+    config.eval.top_k = 0  # draw among this many most likely tokens; 0: all
     # "checkpoint" applies the frame policy the checkpoint was trained with. "config" applies
     # `config.frames` instead, and the result files say so.
     config.eval.frames = "checkpoint"
+
+    # --- Export --------------------------------------------------------------------------------
+    config.export = ConfigDict()
+    config.export.dtype = "bfloat16"  # of the exported weights; or "float32"
 
     # --- Study: one base model, then a fine-tuned model for each frame policy × seed. ----------
     config.study = ConfigDict()

@@ -21,6 +21,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.model.text.update(
         depth=2, width=32, mlp_width=64, heads=2, kv_heads=1, head_dim=16, mrope_section=(2, 3, 3)
     )
+    config.data.decoder = "threads"
     config.train.update(steps=4, batch_rows=2, checkpoint_every=2, log_every=1)
     config.study.base.train.update(epochs=1.0, batch_examples=8)
     config.eval.update(batch_rows=8, max_new_tokens=4)

@@ -1,11 +1,14 @@
 """Token-weighted cross-entropy that never holds all logits at once."""
 
-from collections.abc import Callable
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.sharding import PartitionSpec
+
+from vsft_jax.models.layers import row_axes
 
 
 class LossSums(NamedTuple):
@@ -21,16 +24,15 @@ class LossSums(NamedTuple):
 
 
 def token_loss(
-    unembed: Callable[[Array], Array],
-    hidden: Array,
-    targets: Array,
-    weights: Array,
-    chunk: int,
+    kernel: Array, hidden: Array, targets: Array, weights: Array, chunk: int
 ) -> LossSums:
     """Cross-entropy of the next token, computed `chunk` positions of every row at a time.
 
+    Under a mesh (`jax.set_mesh`) each device gathers the output matrix once and adds up its
+    gradient over all its positions before it is reduced, instead of once for each chunk.
+
     Args:
-        unembed: float[..., D] -> logits float32[..., V].
+        kernel: float[D, V], the output matrix, in any dtype; products take hidden's.
         hidden: float[B, L, D].
         targets: int[B, L], the token to predict at each position.
         weights: float32[B, L], 0 where there is nothing to predict.
@@ -42,9 +44,37 @@ def token_loss(
     """
     if chunk <= 0:
         raise ValueError(f"the loss chunk must be a positive number of positions, not {chunk}")
+    local = functools.partial(_local_loss, chunk=chunk)
+    kernel = kernel.astype(hidden.dtype)
+    mesh = jax.sharding.get_abstract_mesh()
+    axes = row_axes(mesh, hidden.shape[0])
+    if not axes:
+        return local(kernel, hidden, targets, weights)
+    split = "fsdp" if kernel.shape[0] % mesh.shape["fsdp"] == 0 else None
+
+    def on_device(kernel: Array, hidden: Array, targets: Array, weights: Array) -> LossSums:
+        if split:
+            kernel = jax.lax.all_gather(kernel, split, axis=0, tiled=True)
+        return jax.lax.psum(local(kernel, hidden, targets, weights), axes)
+
+    rows = PartitionSpec(axes)
+    return jax.shard_map(
+        on_device,
+        in_specs=(PartitionSpec(split), rows, rows, rows),
+        out_specs=PartitionSpec(),
+        axis_names=set(axes),
+        check_vma=False,
+    )(kernel, hidden, targets, weights)
+
+
+def _local_loss(
+    kernel: Array, hidden: Array, targets: Array, weights: Array, *, chunk: int
+) -> LossSums:
+    # Gradients of the chunks add up in the wide type, products are in the narrow one.
+    wide = kernel.astype(jnp.float32)
 
     def sums(hidden: Array, targets: Array, weights: Array) -> LossSums:
-        logits = unembed(hidden).astype(jnp.float32)
+        logits = jnp.dot(hidden, wide.astype(hidden.dtype), preferred_element_type=jnp.float32)
         highest = jax.lax.stop_gradient(logits.max(axis=-1))
         log_total = highest + jnp.log(jnp.exp(logits - highest[..., None]).sum(axis=-1))
         target = jnp.take_along_axis(logits, targets[..., None], axis=-1, mode="clip")[..., 0]

@@ -1,5 +1,6 @@
 """Device mesh and where every array lives on it."""
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -42,8 +43,9 @@ def shardings(tree: Any, rules: Sequence[tuple[str, tuple]], mesh: Mesh) -> Any:
     """NamedShardings for a tree of parameters, or of optimiser state that mirrors parameters.
 
     rules: (regex, axes) pairs; the first whose regex is found in a leaf's path gives its axes. A
-    mesh axis that does not divide the dimension is left out for that leaf, so that tiny models
-    run on any mesh. Scalars are replicated. Raises ValueError for an array without a rule.
+    mesh axis that does not divide its dimension splits another one of that leaf or none, so that
+    every model runs on any mesh. Scalars are replicated. Raises ValueError for an array without a
+    rule.
     """
 
     def leaf_sharding(path, leaf):
@@ -58,11 +60,27 @@ def shardings(tree: Any, rules: Sequence[tuple[str, tuple]], mesh: Mesh) -> Any:
     return jax.tree_util.tree_map_with_path(leaf_sharding, tree)
 
 
-def _divisible(axes: tuple, shape: tuple[int, ...], mesh: Mesh) -> list:
-    return [
-        axis if axis is not None and size % mesh.shape[axis] == 0 else None
-        for axis, size in zip(axes, shape, strict=True)
-    ]
+def _divisible(axes: tuple, shape: tuple[int, ...], mesh: Mesh) -> list[tuple[str, ...] | None]:
+    """The rule's axes where they divide; one that does not goes to another dimension if it can.
+
+    A first dimension without an axis is a stack of layers and stays whole.
+    """
+    split: list[list[str]] = [[] for _ in shape]
+    left = []
+
+    def fits(dimension: int, axis: str) -> bool:
+        count = math.prod(mesh.shape[name] for name in (*split[dimension], axis))
+        return shape[dimension] % count == 0
+
+    for dimension, rule in enumerate(axes):
+        for axis in rule if isinstance(rule, tuple) else (rule,) if rule else ():
+            (split[dimension] if fits(dimension, axis) else left).append(axis)
+    for axis in left:
+        others = range(int(axes[0] is None), len(shape))
+        free = [dimension for dimension in others if not split[dimension] and fits(dimension, axis)]
+        if free:
+            split[free[0]].append(axis)
+    return [tuple(names) or None for names in split]
 
 
 def place(shapes: Any, rules: Sequence[tuple[str, tuple]], mesh: Mesh) -> Any:

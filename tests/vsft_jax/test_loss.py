@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 from vsft_jax.loss import token_loss
+from vsft_jax.sharding import batch_sharding, make_mesh
 
 B, L, D, V = 3, 10, 8, 21
 
@@ -36,7 +38,7 @@ def test_equals_plain_computation_and_its_gradient(chunk):
 
     @jax.jit
     def loss(hidden, kernel):
-        sums = token_loss(lambda h: h @ kernel, hidden, targets, weights, chunk)
+        sums = token_loss(kernel, hidden, targets, weights, chunk)
         return sums.loss, sums
 
     gradient = jax.grad(loss, argnums=(0, 1), has_aux=True)
@@ -55,13 +57,39 @@ def test_equals_plain_computation_and_its_gradient(chunk):
     )
 
 
+@pytest.mark.parametrize("mesh", [(2, 2, 2), (1, 8, 1), (4, 1, 2)])
+def test_equals_one_device_on_a_mesh(mesh):
+    """Output matrix split over 'fsdp' and 'tensor', rows over 'data' and 'fsdp'; 5 does not divide
+    by 'fsdp', so that one is not gathered."""
+    rng = np.random.default_rng(3)
+    for width in (16, 5):
+        kernel = rng.normal(size=(width, 24)).astype(np.float32)
+        hidden = rng.normal(size=(8, 12, width)).astype(np.float32)
+        targets, weights = rng.integers(0, 24, (8, 12)), rng.integers(0, 2, (8, 12))
+
+        def loss(kernel, hidden):
+            return token_loss(kernel, hidden, targets, weights, 5).loss  # noqa: B023
+
+        gradient = jax.value_and_grad(loss, argnums=(0, 1))
+        alone = jax.jit(gradient)(kernel, hidden)
+        devices = make_mesh(dict(zip(("data", "fsdp", "tensor"), mesh, strict=True)))
+        axes = ("fsdp" if width == 16 else None, "tensor")
+        with jax.set_mesh(devices):
+            found = jax.jit(gradient)(
+                jax.device_put(kernel, NamedSharding(devices, PartitionSpec(*axes))),
+                jax.device_put(hidden, batch_sharding(devices)),
+            )
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), found, alone
+        )
+
+
 def test_sums_add_up_over_rows():
     """Rows with unequal weights: sums over parts of the batch equal the sum over all of it."""
     hidden, kernel, targets, weights = _case(1)
 
     def sums(rows):
-        unembed = lambda h: h @ kernel  # noqa: E731
-        return token_loss(unembed, hidden[rows], targets[rows], weights[rows], 4)
+        return token_loss(kernel, hidden[rows], targets[rows], weights[rows], 4)
 
     whole = sums(slice(None))
     parts = jax.tree.map(jnp.add, sums(slice(0, 1)), sums(slice(1, None)))
@@ -71,7 +99,7 @@ def test_sums_add_up_over_rows():
 def test_huge_logits_stay_finite():
     hidden = jnp.full((1, 2, 1), 1e4)
     kernel = jnp.array([[1.0, -1.0]])
-    sums = token_loss(lambda h: h @ kernel, hidden, jnp.array([[0, 1]]), jnp.ones((1, 2)), 1)
+    sums = token_loss(kernel, hidden, jnp.array([[0, 1]]), jnp.ones((1, 2)), 1)
     np.testing.assert_allclose(sums.loss, 2e4, rtol=1e-6)
     assert sums.correct == 1
 
@@ -85,7 +113,7 @@ def test_all_logits_never_exist():
 
     def loss(hidden, kernel):
         weights = jnp.ones((rows, length))
-        return token_loss(lambda h: h @ kernel, hidden, targets, weights, chunk).loss
+        return token_loss(kernel, hidden, targets, weights, chunk).loss
 
     compiled = jax.jit(jax.grad(loss, argnums=(0, 1))).lower(hidden, kernel).compile()
     most = compiled.memory_analysis().temp_size_in_bytes
@@ -95,4 +123,4 @@ def test_all_logits_never_exist():
 def test_chunk_must_be_positive():
     hidden, kernel, targets, weights = _case(0)
     with pytest.raises(ValueError, match="positive number of positions, not 0"):
-        token_loss(lambda h: h @ kernel, hidden, targets, weights, 0)
+        token_loss(kernel, hidden, targets, weights, 0)

@@ -1,11 +1,15 @@
-"""Attention against a plain numpy loop over heads."""
+"""Attention against a plain numpy loop over heads; splash, interpreted, also against XLA's."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vsft_jax.models import layers, splash
 from vsft_jax.models.attention import attention
+from vsft_jax.sharding import batch_sharding, make_mesh
 
 
 def _numpy_attention(q, k, v, q_segments, kv_segments, causal=False):
@@ -23,17 +27,17 @@ def _numpy_attention(q, k, v, q_segments, kv_segments, causal=False):
     return out
 
 
-def _qkv(length, kv_length=None, heads=4, kv_heads=2, seed=0):
+def _qkv(length, kv_length=None, heads=4, kv_heads=2, seed=0, width=8, rows=2):
     rng = np.random.default_rng(seed)
-    shapes = [(2, length, heads, 8)] + 2 * [(2, kv_length or length, kv_heads, 8)]
+    shapes = [(rows, length, heads, width)] + 2 * [(rows, kv_length or length, kv_heads, width)]
     return [rng.normal(size=shape).astype(np.float32) for shape in shapes]
 
 
-def _runs(length, longest, padding, seed=0):
+def _runs(length, longest, padding, seed=0, count=2):
     """Contiguous segments of random lengths up to `longest`, then `padding` zeros."""
     rng = np.random.default_rng(seed)
     rows = []
-    for _ in range(2):
+    for _ in range(count):
         ids, segment = [], 0
         while len(ids) < length - padding:
             segment += 1
@@ -105,3 +109,98 @@ def test_refuses_unclear_calls():
         attention(q, k, v, q_segment_ids=ids)
     with pytest.raises(ValueError, match="bidirectional"):
         attention(q, k, v, segment_ids=ids, max_segment_length=2, causal=True)
+
+
+def _value_and_gradients(q, k, v, segments, **options):
+    """What attention returns where segments are not padding, and the gradients of a sum of it."""
+
+    def total(q, k, v):
+        out = attention(q, k, v, segment_ids=segments, **options)
+        out = jnp.where((segments > 0)[..., None, None], out, 0)
+        return (out * jnp.cos(jnp.arange(out.size)).reshape(out.shape)).sum(), out
+
+    (_, out), gradients = jax.jit(jax.value_and_grad(total, (0, 1, 2), has_aux=True))(q, k, v)
+    return out, *gradients
+
+
+def _check_splash(q, k, v, segments, expected_options=None, **options):
+    found = _value_and_gradients(q, k, v, segments, implementation="splash", **options)
+    expected = _value_and_gradients(
+        q, k, v, segments, implementation="xla", **(expected_options or options)
+    )
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-5)
+    plain = _numpy_attention(q, k, v, segments, segments, options.get("causal", False))
+    real = segments > 0
+    np.testing.assert_allclose(np.asarray(found[0])[real], plain[real], atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("width", "kv_heads", "causal", "length"),
+    [(64, 4, False, 200), (72, 4, True, 256), (80, 1, False, 300), (128, 2, True, 300)],
+)
+def test_splash_equals_plain_attention(width, kv_heads, causal, length):
+    """Forward and backward: head widths of the towers and language models, grouped keys, rows that
+    are no multiple of a block, segments that begin and end inside blocks, padding."""
+    q, k, v = _qkv(length, kv_heads=kv_heads, width=width)
+    _check_splash(q, k, v, _runs(length, 150, padding=40), causal=causal)
+
+
+def test_splash_with_segments_in_any_order():
+    """Blocks that have to be visited do not follow the diagonal; segments are not even runs."""
+    q, k, v = _qkv(512, kv_heads=4, width=64)
+    segments = np.random.default_rng(1).integers(1, 4, (2, 512)).astype(np.int32)
+    segments[0] = np.repeat([2, 1, 1, 2], 128)
+    _check_splash(q, k, v, segments)
+
+
+def test_splash_windows_look_at_neighbours_only(monkeypatch):
+    """Five blocks, so that the first and last do not see each other; runs cross the borders."""
+    monkeypatch.setattr(splash, "_LOCAL_BLOCK", 128)
+    q, k, v = _qkv(600, kv_heads=4, width=80)
+    segments = _runs(600, 64, padding=30)
+    _check_splash(q, k, v, segments, expected_options={}, max_segment_length=64)
+
+
+@pytest.mark.parametrize("kv_heads", [4, 1])  # divided over 'tensor', repeated for it
+def test_splash_on_a_mesh(kv_heads):
+    """Eight devices, each with its rows and heads, give what one gives."""
+    q, k, v = _qkv(256, kv_heads=kv_heads, width=64, rows=4)
+    segments = _runs(256, 100, padding=20, count=4)
+    alone = _value_and_gradients(q, k, v, segments, implementation="splash", causal=True)
+    mesh = make_mesh({"data": 2, "fsdp": 2, "tensor": 2})
+    with jax.set_mesh(mesh):
+        put = functools.partial(jax.device_put, device=batch_sharding(mesh))
+        found = _value_and_gradients(
+            *map(put, (q, k, v, segments)), implementation="splash", causal=True
+        )
+    for ours, theirs in zip(found, alone, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize(("remat", "kernels"), [("full", 3), ("attention", 2)])
+def test_splash_runs_once_where_remat_keeps_it(remat, kernels):
+    """Forward, backward, and forward again only where nothing was kept."""
+    q, k, v = _qkv(128, width=64)
+    segments = jnp.ones((2, 128), jnp.int32)
+    policy = jax.checkpoint_policies.save_only_these_names(*layers.REMAT[remat])
+
+    def total(q):
+        out = attention(jnp.sin(q), k, v, segment_ids=segments, implementation="splash")
+        return jnp.sin(out).sum()
+
+    text = str(jax.make_jaxpr(jax.grad(jax.checkpoint(total, policy=policy)))(q))
+    assert text.count("pallas_call[") == kernels
+
+
+def test_auto_is_xla_off_tpu_and_decoding_is_never_splash():
+    q, k, v = _qkv(1, 300, width=64)
+    ones, keys = jnp.ones((2, 1), jnp.int32), jnp.ones((2, 300), jnp.int32)
+    for options in (
+        dict(implementation="splash", q_segment_ids=ones, kv_segment_ids=keys),
+        dict(implementation="auto", segment_ids=ones),
+    ):
+        length = 300 if "kv_segment_ids" in options else 1
+        call = functools.partial(attention, **options)
+        text = str(jax.make_jaxpr(call)(q, k[:, :length], v[:, :length]))
+        assert "pallas_call" not in text

@@ -8,8 +8,12 @@ is part of the softmax's elementwise work.
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.ad_checkpoint import checkpoint_name
 
-IMPLEMENTATIONS = ("xla",)
+from vsft_jax.models.splash import platform, splash_attention
+
+# "auto": splash where the program will run on TPU, else xla. See docs/tpu.md.
+IMPLEMENTATIONS = ("auto", "xla", "splash")
 
 # Large enough to vanish under exp, small enough that a row with nothing to attend to stays finite.
 _MASKED = -1e30
@@ -32,9 +36,11 @@ def attention(
     kv_segment_ids: Array | None = None,
     causal: bool = False,
     max_segment_length: int | None = None,
-    implementation: str = "xla",
+    implementation: str = "auto",
 ) -> Array:
     """Scaled dot-product attention inside segments, softmax in float32.
+
+    The result is named "attention" for remat policies.
 
     Args:
         q: float[B, Lq, H, K].
@@ -47,7 +53,8 @@ def attention(
         max_segment_length: promise that every segment except padding is one contiguous run of
             at most this many positions. Scores are then computed for neighbouring blocks only,
             in O(L · max_segment_length) instead of O(L²). Self-attention without `causal` only.
-        implementation: one of `IMPLEMENTATIONS`.
+        implementation: one of `IMPLEMENTATIONS`. "splash" is for self-attention given by
+            `segment_ids`; anything else, such as decoding one token, is computed as by "xla".
 
     Returns:
         float[B, Lq, H, K] in q's dtype; finite everywhere, meaningless where the segment is 0.
@@ -69,9 +76,18 @@ def attention(
     if max_segment_length is not None and (causal or q.shape[1] != k.shape[1]):
         raise ValueError("max_segment_length is for bidirectional self-attention")
 
+    if implementation == "auto":
+        implementation = "splash" if platform() == "tpu" else "xla"
+    if implementation == "splash" and segment_ids is not None and q.shape[1] > 1:
+        # Names its own result.
+        return splash_attention(
+            q, k, v, segment_ids, causal=causal, max_segment_length=max_segment_length
+        )
     if max_segment_length is not None and 3 * max_segment_length < q.shape[1]:
-        return _block_local(q, k, v, q_segment_ids, kv_segment_ids, max_segment_length)
-    return _dense(q, k, v, q_segment_ids, kv_segment_ids, causal)
+        out = _block_local(q, k, v, q_segment_ids, kv_segment_ids, max_segment_length)
+    else:
+        out = _dense(q, k, v, q_segment_ids, kv_segment_ids, causal)
+    return checkpoint_name(out, "attention")
 
 
 def _dense(

@@ -231,8 +231,12 @@ class Decoder(nnx.Module):
 
     def unembed(self, hidden: Array) -> Array:
         """hidden: float[..., D] -> logits float32[..., V]."""
-        kernel = self.embed.embedding[...].T if self.head is None else self.head.kernel[...]
-        return jnp.dot(hidden, kernel.astype(hidden.dtype), preferred_element_type=jnp.float32)
+        kernel = self.output_kernel().astype(hidden.dtype)
+        return jnp.dot(hidden, kernel, preferred_element_type=jnp.float32)
+
+    def output_kernel(self) -> Array:
+        """The matrix from hidden states to logits, float[D, V]."""
+        return self.embed.embedding[...].T if self.head is None else self.head.kernel[...]
 
     def _rotary(self, positions: Array) -> Rotary:
         """M-RoPE (arXiv 2409.12191, section 2.1) or RoPE. positions: int[B, L, 3]."""

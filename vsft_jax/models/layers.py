@@ -4,7 +4,10 @@ Parameters keep their own dtype; every layer computes in the dtype of its input.
 """
 
 import dataclasses
-from collections.abc import Callable
+import functools
+import itertools
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -13,7 +16,7 @@ import numpy as np
 from flax import nnx
 from jax import Array
 from jax.ad_checkpoint import checkpoint_name
-from jax.sharding import PartitionSpec
+from jax.sharding import AbstractMesh, PartitionSpec
 
 # Name of a policy -> which named activations of a layer the backward pass finds stored; the rest
 # is computed again. None: store whatever the derivative needs (fastest, most memory).
@@ -31,7 +34,14 @@ Attend = Callable[[Array, Array, Array], tuple[Array, Any]]
 
 
 class Linear(nnx.Module):
-    """x @ kernel (+ bias); kernel: [inputs, outputs]."""
+    """x @ kernel (+ bias); kernel: [inputs, outputs].
+
+    With adapters (vsft_jax/lora.py puts them there) also + lora_scale · (x @ lora_a) @ lora_b.
+    """
+
+    lora_a: nnx.Param | None = None  # [inputs, rank]
+    lora_b: nnx.Param | None = None  # [rank, outputs]
+    lora_scale: float = 0.0
 
     def __init__(self, inputs: int, outputs: int, *, bias: bool, param_dtype: str, rngs: nnx.Rngs):
         # Deviation 1 / sqrt(inputs): 0.017 at a width of 3584, and right for tiny models too.
@@ -42,7 +52,11 @@ class Linear(nnx.Module):
     def __call__(self, x: Array) -> Array:
         # Rows and positions as one axis: the kernel's gradient is then a plain product, which saves
         # a fifth of a CPU step over the transposed copies of the three-dimensional one.
-        y = x.reshape(-1, x.shape[-1]) @ self.kernel[...].astype(x.dtype)
+        flat = x.reshape(-1, x.shape[-1])
+        y = flat @ self.kernel[...].astype(x.dtype)
+        if self.lora_a is not None:
+            low = self.lora_scale * (flat @ self.lora_a[...].astype(x.dtype))
+            y = y + low @ self.lora_b[...].astype(x.dtype)
         y = y.reshape(*x.shape[:-1], y.shape[-1])
         return y if self.bias is None else y + self.bias[...].astype(x.dtype)
 
@@ -121,6 +135,7 @@ class BlockSpec:
     mlp: "swiglu", or an activation of `ACTIVATIONS` for a plain two-matrix MLP.
     qkv_bias: of queries, keys and values; bias: of the output projection and the MLP.
     qk_norm: RMS normalisation of each head's queries and keys, before they are turned.
+    layer_scale: learned factors, one a channel, on what attention and MLP add to the stream.
     """
 
     width: int
@@ -134,6 +149,7 @@ class BlockSpec:
     qkv_bias: bool
     bias: bool
     qk_norm: bool = False
+    layer_scale: bool = False
 
 
 class Block(nnx.Module):
@@ -169,6 +185,11 @@ class Block(nnx.Module):
             **options,
         )
 
+        def scale() -> nnx.Param | None:
+            return nnx.Param(jnp.ones((width,), param_dtype)) if spec.layer_scale else None
+
+        self.scale1, self.scale2 = scale(), scale()
+
     def __call__(self, x: Array, rotary: "Rotary | None", attend: Attend) -> tuple[Array, Any]:
         """x: float[B, L, D] -> float[B, L, D], attend's extra. rotary: None where positions are
         learned and already in x."""
@@ -177,15 +198,17 @@ class Block(nnx.Module):
             each = linear(y).reshape(*y.shape[:-1], -1, self.head_dim)
             return each if norm is None else norm(each)
 
+        def scaled(update: Array, scale: nnx.Param | None) -> Array:
+            return update if scale is None else update * scale[...].astype(update.dtype)
+
         y = self.norm1(x)
         q, k, v = heads(self.q, self.q_norm), heads(self.k, self.k_norm), heads(self.v)
         if rotary is not None:
             q, k = rotary(q), rotary(k)
         q, k, v = (checkpoint_name(each, "qkv") for each in (q, k, v))
         out, extra = attend(q, k, v)
-        out = checkpoint_name(out, "attention")
-        x = x + self.o(out.reshape(*out.shape[:-2], -1))
-        return x + self.mlp(self.norm2(x)), extra
+        x = x + scaled(self.o(out.reshape(*out.shape[:-2], -1)), self.scale1)
+        return x + scaled(self.mlp(self.norm2(x)), self.scale2), extra
 
 
 class Rotary(NamedTuple):
@@ -235,12 +258,56 @@ def scan_stack(
         layer_params, value = scanned
         return step(nnx.merge(graphdef, layer_params), x, value)
 
+    return jax.lax.scan(_rematted(body, remat), x, (params, per_layer))
+
+
+def scan_kinds(
+    stack: nnx.Module,
+    step: Callable[[Any, Array, Any], Array],
+    x: Array,
+    kinds: Sequence[Any],
+    *,
+    remat: str,
+) -> Array:
+    """Runs `step(layer, x, kinds[i]) -> x` through a stack whose layers are of several kinds.
+
+    Kinds are static, so each is compiled on its own, without a branch at run time: a scan over the
+    periods of `kinds` (to compile a period, not the stack), in it a scan for each run of one kind.
+    `remat`: a key of `REMAT`.
+    """
+    graphdef, params = nnx.split(stack)
+    depth = len(kinds)
+    period = next(
+        size
+        for size in range(1, depth + 1)
+        if depth % size == 0 and tuple(kinds) == tuple(kinds[:size]) * (depth // size)
+    )
+    runs = [(kind, len(list(run))) for kind, run in itertools.groupby(kinds[:period])]
+
+    def layer(x, layer_params, kind):
+        return step(nnx.merge(graphdef, layer_params), x, kind), None
+
+    def one_period(x, params):
+        start = 0
+        for kind, length in runs:
+            part = jax.tree.map(lambda p: p[start : start + length], params)  # noqa: B023
+            body = _rematted(functools.partial(layer, kind=kind), remat)
+            x, _ = jax.lax.scan(body, x, part)
+            start += length
+        return x, None
+
+    cut = jax.tree.map(lambda p: p.reshape(depth // period, period, *p.shape[1:]), params)
+    return jax.lax.scan(one_period, x, cut)[0]
+
+
+def _rematted(body: Callable, remat: str) -> Callable:
+    """A scan's body of which the backward pass keeps what `REMAT[remat]` says."""
     names = REMAT[remat]
-    if names is not None:
-        policy = jax.checkpoint_policies.save_only_these_names(*names)
-        # Inside a scan nothing can be merged back, so the (slow) guard against it is not needed.
-        body = jax.checkpoint(body, policy=policy, prevent_cse=False)
-    return jax.lax.scan(body, x, (params, per_layer))
+    if names is None:
+        return body
+    policy = jax.checkpoint_policies.save_only_these_names(*names)
+    # Inside a scan nothing can be merged back, so the (slow) guard against it is not needed.
+    return jax.checkpoint(body, policy=policy, prevent_cse=False)
 
 
 def shard_rows(x: Array) -> Array:
@@ -248,9 +315,14 @@ def shard_rows(x: Array) -> Array:
 
     Without a mesh (`jax.set_mesh`), and for rows that do not divide evenly, x is returned as is.
     """
-    mesh = jax.sharding.get_abstract_mesh()
-    axes = tuple(axis for axis in ("data", "fsdp") if axis in mesh.axis_names)
-    size = int(np.prod([mesh.shape[axis] for axis in axes], dtype=np.int64))
-    if not axes or x.shape[0] % size:
+    axes = row_axes(jax.sharding.get_abstract_mesh(), x.shape[0])
+    if not axes:
         return x
     return jax.lax.with_sharding_constraint(x, PartitionSpec(axes, *[None] * (x.ndim - 1)))
+
+
+def row_axes(mesh: AbstractMesh, rows: int) -> tuple[str, ...]:
+    """The mesh axes that batch rows are split over: 'data' and 'fsdp', or () for no mesh and for
+    rows that do not divide evenly."""
+    axes = tuple(axis for axis in ("data", "fsdp") if axis in mesh.axis_names)
+    return axes if rows % math.prod(mesh.shape[axis] for axis in axes) == 0 else ()

@@ -37,7 +37,7 @@ def partition_rules() -> list[PartitionRule]:
     return [
         (rf"{stack}/(q|k|v|mlp/gate|mlp/up)/kernel", (None, "fsdp", "tensor")),
         (rf"{stack}/(q|k|v|mlp/gate|mlp/up)/bias", (None, "tensor")),
-        (rf"{stack}/(o|mlp/down)/kernel", (None, "tensor", "fsdp")),
+        (rf"{stack}/(o|mlp/down)/kernel", (None, ("tensor", "fsdp"), None)),
         (rf"{stack}/((o|mlp/down)/bias|norm[12]/(scale|bias)|[qk]_norm/scale)", (None, None)),
         # The columns of a patch divide by few mesh sizes, the width by most.
         (r"visual/patch_embed/kernel", (None, "fsdp")),
@@ -45,12 +45,12 @@ def partition_rules() -> list[PartitionRule]:
         (r"visual/(patch_embed/bias|class_token|(pre|post)_norm/(scale|bias))", (None,)),
         (r"merger/fc1/kernel", ("fsdp", "tensor")),
         (r"merger/fc1/bias", ("tensor",)),
-        (r"merger/fc2/kernel", ("tensor", "fsdp")),
+        (r"merger/fc2/kernel", (("tensor", "fsdp"), None)),
         (r"merger/(norm/(scale|bias)|fc2/bias|newline)", (None,)),
         # Further projectors, stacked: one for each layer of the tower that is tapped.
         (r"merger/deepstack/fc1/kernel", (None, "fsdp", "tensor")),
         (r"merger/deepstack/fc1/bias", (None, "tensor")),
-        (r"merger/deepstack/fc2/kernel", (None, "tensor", "fsdp")),
+        (r"merger/deepstack/fc2/kernel", (None, ("tensor", "fsdp"), None)),
         (r"merger/deepstack/(norm/(scale|bias)|fc2/bias)", (None, None)),
         (r"llm/embed/embedding", ("tensor", "fsdp")),
         (r"llm/head/kernel", ("fsdp", "tensor")),

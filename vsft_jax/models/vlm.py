@@ -61,6 +61,10 @@ class VisionLanguageModel(nnx.Module):
         """hidden: float[..., D] -> logits float32[..., V]."""
         return self.llm.unembed(hidden)
 
+    def output_kernel(self) -> Array:
+        """The matrix from hidden states to logits, float[D, V]."""
+        return self.llm.output_kernel()
+
 
 def has_media(arrays: Mapping[str, Array]) -> bool:
     """Whether the rows of these shapes can hold media at all."""

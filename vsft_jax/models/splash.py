@@ -1,0 +1,225 @@
+"""Attention on TPU: JAX's splash kernels, told at run time which blocks of scores matter.
+
+The kernels keep scores in the chip's vector memory and go through them block by block (after
+arXiv 2205.14135). Rows here are packed, so most blocks lie between different segments: each row's
+segment ids say which blocks to visit, and the cost follows the segments' lengths, not the row's.
+"""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.experimental.pallas.ops.tpu.splash_attention import (
+    BlockSizes,
+    SegmentIds,
+    splash_attention_kernel,
+    splash_attention_mask_info,
+)
+from jax.sharding import PartitionSpec
+
+# Positions a side of a block, best first. Instruction bundles that libtpu 0.0.52 schedules on v5e
+# for 1024 pairs of positions in a head of width 128, forward and fused backward: 4.5 and 8.8 in
+# blocks of 1024, 4.6 and 8.8 of 512; 8.4 forward of 256. A block takes 200 to 600 more even where
+# it is passed over, so there should be few.
+_BLOCKS = (1024, 512, 256, 128)
+# A row may grow by this part of its length to be cut into larger blocks.
+_PADDING = 1 / 8
+# Keys that the forward and backward loops take at a time: a tenth less forward than 1024.
+_COMPUTE = 512
+# Where no segment is longer than this, a block looks at its two neighbours only. For 16384 patches
+# in windows of 64, 16 heads of width 80, forward and backward on v5e: 7.3 million bundles in blocks
+# of 256, 7.4 of 128, 8.1 of 512; 30 million cycles for dense scores of near windows through XLA.
+_LOCAL_BLOCK = 256
+_PAD_SEGMENT = -1
+
+
+def platform() -> str:
+    """What the program being traced will run on: the mesh's platform, or the default one."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return jax.default_backend() if device is None else device.platform
+
+
+def splash_attention(
+    q: Array,
+    k: Array,
+    v: Array,
+    segment_ids: Array,
+    *,
+    causal: bool,
+    max_segment_length: int | None = None,
+) -> Array:
+    """Self-attention inside segments; arguments as in `attention.attention`.
+
+    Under a mesh (`jax.set_mesh`) each device computes its own rows and heads. Off TPU the kernels
+    are interpreted, which is slow: for tests.
+
+    The softmax's sums and the output are named "attention" for remat: without the sums the
+    backward pass would have to run the kernel again.
+    """
+    local = functools.partial(
+        _rows,
+        causal=causal,
+        local=max_segment_length is not None and max_segment_length <= _LOCAL_BLOCK,
+        interpret=platform() != "tpu",
+    )
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.are_all_axes_manual:
+        return local(q, k, v, segment_ids)
+    rows = _axes(mesh, ("data", "fsdp"), q.shape[0])
+    heads = _axes(mesh, ("tensor",), q.shape[2])
+    if heads:
+        k, v = (_repeat_heads(x, q.shape[2], mesh.shape["tensor"]) for x in (k, v))
+    each, ids = PartitionSpec(rows, None, heads), PartitionSpec(rows)
+    sharded = jax.shard_map(
+        local, in_specs=(each, each, each, ids), out_specs=each, check_vma=False
+    )
+    return sharded(q, k, v, segment_ids)
+
+
+def _axes(mesh, names: tuple[str, ...], size: int) -> tuple[str, ...] | None:
+    """The named mesh axes if a dimension of this size can be split over them."""
+    found = tuple(name for name in names if name in mesh.axis_names)
+    count = math.prod(mesh.shape[name] for name in found)
+    return found if found and size % count == 0 else None
+
+
+def _repeat_heads(x: Array, heads: int, shards: int) -> Array:
+    """Repeats keys' or values' heads until each shard has those that its queries need."""
+    shared = math.lcm(x.shape[2], shards)
+    # Where the queries' heads cannot be grouped like that, each gets keys of its own.
+    repeats = (shared if heads % shared == 0 else heads) // x.shape[2]
+    return x if repeats == 1 else jnp.repeat(x, repeats, axis=2)
+
+
+def _rows(
+    q: Array,
+    k: Array,
+    v: Array,
+    segment_ids: Array,
+    *,
+    causal: bool,
+    local: bool,
+    interpret: bool,
+) -> Array:
+    """One device's share of `splash_attention`."""
+    length, block = _cut(q.shape[1], local)
+    end = length - q.shape[1]
+
+    def heads_first(x: Array) -> Array:
+        return jnp.moveaxis(jnp.pad(x, [(0, 0), (0, end), (0, 0), (0, 0)]), 2, 1)
+
+    ids = jnp.pad(segment_ids.astype(jnp.int32), [(0, 0), (0, end)], constant_values=_PAD_SEGMENT)
+    row = functools.partial(_row, block=block, causal=causal, local=local, interpret=interpret)
+    q = q * jnp.asarray(q.shape[-1] ** -0.5, q.dtype)
+    out = jax.vmap(row)(heads_first(q), heads_first(k), heads_first(v), ids)
+    return jnp.moveaxis(out, 1, 2)[:, : q.shape[1]]
+
+
+def _cut(length: int, local: bool) -> tuple[int, int]:
+    """The length to pad a row to, and the side of its blocks."""
+    if local:
+        return -(-length // _LOCAL_BLOCK) * _LOCAL_BLOCK, _LOCAL_BLOCK
+    padded = {block: -(-length // block) * block for block in _BLOCKS}
+    fitting = [block for block in _BLOCKS if padded[block] <= length * (1 + _PADDING)]
+    block = fitting[0] if fitting else _BLOCKS[-1]
+    return padded[block], block
+
+
+def _row(
+    q: Array,
+    k: Array,
+    v: Array,
+    ids: Array,
+    *,
+    block: int,
+    causal: bool,
+    local: bool,
+    interpret: bool,
+) -> Array:
+    """One row: q float[H, L, K], k and v float[G, L, K], ids int32[L] -> float[H, L, K]."""
+    needed = _needed_blocks(ids, block, causal)
+    count = needed.shape[0]
+    # Key blocks that a block of queries looks at, int[count, width]; some lie outside the row.
+    columns = np.arange(count)[None].repeat(count, 0)
+    if local and count > 3:
+        columns = np.arange(count)[:, None] + np.arange(-1, 2)
+
+    def mask_info(needed: Array) -> splash_attention_mask_info.MaskInfo:
+        inside = (columns >= 0) & (columns < count)
+        near = np.clip(columns, 0, count - 1)
+        visited = jnp.take_along_axis(needed, near, axis=1) & inside
+        return splash_attention_mask_info.MaskInfo(
+            data_next=_next_visited(visited, near)[None],
+            mask_next=None,
+            block_mask=visited[None].astype(jnp.int32),
+            partial_mask_blocks=None,
+            # For causal attention the kernel compares positions; these are the queries'.
+            q_sequence=np.arange(len(ids), dtype=np.int32) if causal else None,
+        )
+
+    def transposed(info: splash_attention_mask_info.MaskInfo):
+        return info._replace(
+            data_next=jnp.swapaxes(info.data_next, 1, 2),
+            block_mask=jnp.swapaxes(info.block_mask, 1, 2),
+        )
+
+    compute = min(block, _COMPUTE)
+    # The fused backward pass writes a gradient of all queries for every block of keys, in vain
+    # where only neighbours count.
+    fused = not local
+    queries = mask_info(needed)
+    kernel = splash_attention_kernel.SplashAttentionKernel(
+        queries,
+        None if fused else queries,
+        transposed(mask_info(needed.T)),
+        block_sizes=BlockSizes(
+            block_q=block,
+            block_kv=block,
+            block_kv_compute=compute,
+            block_q_dkv=block,
+            block_kv_dkv=block,
+            block_kv_dkv_compute=compute,
+            block_q_dq=None if fused else block,
+            block_kv_dq=None if fused else block,
+            use_fused_bwd_kernel=fused,
+        ),
+        is_mqa=False,
+        save_residuals=False,
+        mask_value=splash_attention_kernel.DEFAULT_MASK_VALUE,
+        attn_logits_soft_cap=None,
+        residual_checkpoint_name="attention",
+        mask_function=_not_later if causal else None,
+        interpret=interpret,
+    )
+    return kernel(q, k, v, SegmentIds(ids, ids))
+
+
+def _not_later(q_positions: Array, k_positions: Array) -> Array:
+    return q_positions >= k_positions
+
+
+def _needed_blocks(ids: Array, block: int, causal: bool) -> Array:
+    """bool[L / block, L / block]: whether queries (rows) and keys (columns) may share a segment.
+
+    Never false where they do, for any ids; rarely true in vain where ids do not fall along the row.
+    """
+    cut = ids.reshape(-1, block)
+    lowest, highest = cut.min(axis=1), cut.max(axis=1)
+    needed = (lowest[:, None] <= highest) & (highest[:, None] >= lowest)
+    return jnp.tril(needed) if causal else needed
+
+
+def _next_visited(visited: Array, columns: np.ndarray) -> Array:
+    """int32, as visited: the column of the first visited block from each one on, row by row.
+
+    The kernel fetches that block while it computes others.
+    """
+    places = jnp.arange(visited.size, dtype=jnp.int32)
+    places = jnp.where(visited.ravel(), places, visited.size)
+    ahead = jax.lax.cummin(places, reverse=True)
+    # After the last one the next head begins with the first one.
+    ahead = jnp.where(ahead == visited.size, ahead[0], ahead)
+    return jnp.asarray(columns, jnp.int32).ravel()[ahead].reshape(visited.shape)

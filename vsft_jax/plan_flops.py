@@ -1,0 +1,63 @@
+"""Operations that a model's training step needs, by formula: what MFU is counted against."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+_MATRICES = ("kernel", "lora_a", "lora_b")
+_ORDER = ("tower", "projector", "llm")  # as activations pass through them
+
+
+class ModelFlops(NamedTuple):
+    """Floating-point operations of one step over all rows, without recomputation.
+
+    matrices: products with parameters. attention: scores and weighted sums of the language model,
+    each row being one causal segment. The tower's attention is left out: it goes by the sizes of
+    the pictures, and is a few percent of the tower's products.
+    """
+
+    matrices: float
+    attention: float
+
+
+def model_flops(
+    shapes: Mapping[str, tuple[int, ...]],
+    trains: Callable[[str], bool],
+    component_of: Callable[[str], str],
+    text,
+    *,
+    rows: int,
+    row_tokens: int,
+    row_patches: int,
+    patches_per_unit: int,
+) -> ModelFlops:
+    """Counts 2 operations for each parameter of a matrix and position forward, 2 for the gradient
+    of its inputs where something below it trains, 2 for its own where it trains.
+
+    Args:
+        shapes: parameter path -> shape. trains, component_of: by path.
+        text: the family's TextConfig.
+        rows: packed rows of the step, of row_tokens positions and row_patches patches.
+        patches_per_unit: patches that make one visual feature.
+    """
+    positions = {
+        "tower": row_patches,
+        "projector": row_patches // patches_per_unit,
+        "llm": row_tokens,
+    }
+    lowest = min(
+        (_ORDER.index(component_of(path)) for path in shapes if trains(path)), default=len(_ORDER)
+    )
+    matrices = 0.0
+    for path, shape in shapes.items():
+        name = path.rsplit("/", 1)[-1]
+        tied = name == "embedding" and text.tie_word_embeddings
+        if name not in _MATRICES and not tied:
+            continue
+        part = component_of(path)
+        size = 1
+        for side in shape:
+            size *= side
+        passes = 1 + (_ORDER.index(part) >= lowest) + trains(path)
+        matrices += 2 * passes * size * positions[part]
+    scores = 2 * 2 * row_tokens**2 / 2 * text.heads * text.head_dim * text.depth
+    return ModelFlops(rows * matrices, rows * scores * (3 if lowest < len(_ORDER) else 1))
