@@ -35,6 +35,15 @@ from vsft_jax.train.loop import make_trainer
 from vsft_jax.train.step import Trainer
 
 
+# What libtpu would otherwise find out about the machine that it runs on.
+_ENVIRONMENT = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """What one training step takes. Bytes and seconds are those of one device.
@@ -117,9 +126,9 @@ def topology_devices(name: str) -> Sequence[jax.Device]:
         raise ConfigError(
             f"--job=plan compiles with libtpu, which is not installed: pip install '{pinned}'"
         )
-    # No TPU is looked for, neither by asking the cloud's metadata server nor by locking the device.
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
+    # No TPU is looked for or locked, and nothing is asked of the cloud's metadata server.
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     jax.config.update("jax_platforms", "cpu")
     try:
         return topologies.get_topology_desc(platform="tpu", topology_name=name).devices

@@ -10,7 +10,7 @@ import torch
 from flax import nnx
 from safetensors.numpy import save_file
 
-from input_pipeline import tiles
+from input_pipeline import decode, tiles
 from tests.parity.llava_reference import Host, Oracle, hf_model, media_of, pillow_resize
 from vsft_jax.generate import generate
 from vsft_jax.models.hf_table import params_from_hf, params_to_hf
@@ -58,7 +58,8 @@ class Case:
         return self.oracle.logits(self.host.ids(parts), media_of(parts))
 
     def __enter__(self):
-        self._patch.setattr(tiles, "resize", pillow_resize)
+        for module in (decode, tiles):
+            self._patch.setattr(module, "resize", pillow_resize)
         return self
 
     def __exit__(self, *_):
