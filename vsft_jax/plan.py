@@ -127,8 +127,8 @@ def topology_devices(name: str) -> Sequence[jax.Device]:
             f"--job=plan compiles with libtpu, which is not installed: pip install '{pinned}'"
         )
     # No TPU is looked for or locked, and nothing is asked of the cloud's metadata server.
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    for variable, value in _ENVIRONMENT.items():
+        os.environ.setdefault(variable, value)
     jax.config.update("jax_platforms", "cpu")
     try:
         return topologies.get_topology_desc(platform="tpu", topology_name=name).devices
