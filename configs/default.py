@@ -126,6 +126,7 @@ def get_config() -> ConfigDict:
     # --- Plan: what a step takes on TPUs, with none at hand. See docs/tpu.md. ------------------
     config.plan = ConfigDict()
     config.plan.topology = "v5e:16x16"  # chip (v5e, v5p, v6e, tpu7x) and chips along each axis
+    config.plan.rows = 1  # packed rows a device and microbatch, instead of train.batch_rows
     config.plan.search = False  # also find the most rows a device that fit: some more compilations
 
     # --- Evaluation ----------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from vsft_jax.plan_chips import Chip, parse_topology
 from vsft_jax.plan_flops import ModelFlops, model_flops
 from vsft_jax.plan_hlo import Cost, Estimator, Program
 from vsft_jax.plan_report import print_plan
-from vsft_jax.sharding import batch_sharding, batch_shards
+from vsft_jax.sharding import batch_sharding, batch_shards, make_mesh
 from vsft_jax.train.loop import make_trainer
 from vsft_jax.train.step import Trainer
 
@@ -48,6 +48,7 @@ _ENVIRONMENT = {
 class Plan:
     """What one training step takes. Bytes and seconds are those of one device.
 
+    rows_per_device: packed rows of a microbatch; batch_rows: of a step, over all devices.
     memory: part -> bytes; needed: their sum; available: the device's memory as the compiler counts
     it. Where the step does not fit, only these two are known, and needed may be a lower bound.
     cost: the static estimate of one step; seconds: its length. mfu: model operations a second over
@@ -59,6 +60,7 @@ class Plan:
     devices: int
     mesh: dict[str, int]
     rows_per_device: int
+    batch_rows: int
     accumulate: int
     row_tokens: int
     row_patches: int
@@ -139,15 +141,18 @@ def topology_devices(name: str) -> Sequence[jax.Device]:
 def plan_step(config: ConfigDict, devices: Sequence[jax.Device]) -> Plan:
     """Compiles the config's training step for devices of `config.plan.topology` and reads it."""
     chip, torus = parse_topology(config.plan.topology)
+    config = config.copy_and_resolve_references()
+    shards = batch_shards(make_mesh(config.mesh, devices))
+    config.train.batch_rows = config.plan.rows * shards * config.train.accumulate
     trainer = make_trainer(config, devices=devices)
     batch = abstract_batch(config, trainer)
-    shards = batch_shards(trainer.mesh)
     known = dict(
         topology=config.plan.topology,
         chip=chip.name,
         devices=len(devices),
         mesh=dict(trainer.mesh.shape),
-        rows_per_device=config.train.batch_rows // shards // config.train.accumulate,
+        rows_per_device=config.plan.rows,
+        batch_rows=config.train.batch_rows,
         accumulate=config.train.accumulate,
         row_tokens=config.layout.row_tokens,
         row_patches=config.layout.row_patches,
@@ -273,11 +278,10 @@ def _model_flops(config: ConfigDict, trainer: Trainer) -> ModelFlops:
 
 def _largest_rows(config: ConfigDict, devices: Sequence[jax.Device], first: Plan) -> int:
     """The most rows a device and microbatch that fit: doubling, then halving the interval."""
-    step = first.devices // first.mesh["tensor"] * first.accumulate
 
     def fits(rows: int) -> bool:
         trial = config.copy_and_resolve_references()
-        trial.train.batch_rows = rows * step
+        trial.plan.rows = rows
         found = plan_step(trial, devices)
         logging.info("%d rows a device %s", rows, "fit" if found.fits else "do not fit")
         return found.fits

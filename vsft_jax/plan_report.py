@@ -27,8 +27,8 @@ def print_plan(plan: "Plan", console: Console | None = None) -> None:
     mesh = " × ".join(f"{axis} {size}" for axis, size in plan.mesh.items())
     console.print(
         f"[bold]{plan.topology}[/bold]: {plan.devices} devices ({plan.chip}), {mesh}; "
-        f"{plan.rows_per_device} rows a device × {plan.accumulate} microbatches, "
-        f"{plan.row_tokens} tokens and {plan.row_patches} patches a row"
+        f"rows of {plan.row_tokens} tokens and {plan.row_patches} patches, {plan.rows_per_device} "
+        f"a device × {plan.accumulate} microbatches: config.train.batch_rows = {plan.batch_rows}"
     )
     if not plan.fits:
         over = (plan.needed - plan.available) / GIB

@@ -37,7 +37,6 @@ def config():
         mrope_section=(16, 24, 24),
     )
     config.layout.update(row_tokens=512, row_patches=1024)
-    config.train.batch_rows = 4
     config.model.remat = "full"
     config.plan.topology = "v5e:2x2"
     return config.lock()
@@ -51,6 +50,7 @@ def planned(config):
 def test_the_step_lowers_to_mosaic_and_its_numbers_agree(config, planned):
     """Parameters, optimiser and batch are counted anew from shapes, without sharding."""
     assert planned.fits
+    assert planned.batch_rows == 4
     assert planned.mesh == {"data": 1, "fsdp": 4, "tensor": 1}
     # Attention ran through the TPU kernels: windows (dq and dkv apart), frames and text (fused).
     names = {"fwd_segmented_residuals", "dq_segmented_no_residuals", "dkv_segmented_no_residuals"}
@@ -58,6 +58,8 @@ def test_the_step_lowers_to_mosaic_and_its_numbers_agree(config, planned):
     # Two layers of the tower and two of the text, once forward, once again, once backward.
     assert planned.cost.pallas["splash_mha_fwd_segmented_residuals"][0] == 2 * 4
 
+    config = config.copy_and_resolve_references()
+    config.train.batch_rows = 4
     trainer = make_trainer(config, devices=jax.devices()[:4])
     shapes = flatten(trainer.abstract_state.params)
     split = sum(
@@ -111,7 +113,7 @@ def test_search_finds_the_most_rows(config, planned, monkeypatch, limit):
     tried = []
 
     def fits(trial, devices):
-        rows = trial.train.batch_rows // 4
+        rows = trial.plan.rows
         tried.append(rows)
         return dataclasses.replace(planned, fits=rows <= limit)
 
