@@ -11,6 +11,7 @@ import importlib.util
 import json
 import os
 import re
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -33,7 +34,6 @@ from vsft_jax.plan_report import print_plan
 from vsft_jax.sharding import batch_sharding, batch_shards, make_mesh
 from vsft_jax.train.loop import make_trainer
 from vsft_jax.train.step import Trainer
-
 
 # What libtpu would otherwise find out about the machine that it runs on.
 _ENVIRONMENT = {
@@ -161,17 +161,24 @@ def plan_step(config: ConfigDict, devices: Sequence[jax.Device]) -> Plan:
     logging.info("compiling the training step for %s", config.plan.topology)
     start = time.monotonic()
     try:
-        with jax.set_mesh(trainer.mesh), _no_compilation_cache():
-            compiled = trainer.step.lower(trainer.abstract_state, batch).compile()
+        with (
+            jax.set_mesh(trainer.mesh),
+            _no_compilation_cache(),
+            tempfile.TemporaryDirectory() as dump,
+        ):
+            lowered = trainer.step.lower(trainer.abstract_state, batch)
+            options = {"xla_dump_to": dump, "xla_dump_hlo_as_text": True}
+            compiled = lowered.compile(compiler_options=options)
+            seconds = time.monotonic() - start
+            program = Program.parse(_program(dump))
     except jax.errors.JaxRuntimeError as error:
         needed, available = _out_of_memory(str(error), chip)
         seconds = time.monotonic() - start
         return Plan(
             **known, fits=False, needed=needed, available=available, compile_seconds=seconds
         )
-    seconds = time.monotonic() - start
     memory = _memory(compiled, trainer, batch)
-    cost = Estimator(Program.parse(_text(compiled)), chip, torus).total()
+    cost = Estimator(program, chip, torus).total()
     flops = _model_flops(config, trainer)
     return Plan(
         **known,
@@ -254,12 +261,16 @@ def _out_of_memory(message: str, chip: Chip) -> tuple[float, float]:
     return (sizes[0], sizes[1]) if len(sizes) > 1 else (float("nan"), chip.hbm)
 
 
-def _text(compiled) -> str:
-    """The optimized HLO. `as_text` fails for some topologies, over asynchronous instructions."""
-    try:
-        return compiled.as_text()
-    except jax.errors.JaxRuntimeError:
-        return compiled.runtime_executable().hlo_modules()[0].to_string()
+def _program(dump: str) -> str:
+    """The optimised program's text, as the compiler wrote it into a directory.
+
+    A compiled object's `as_text` fails on some topologies over asynchronous instructions.
+    """
+    return max(Path(dump).glob("*.after_optimizations.txt"), key=_size).read_text()
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
 
 
 def _model_flops(config: ConfigDict, trainer: Trainer) -> ModelFlops:
