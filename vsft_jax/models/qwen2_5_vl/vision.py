@@ -8,7 +8,6 @@ Follows transformers `models/qwen2_5_vl/modeling_qwen2_5_vl.py`.
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jax import Array
 
@@ -23,43 +22,8 @@ from vsft_jax.models.layers import (
     scan_kinds,
     shard_rows,
 )
+from vsft_jax.models.patch_embed import PatchEmbed
 from vsft_jax.models.qwen2_5_vl.config import ModelConfig
-
-# A round number near the mean pixel. Pixels minus this are small whole numbers, which bfloat16
-# holds exactly, while normalised pixels would be rounded.
-_PIXEL_CENTRE = 128
-
-
-class PatchEmbed(nnx.Module):
-    """Normalises raw pixels and projects each patch: a Conv3d written as one matrix product."""
-
-    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
-        vision = config.vision
-        init = nnx.initializers.lecun_normal()
-        shape = (vision.patch_columns, vision.width)
-        self.kernel = nnx.Param(init(rngs.params(), shape, config.param_dtype))
-        self.config = config
-
-    def __call__(self, patches: Array) -> Array:
-        """patches: uint8[B, N, C], columns (channel, temporal, row, column) -> float[B, N, D].
-
-        ((x / 255 - mean) / std) @ W is computed as (x - 128) @ (scale · W) + shift @ W, so that
-        the pixels need one conversion and no arithmetic in the wide [B, N, C] array.
-        """
-        vision, dtype = self.config.vision, self.config.dtype
-        std, mean = np.array(vision.image_std), np.array(vision.image_mean)
-        repeats = vision.patch_columns // 3
-        scale = np.repeat(1 / (255 * std), repeats).astype(np.float32)
-        shift = np.repeat((_PIXEL_CENTRE / 255 - mean) / std, repeats).astype(np.float32)
-
-        kernel = self.kernel[...].astype(jnp.float32)
-        pixels = patches.astype(dtype) - _PIXEL_CENTRE
-        product = jnp.dot(
-            pixels,
-            (scale[:, None] * kernel).astype(dtype),
-            preferred_element_type=jnp.float32,
-        )
-        return (product + shift @ kernel).astype(dtype)
 
 
 class VisionTower(nnx.Module):
@@ -72,7 +36,16 @@ class VisionTower(nnx.Module):
             return Block(vision.block, param_dtype=config.param_dtype, rngs=rngs)
 
         self.config = config
-        self.patch_embed = PatchEmbed(config, rngs=rngs)
+        self.patch_embed = PatchEmbed(
+            vision.patch_columns,
+            vision.width,
+            image_mean=vision.image_mean,
+            image_std=vision.image_std,
+            bias=False,
+            dtype=config.dtype,
+            param_dtype=config.param_dtype,
+            rngs=rngs,
+        )
         self.blocks = make_stack(vision.depth, make_block, rngs)
 
     def __call__(self, patches: Array, coords: Array, frame_ids: Array, window_ids: Array) -> Array:
