@@ -262,11 +262,11 @@ def _out_of_memory(message: str, chip: Chip) -> tuple[float, float]:
 
 
 def _program(dump: str) -> str:
-    """The optimised program's text, as the compiler wrote it into a directory.
+    """The compiled program with its cycle estimates, as the compiler wrote it into a directory.
 
     A compiled object's `as_text` fails on some topologies over asynchronous instructions.
     """
-    return max(Path(dump).glob("*.after_optimizations.txt"), key=_size).read_text()
+    return max(Path(dump).glob("*.after_codegen.txt"), key=_size).read_text()
 
 
 def _size(path: Path) -> int:
