@@ -170,7 +170,7 @@ def plan_step(config: ConfigDict, devices: Sequence[jax.Device]) -> Plan:
             options = {"xla_dump_to": dump, "xla_dump_hlo_as_text": True}
             compiled = lowered.compile(compiler_options=options)
             seconds = time.monotonic() - start
-            program = Program.parse(_program(dump))
+            program = _program(dump)
     except jax.errors.JaxRuntimeError as error:
         needed, available = _out_of_memory(str(error), chip)
         seconds = time.monotonic() - start
@@ -261,16 +261,17 @@ def _out_of_memory(message: str, chip: Chip) -> tuple[float, float]:
     return (sizes[0], sizes[1]) if len(sizes) > 1 else (float("nan"), chip.hbm)
 
 
-def _program(dump: str) -> str:
-    """The compiled program with its cycle estimates, as the compiler wrote it into a directory.
+def _program(dump: str) -> Program:
+    """The compiled program, as the compiler wrote it into a directory.
 
-    A compiled object's `as_text` fails on some topologies over asynchronous instructions.
+    A compiled object's `as_text` fails on some topologies over asynchronous instructions. Of the
+    compiler's several texts, the one after code generation carries estimates of cycles.
     """
-    return max(Path(dump).glob("*.after_codegen.txt"), key=_size).read_text()
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size
+    texts = [path.read_text() for path in Path(dump).glob("*.after_codegen.txt")]
+    text = max(texts, key=len, default="")
+    if "estimated_cycles" not in text:
+        raise RuntimeError("this libtpu writes no program with estimated cycles: try another one")
+    return Program.parse(text)
 
 
 def _model_flops(config: ConfigDict, trainer: Trainer) -> ModelFlops:
