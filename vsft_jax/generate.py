@@ -17,7 +17,7 @@ from jax.sharding import PartitionSpec
 
 from vsft_jax.models.decoder import KVCache
 from vsft_jax.models.layers import row_axes
-from vsft_jax.sampling import GREEDY, Sampling, draw, row_keys
+from vsft_jax.token_sampling import GREEDY, Sampling, draw, row_keys
 
 _PROMPT_FIELDS = ("tokens", "positions", "segment_ids")
 _MEDIA_FIELDS = (

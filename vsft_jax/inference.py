@@ -23,8 +23,8 @@ from vsft_jax.generate import Generated, generate
 from vsft_jax.hf_import import load_params
 from vsft_jax.lora import Lora, ModelBuilder
 from vsft_jax.prompt_shapes import prompt_shapes
-from vsft_jax.sampling import Sampling
 from vsft_jax.sharding import abstract_model, batch_shards, make_mesh, put_batch
+from vsft_jax.token_sampling import Sampling
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,8 +17,8 @@ from vsft_jax.models.qwen2_5_vl import (
     VisionConfig,
     partition_rules,
 )
-from vsft_jax.sampling import GREEDY, Sampling, narrow
 from vsft_jax.sharding import abstract_model, make_mesh, put_batch
+from vsft_jax.token_sampling import GREEDY, Sampling, narrow
 
 STEPS = 6
 DRAWN = Sampling(2.0, top_p=0.9)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vsft_jax.sampling import GREEDY, Sampling, draw, narrow, row_keys
+from vsft_jax.token_sampling import GREEDY, Sampling, draw, narrow, row_keys
 
 RULES = [
     Sampling(0.7),
