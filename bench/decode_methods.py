@@ -13,7 +13,7 @@ import av
 import cv2
 import numpy as np
 
-from bench.decode_clips import SMALL
+from bench.decode_clips import FPS, SMALL
 from input_pipeline.decode import read_frames
 from input_pipeline.examples import MediaRef
 
@@ -22,12 +22,15 @@ Frames = Callable[[str, Sequence[int], int], np.ndarray]
 
 class Method(NamedTuple):
     """threads: numbers of threads inside one call that it can be asked for. own_indices: it
-    chooses frames by itself, given only how many, spread from the first frame to the last."""
+    chooses frames by itself, given only how many, spread from the first frame to the last.
+    in_order: it decodes all that lies before a wanted frame. ours: this repository's."""
 
     name: str
     frames: Frames
     threads: tuple[int, ...] = (1, 2)
     own_indices: bool = False
+    in_order: bool = False
+    ours: bool = False
 
 
 def shrink(picture: np.ndarray) -> np.ndarray:
@@ -36,7 +39,7 @@ def shrink(picture: np.ndarray) -> np.ndarray:
 
 
 def ours(path: str, indices: Sequence[int], threads: int) -> np.ndarray:
-    return read_frames(MediaRef("video", path), indices, SMALL)
+    return read_frames(MediaRef("video", path), indices, SMALL, threads)
 
 
 def opencv_in_order(path: str, indices: Sequence[int], threads: int) -> np.ndarray:
@@ -81,6 +84,21 @@ def pyav_in_order(path: str, indices: Sequence[int], threads: int) -> np.ndarray
     return np.stack([np.asarray(image) for image in sized])
 
 
+def pyav_seek(path: str, indices: Sequence[int], threads: int) -> np.ndarray:
+    """One seek a frame, then decoding up to it; the clip's rate is constant and known."""
+    frames = []
+    with av.open(path) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = threads
+        stream.codec_context.thread_type = "AUTO" if threads > 1 else "NONE"
+        tick = 1 / (FPS * stream.time_base)
+        for i in indices:
+            container.seek(int(i * tick), stream=stream)
+            frame = next(f for f in container.decode(stream) if f.pts >= i * tick)
+            frames.append(shrink(frame.to_ndarray(format="rgb24")))
+    return np.stack(frames)
+
+
 def decord_method() -> Method:
     import decord
 
@@ -91,15 +109,17 @@ def decord_method() -> Method:
     return Method(f"decord2 {importlib.metadata.version('decord2')}, resize inside", frames)
 
 
-def torchcodec_method() -> Method:
+def torchcodec_method(mode: str) -> Method:
     from torchcodec.decoders import VideoDecoder
 
     def frames(path: str, indices: Sequence[int], threads: int) -> np.ndarray:
-        decoder = VideoDecoder(path, num_ffmpeg_threads=threads, dimension_order="NHWC")
+        decoder = VideoDecoder(
+            path, num_ffmpeg_threads=threads, dimension_order="NHWC", seek_mode=mode
+        )
         data = decoder.get_frames_at(list(indices)).data.numpy()
         return np.stack([shrink(picture) for picture in data])
 
-    return Method(f"torchcodec {importlib.metadata.version('torchcodec')}, exact", frames)
+    return Method(f"torchcodec {importlib.metadata.version('torchcodec')}, {mode}", frames)
 
 
 def qwen_method() -> Method:
@@ -133,14 +153,18 @@ def _declare_torchvision_operators() -> None:
         library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
-OURS = Method("this repository", ours, threads=(1,))
+OURS = Method("this repository", ours, ours=True)
 MAKERS = {
     "this repository": lambda: OURS,
-    "OpenCV": lambda: Method(f"OpenCV {cv2.__version__}, in order", opencv_in_order),
+    "OpenCV": lambda: Method(f"OpenCV {cv2.__version__}, in order", opencv_in_order, in_order=True),
     "OpenCV seeking": lambda: Method(f"OpenCV {cv2.__version__}, seeking", opencv_seek),
-    "PyAV": lambda: Method(f"PyAV {av.__version__} as in LLaMA-Factory", pyav_in_order),
+    "PyAV": lambda: Method(
+        f"PyAV {av.__version__} as in LLaMA-Factory", pyav_in_order, in_order=True
+    ),
+    "PyAV seeking": lambda: Method(f"PyAV {av.__version__}, seeking", pyav_seek),
     "decord2": decord_method,
-    "torchcodec": torchcodec_method,
+    "torchcodec": lambda: torchcodec_method("exact"),
+    "torchcodec approximate": lambda: torchcodec_method("approximate"),
     "qwen-vl-utils": qwen_method,
 }
 
@@ -158,5 +182,5 @@ def methods(clip: str) -> list[Method]:
             reason = str(error).strip().splitlines() or [type(error).__name__]
             print(f"left out: {package}: {reason[0][:140]}")
     if any(method.own_indices for method in found):
-        found.append(Method("this repository, the same frames", ours, (1,), own_indices=True))
+        found.append(OURS._replace(name="this repository, the same frames", own_indices=True))
     return found

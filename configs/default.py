@@ -62,6 +62,8 @@ def get_config() -> ConfigDict:
     config.data.workers = 4  # examples that are probed or decoded at a time
     # "processes" can be killed when a file makes them hang or crash; "threads" start at once.
     config.data.decoder = "processes"
+    # Threads that share one clip: for a few long clips on many cores. Many clips fill the workers.
+    config.data.decode_threads = 1
     config.data.decode_timeout_s = 60.0  # for one medium, in processes; then it is left out
     config.data.cache_dir = ""  # keeps decoded frames from one epoch and run to the next; "": off
     config.data.cache_gb = 100.0  # on its disk

@@ -7,7 +7,8 @@ pictures that no other depends on, and stops right behind the last wanted one.
 
 import bisect
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import av
@@ -44,28 +45,30 @@ Size = tuple[int, int]  # (height, width), pixels
 
 
 def read_frames(
-    ref: MediaRef, frame_indices: Sequence[int], size: Size | None = None
+    ref: MediaRef, frame_indices: Sequence[int], size: Size | None = None, threads: int = 1
 ) -> np.ndarray:
     """Chosen frames of a medium of either kind -> uint8[F, H, W, 3], RGB, upright.
 
-    frame_indices: see `decode_frames`; an image has frame 0 alone. size: what the frames are
-    resized to, one by one, so that never more than one is there at full size; None leaves them.
+    frame_indices, threads: see `decode_frames`; an image has frame 0 alone. size: what the frames
+    are resized to, one by one, so that no more than one a thread is there at full size; None leaves
+    them.
 
     Raises MediaError.
     """
     if ref.kind == "video":
-        return decode_frames(ref, frame_indices, size)
+        return decode_frames(ref, frame_indices, size, threads)
     image = read_image(ref)
     return (image if size is None else resize(image, *size))[None]
 
 
 def decode_frames(
-    ref: MediaRef, frame_indices: Sequence[int], size: Size | None = None
+    ref: MediaRef, frame_indices: Sequence[int], size: Size | None = None, threads: int = 1
 ) -> np.ndarray:
     """Chosen frames of a video -> uint8[F, H, W, 3], RGB, rotation applied.
 
     frame_indices: F >= 1 indices in presentation order, non-decreasing, counted from the first
-    frame of the clip; repeats are allowed. size: see `read_frames`.
+    frame of the clip; repeats are allowed. size: see `read_frames`. threads: how many groups of
+    pictures are decoded at a time; the frames do not depend on it.
 
     Raises MediaError for whatever is wrong with the file (reason "truncated" when it has fewer
     frames than asked for), ValueError for indices that are empty, negative or decreasing.
@@ -81,7 +84,8 @@ def decode_frames(
         _check_enough(ref.path, stop - first, indices)
         return [first + index for index in indices]
 
-    return _decode(ref, choose, _Output(size), needs_times=(ref.start_s, ref.end_s) != (None, None))
+    needs_times = (ref.start_s, ref.end_s) != (None, None)
+    return _decode(ref, choose, _Output(size), needs_times=needs_times, threads=threads)
 
 
 def preview_frames(ref: MediaRef, count: int, side: int = PREVIEW_PIXELS) -> np.ndarray:
@@ -185,7 +189,9 @@ class _Converter:
         return self._output.finish(np.rot90(array, turns) if turns else array)
 
 
-def _decode(ref: MediaRef, choose: _Choose, output: _Output, *, needs_times: bool) -> np.ndarray:
+def _decode(
+    ref: MediaRef, choose: _Choose, output: _Output, *, needs_times: bool, threads: int = 1
+) -> np.ndarray:
     """The frames that `choose` picks -> uint8[F, H, W, 3]."""
     if is_frame_folder(ref.path):
         return _read_folder(ref.path, choose, output)
@@ -194,7 +200,7 @@ def _decode(ref: MediaRef, choose: _Choose, output: _Output, *, needs_times: boo
         if table is not None:
             places = {pts: i for i, pts in enumerate(table.pts)}
             wanted = choose(frame_times(video, table)[1], [places[key] for key in table.keys])
-            frames = _decode_planned(video, table, set(wanted), output)
+            frames = _decode_planned(video, table, set(wanted), output, threads)
             if frames is not None:
                 return np.stack([frames[index] for index in wanted])
     if table is None:
@@ -209,25 +215,60 @@ def _decode(ref: MediaRef, choose: _Choose, output: _Output, *, needs_times: boo
 
 
 def _decode_planned(
-    video: Video, table: FrameTable, wanted: set[int], output: _Output
+    video: Video, table: FrameTable, wanted: set[int], output: _Output, threads: int
 ) -> dict[int, np.ndarray] | None:
-    """The wanted frames by index, one seek a group of pictures; None if one did not come out."""
+    """The wanted frames by index, one seek a group of pictures; None if one did not come out.
+
+    threads: each opens the file for itself and takes a share of the groups. So many decoders of one
+    thread cost no more together than one, and cannot hang as FFmpeg's own threads may.
+    """
     groups: dict[int, dict[int, int]] = {}  # key frame's pts -> {wanted pts: index}
     for index in sorted(wanted):
         pts = table.pts[index]
         key = table.keys[max(bisect.bisect_right(table.keys, pts) - 1, 0)] if table.keys else 0
         groups.setdefault(key, {})[pts] = index
-    convert = _Converter(video.path, table.first, output)
-    frames: dict[int, np.ndarray] = {}
-    for key, group in groups.items():
-        try:
-            video.container.seek(key, stream=video.stream, backward=True)
-        except av.error.FFmpegError:
-            return None
-        frames |= _decode_group(video, group, convert)
-        if not frames.keys() >= set(group.values()):
-            return None
-    return frames
+
+    def decode(video: Video, keys: Sequence[int]) -> dict[int, np.ndarray]:
+        convert = _Converter(video.path, table.first, output)
+        frames: dict[int, np.ndarray] = {}
+        for key in keys:
+            try:
+                video.container.seek(key, stream=video.stream, backward=True)
+            except av.error.FFmpegError:
+                break
+            frames |= _decode_group(video, groups[key], convert)
+            if not frames.keys() >= set(groups[key].values()):
+                break
+        return frames
+
+    def decode_elsewhere(keys: Sequence[int]) -> dict[int, np.ndarray]:
+        with open_video(video.path) as another:
+            return decode(another, keys)
+
+    to_decode = {key: max(group.values()) - _place(table, key) for key, group in groups.items()}
+    here, *elsewhere = _shares(to_decode, threads)
+    with ThreadPoolExecutor(max(len(elsewhere), 1)) as pool:  # starts no thread without work
+        others = [pool.submit(decode_elsewhere, keys) for keys in elsewhere]
+        frames = decode(video, here)
+        for other in others:
+            frames |= other.result()
+    return frames if frames.keys() >= wanted else None
+
+
+def _place(table: FrameTable, pts: int) -> int:
+    """Index of the first frame at or behind a time."""
+    return bisect.bisect_left(table.pts, pts)
+
+
+def _shares(costs: Mapping[int, int], count: int) -> list[list[int]]:
+    """The keys of `costs`, ascending, in at most `count` shares that cost about the same."""
+    shares: list[list[int]] = [[] for _ in range(max(1, min(count, len(costs))))]
+    totals = [0] * len(shares)
+    for key in sorted(costs, key=costs.__getitem__, reverse=True):
+        least = totals.index(min(totals))
+        shares[least].append(key)
+        totals[least] += costs[key] + 1
+    return [sorted(share) for share in shares]
 
 
 def _decode_group(

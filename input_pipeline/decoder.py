@@ -21,7 +21,8 @@ class Decoder:
 
     processes: how many processes decode at a time; 0: the calling threads do it themselves, which
         needs no start-up but cannot be ended when a file makes it hang or crash.
-    timeout_s: seconds for one call, in processes. cache: None keeps no frames.
+    timeout_s: seconds for one call, in processes. cache: None keeps no frames. threads: of one call
+        for frames, see `decode.decode_frames`.
     counts: of calls by what became of them: "timeout", "crashed", "cache_hit", "cache_miss",
         "cache_error".
 
@@ -29,10 +30,15 @@ class Decoder:
     """
 
     def __init__(
-        self, processes: int = 0, timeout_s: float = 60.0, cache: CacheSettings | None = None
+        self,
+        processes: int = 0,
+        timeout_s: float = 60.0,
+        cache: CacheSettings | None = None,
+        threads: int = 1,
     ):
         self._pool = WorkerPool(processes, timeout_s) if processes else None
         self._timeout_s = timeout_s
+        self._threads = threads
         self._cache = cache if cache and cache.max_bytes > 0 else None
         self._lock = threading.Lock()
         self.counts: collections.Counter[str] = collections.Counter()
@@ -51,8 +57,9 @@ class Decoder:
         """See `decode.read_frames`. Only frames of a given size are kept."""
         cache = self._cache
         if cache is None or size is None:
-            return self._run(ref, read_frames, ref, frame_indices, size)
-        found = self._run(ref, read_frames_cached, cache, ref, frame_indices, size)
+            return self._run(ref, read_frames, ref, frame_indices, size, self._threads)
+        arguments = (cache, ref, frame_indices, size, self._threads)
+        found = self._run(ref, read_frames_cached, *arguments)
         self._count("cache_hit" if found.hit else "cache_miss")
         if found.error:
             self._without_cache(found.error)
@@ -61,7 +68,7 @@ class Decoder:
     def __reduce__(self):
         """A copy in another process gets one decoder process of its own."""
         processes = 1 if self._pool else 0
-        return Decoder, (processes, self._timeout_s, self._cache)
+        return Decoder, (processes, self._timeout_s, self._cache, self._threads)
 
     def close(self) -> None:
         """Ends the processes; a later call starts new ones."""

@@ -44,7 +44,11 @@ class CachedFrames(NamedTuple):
 
 
 def read_frames_cached(
-    settings: CacheSettings, ref: MediaRef, frame_indices: Sequence[int], size: Size
+    settings: CacheSettings,
+    ref: MediaRef,
+    frame_indices: Sequence[int],
+    size: Size,
+    threads: int = 1,
 ) -> CachedFrames:
     """`read_frames` through the cache. What goes wrong with the cache is told, never raised.
 
@@ -55,7 +59,7 @@ def read_frames_cached(
     frames = cache.get(key)
     if frames is not None and frames.shape == (len(frame_indices), *size, 3):
         return CachedFrames(frames, True, "")
-    frames = read_frames(ref, frame_indices, size)
+    frames = read_frames(ref, frame_indices, size, threads)
     try:
         cache.put(key, frames)
     except OSError as error:

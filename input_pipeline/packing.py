@@ -1,12 +1,14 @@
 """Packing: which examples share a row."""
 
 import dataclasses
+import math
 
 import numpy as np
 
 from input_pipeline.mixture import stable_permutation
 
 WINDOW = 4096  # examples whose order packing may change; fill gains little beyond it
+PATCH_SLACK = 1.03  # see `balanced_patches`
 _WINDOWS_AT_ONCE = 64  # keeps the working arrays (windows × open rows) inside a core's cache
 
 
@@ -93,6 +95,24 @@ def pack(
         max_tokens=max_tokens,
         max_patches=max_patches,
     )
+
+
+def balanced_patches(
+    tokens: np.ndarray, patches: np.ndarray, max_tokens: int, multiple: int = 1
+) -> int:
+    """The patches for which rows of `max_tokens` tokens run out of both at about the same time.
+
+    tokens, patches: int[n], what each example takes. multiple: the result is a multiple of it and
+    of 1024, the side of a block of attention scores on TPU. It lies PATCH_SLACK above the corpus's
+    own proportion, because what the language model computes on should be full first. 0 for a corpus
+    without media.
+    """
+    tokens, patches = np.asarray(tokens, np.int64), np.asarray(patches, np.int64)
+    if not patches.sum():
+        return 0
+    step = math.lcm(multiple, 1024)
+    wanted = PATCH_SLACK * max_tokens * patches.sum() / tokens.sum()
+    return max(math.ceil(wanted / step) * step, -(-int(patches.max()) // step) * step)
 
 
 def _check(

@@ -6,7 +6,7 @@ both are wrong in real files, and variable frame rate has no rate at all.
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 import av
@@ -167,8 +167,14 @@ def frame_times(video: Video, table: FrameTable | None) -> tuple[av.VideoFrame, 
     """
     if table is None:
         return _times_by_decoding(video)
+    return table.first, _seconds(table.pts, video)
+
+
+def _seconds(ticks: Sequence[int], video: Video) -> list[float]:
+    """Times since the first, each the float64 nearest to the exact one."""
     tick = video.stream.time_base
-    return table.first, [float((pts - table.pts[0]) * tick) for pts in table.pts]
+    since = np.array(ticks, np.int64) - ticks[0]
+    return (since * tick.numerator / tick.denominator).tolist()
 
 
 def _table_from_header(video: Video) -> FrameTable | None:
@@ -179,10 +185,12 @@ def _table_from_header(video: Video) -> FrameTable | None:
     if not entries or len(entries) != len(offsets) or len(entries) != video.stream.frames:
         return None
     check_frame_count(video.path, len(entries))
-    whole = sum(entry.pos + entry.size <= video.bytes for entry in entries)
+    facts = [(e.timestamp, e.pos + e.size, e.is_keyframe, e.is_discard) for e in entries]
+    dts, ends, keys, hidden = np.array(facts, np.int64).T
+    whole = int((ends <= video.bytes).sum())
     if whole < len(entries):
         _raise_truncated(video.path, whole, len(entries))
-    pts = np.array([entry.timestamp for entry in entries], np.int64) + offsets
+    pts = dts + offsets
     first, shifts = None, set()
     for number, packet in enumerate(video.container.demux(video.stream)):
         if number < len(entries) and packet.pts is not None:
@@ -193,9 +201,8 @@ def _table_from_header(video: Video) -> FrameTable | None:
     table = None
     if len(shifts) == 1:  # else an edit of a kind that we do not know
         pts += shifts.pop()
-        shown = np.array([not entry.is_discard for entry in entries])
-        keys = np.array([entry.is_keyframe for entry in entries])
-        table = _checked(video.path, pts[shown].tolist(), pts[shown & keys].tolist(), first)
+        shown = hidden == 0
+        table = _checked(video.path, pts[shown], pts[shown & (keys != 0)], first)
     if table is None:
         video.container.seek(entries[0].timestamp, stream=video.stream)
     return table
@@ -227,15 +234,15 @@ def _table_from_packets(video: Video) -> FrameTable | None:
 
 
 def _checked(
-    path: str, pts: list[int], keys: list[int], first: av.VideoFrame | None
+    path: str, pts: Sequence[int], keys: Sequence[int], first: av.VideoFrame | None
 ) -> FrameTable | None:
     """A table with its times in order; None if they cannot be those of the frames."""
-    if first is None or not pts:
+    if first is None or not len(pts):
         raise MediaError(path, "no_frames", "the video stream holds no frame that can be shown")
-    pts.sort()
-    if first.pts != pts[0] or any(a == b for a, b in zip(pts, pts[1:], strict=False)):
+    pts = np.sort(np.asarray(pts, np.int64))
+    if first.pts != pts[0] or (np.diff(pts) == 0).any():
         return None
-    return FrameTable(pts, sorted(keys), first)
+    return FrameTable(pts.tolist(), sorted(map(int, keys)), first)
 
 
 def _raise_truncated(path: str, found: int, announced: int) -> None:
@@ -257,7 +264,7 @@ def _times_by_decoding(video: Video) -> tuple[av.VideoFrame, list[float]]:
     for ticks in (pts, dts):
         if None in ticks or any(a > b for a, b in zip(ticks, ticks[1:], strict=False)):
             continue
-        times = [float((tick - ticks[0]) * video.stream.time_base) for tick in ticks]
+        times = _seconds(ticks, video)
         if len(times) == 1 or times[-1] > 0:
             return first, times
     raise MediaError(

@@ -354,23 +354,20 @@ def media_decoder(config: ConfigDict) -> Decoder:
         raise ConfigError(
             f'config.data.decoder = {data.decoder!r}: expected "processes" or "threads"'
         )
-    if data.workers < 1 or data.decode_timeout_s <= 0:
-        raise ConfigError(
-            f"config.data.workers = {data.workers} and config.data.decode_timeout_s = "
-            f"{data.decode_timeout_s} must be positive"
-        )
+    for key in ("workers", "decode_threads", "decode_timeout_s"):
+        if data[key] <= 0:
+            raise ConfigError(f"config.data.{key} = {data[key]} must be positive")
     cache = None
     if data.cache_dir:
         if data.cache_gb <= 0:
             raise ConfigError(f"config.data.cache_gb = {data.cache_gb} must be positive")
         directory = Path(data.cache_dir).absolute()
         cache = CacheSettings(str(directory), int(data.cache_gb * 1e9))
-    return _decoder(data.workers * (data.decoder == "processes"), data.decode_timeout_s, cache)
+    processes = data.workers * (data.decoder == "processes")
+    return _decoder(processes, data.decode_timeout_s, cache, data.decode_threads)
 
 
-@functools.lru_cache(maxsize=1)
-def _decoder(processes: int, timeout_s: float, cache: CacheSettings | None) -> Decoder:
-    return Decoder(processes, timeout_s, cache)
+_decoder = functools.lru_cache(maxsize=1)(Decoder)
 
 
 @contextlib.contextmanager

@@ -76,6 +76,29 @@ def test_frames_equal_those_of_decoding_everything(clips, name):
             np.testing.assert_array_equal(frame, everything[index])
 
 
+@pytest.mark.parametrize("name", CLIPS)
+def test_threads_that_share_a_clip_change_nothing(clips, name):
+    ref = MediaRef("video", str(clips[name]))
+    indices = [0, 3, 17, 30, 30, 47, 61, 88]
+    for threads in (2, 3, 50):
+        frames = decode_frames(ref, indices, threads=threads)
+        np.testing.assert_array_equal(frames, decode_frames(ref, indices))
+
+
+def test_what_is_wrong_in_another_threads_share_is_told(tmp_path):
+    whole = write_clip(tmp_path / "whole.mp4", FRAMES, options={"bf": "0", "g": "10"})
+    with av.open(str(whole)) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    data = bytearray(whole.read_bytes())
+    start, size = places[45]
+    data[start + 8 : start + size] = bytes(255 for _ in range(size - 8))
+    (tmp_path / "damaged.mp4").write_bytes(data)
+    damaged = MediaRef("video", str(tmp_path / "damaged.mp4"))
+    for threads in (1, 2, 9):
+        with pytest.raises(MediaError):
+            decode_frames(damaged, range(0, FRAMES, 5), threads=threads)
+
+
 @pytest.mark.parametrize("name", ["groups.mp4", "b_frames.avi"])
 def test_repeats_first_and_last(clips, name):
     frames = decode_frames(MediaRef("video", str(clips[name])), [0, 0, FRAMES - 1, FRAMES - 1])
