@@ -11,7 +11,7 @@ demo-full: .venv/.user           ## every frame count and five seeds; about 45 m
 	$(BIN)/python main.py --config=configs/demo.py:full --workdir=runs/demo-full --job=study
 
 test: .venv/.test lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/.test
 	$(BIN)/ruff check .

@@ -79,20 +79,23 @@ def measure(
     counts: Sequence[int],
     phases: Sequence[float],
 ) -> Timings:
-    """Times every method. One that reads long clips in order is timed once: it takes minutes, and
-    as long for few frames as for many."""
+    """Times every method. One that reads a clip in order takes as long for few frames as for many,
+    and is timed for the most; a long clip once, with the most threads, since it takes minutes."""
     timings = defaultdict(lambda: defaultdict(list))
     length = minutes * MINUTE
     for count in counts:
         for phase in phases:
             indices = [int((i + phase) * length / count) for i in range(count)]
             for method in found:
-                if minutes > 1 and method.in_order and (count, phase) != (counts[0], phases[0]):
+                if method.in_order and count != counts[-1]:
+                    continue
+                once = method.in_order and minutes > 1
+                if once and phase != phases[0]:
                     continue
                 wanted = indices
                 if method.own_indices:
                     wanted = [round(i * (length - 1) / (count - 1)) for i in range(count)]
-                for threads in method.threads:
+                for threads in method.threads[-1:] if once else method.threads:
                     timing = timed(method, clip, wanted, threads)
                     timings[Run(method, threads)][count].append(timing)
     return timings

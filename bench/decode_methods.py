@@ -122,7 +122,8 @@ def torchcodec_method(mode: str) -> Method:
     return Method(f"torchcodec {importlib.metadata.version('torchcodec')}, {mode}", frames)
 
 
-def qwen_method() -> Method:
+def qwen_vision_process():
+    """The module `qwen_vl_utils.vision_process`, with the first of its readers that works here."""
     _declare_torchvision_operators()
     try:
         import torchcodec.decoders  # noqa: F401
@@ -130,6 +131,11 @@ def qwen_method() -> Method:
         os.environ.setdefault("FORCE_QWENVL_VIDEO_READER", "decord")
     from qwen_vl_utils import vision_process
 
+    return vision_process
+
+
+def qwen_method() -> Method:
+    vision_process = qwen_vision_process()
     backend = vision_process.get_video_reader_backend()
 
     def frames(path: str, indices: Sequence[int], threads: int) -> np.ndarray:

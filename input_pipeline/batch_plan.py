@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from input_pipeline.mixture import epoch_order
-from input_pipeline.packing import WINDOW, PackPlan, pack
+from input_pipeline.packing import WINDOW, PackPlan, balanced_patches, pack
 
 
 def spread_by_cost(costs: Sequence[int]) -> np.ndarray:
@@ -114,6 +114,13 @@ class BatchPlan:
         """The packing of one epoch, for its fill statistics."""
         with self._lock:
             return self._planned(epoch).pack
+
+    def balanced_patches(self, multiple: int) -> int:
+        """See `packing.balanced_patches`, of the first epoch's examples."""
+        with self._lock:
+            examples = self._planned(0).examples
+        tokens, patches = self._tokens[examples], self._patches[examples]
+        return balanced_patches(tokens, patches, self._limits["max_tokens"], multiple)
 
     def steps(self, epochs: int) -> int:
         """The fewest steps after which every row of the first `epochs` epochs has been used."""

@@ -204,13 +204,12 @@ def make_batches(
     mode: Mode = "train",
     decoder: Decoder | None = None,
     threads: int = 8,
-    prefetch_rows: int = 16,
 ) -> Iterator[Batch]:
     """The batches of steps start_step, start_step + 1, …, steps - 1, in order.
 
     rows_at: step -> the rows this process loads, equally many at every step; each row lists
     positions in `store`. decoder: None decodes in the threads. Rows are built by `threads` threads,
-    at most `prefetch_rows` ahead; the result does not depend on any of these. Close the iterator
+    up to two steps or two rows a thread ahead; the result does not depend on it. Close the iterator
     (or use it up) to end the threads.
 
     Raises what `build_row` raises.
@@ -226,7 +225,7 @@ def make_batches(
 
     rows = grain.MapDataset.source(source).slice(slice(start_step * rows_per_step, None)).map(build)
     batches = rows.to_iter_dataset(
-        grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch_rows)
+        grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * max(rows_per_step, threads))
     ).batch(rows_per_step, batch_fn=stack_rows)
     iterator = iter(batches)
     try:

@@ -28,6 +28,7 @@ if importlib.util.find_spec("torchvision"):
     # not load beside a CPU-only torch. None of them is called; they must only be declared.
     import torch
 
+    torch.set_num_threads(1)  # tiny models; more would fight with JAX and other tests for the cores
     if not hasattr(torch.ops.torchvision, "nms"):  # this file is imported under two names
         _OPERATORS = torch.library.Library("torchvision", "DEF")
         _OPERATORS.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")

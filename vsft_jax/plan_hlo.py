@@ -80,6 +80,13 @@ class Program:
             raise ValueError("the text holds no entry computation of an HLO module")
         return cls(computations, entry)
 
+    def within(self, instructions: list[Instruction]) -> Iterator[Instruction]:
+        """Instructions, and those of the calls among them."""
+        for each in instructions:
+            yield each
+            if each.opcode in ("call", "custom-call") and each.called:
+                yield from self.within(self.computations[each.called])
+
 
 @dataclasses.dataclass
 class Cost:
@@ -132,6 +139,8 @@ class Estimator:
         ends: dict[str, float] = {}  # collective in the background -> when it ends
         for instruction in instructions:
             cost.add(*self._own(instruction, instructions))
+            if instruction.opcode == "async-update":  # goes on under another name
+                ends[instruction.name] = ends.pop(_names(instruction.operands)[0], 0.0)
             step = _collective_step(instruction, self.program)
             if step is None or (step.phase == "whole" and step.key in ends):
                 continue  # no collective, or one that merely goes on
@@ -258,7 +267,7 @@ def _collective_step(instruction: Instruction, program: Program) -> _Step | None
     if opcode not in ("fusion", "async-start"):
         return None
     inner = program.computations[instruction.called]
-    moved = next((each for each in inner if each.opcode in COLLECTIVES), None)
+    moved = next((each for each in program.within(inner) if each.opcode in COLLECTIVES), None)
     if moved is None:
         return None
     if opcode == "async-start":

@@ -271,7 +271,7 @@ def same(left, right):
 def test_any_step_can_be_the_first(store, chat, threads):
     whole = list(batches(store, chat))
     for start in range(5):
-        rest = list(batches(store, chat, start_step=start, threads=threads, prefetch_rows=3))
+        rest = list(batches(store, chat, start_step=start, threads=threads))
         assert len(rest) == 4 - start
         assert all(same(a, b) for a, b in zip(whole[start:], rest, strict=True))
 

@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from input_pipeline.packing import pack
+from input_pipeline.packing import PATCH_SLACK, balanced_patches, pack
 
 MAX_TOKENS, MAX_PATCHES = 1000, 3000
 
@@ -157,3 +157,21 @@ def test_a_million_examples_are_planned_quickly():
     seconds = time.process_time() - start
     assert len(plan.members) == 1_000_000
     assert seconds < 10  # about 1 s on one core
+
+
+def test_balanced_patches_fill_tokens_and_patches_alike():
+    tokens, patches = long_tailed_corpus(20_000)
+    balanced = balanced_patches(tokens, patches, 16_384, multiple=4)
+    assert balanced % 1024 == 0
+    plan = pack(tokens, patches, max_tokens=16_384, max_patches=balanced)
+    assert plan.token_fill > 0.97
+    assert plan.patch_fill > 0.97 / PATCH_SLACK - 1024 / balanced
+    for other in (0.8, 1.25):
+        limit = max(int(other * balanced), patches.max())
+        off = pack(tokens, patches, max_tokens=16_384, max_patches=limit)
+        assert min(off.token_fill, off.patch_fill) < min(plan.token_fill, plan.patch_fill)
+
+
+def test_balanced_patches_hold_the_largest_example_and_nothing_for_text():
+    assert balanced_patches([100, 9_000], [0, 30_000], 10_000) >= 30_000
+    assert balanced_patches([100, 9_000], [0, 0], 10_000) == 0

@@ -17,7 +17,13 @@ def test_one_decoder_for_all_jobs():
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("decoder", "fork"), ("workers", 0), ("decode_threads", 0), ("decode_timeout_s", 0.0), ("cache_gb", 0.0)],
+    [
+        ("decoder", "fork"),
+        ("workers", 0),
+        ("decode_threads", 0),
+        ("decode_timeout_s", 0.0),
+        ("cache_gb", 0.0),
+    ],
 )
 def test_values_that_cannot_be_are_named(key, value, tmp_path):
     config = default.get_config()

@@ -1,5 +1,6 @@
 """The training job, from a config to a finished checkpoint."""
 
+import collections
 import contextlib
 import dataclasses
 import json
@@ -25,10 +26,15 @@ from vsft_jax.inference import LoadedModel
 from vsft_jax.lora import Lora, ModelBuilder
 from vsft_jax.sharding import abstract_model, batch_shards, make_mesh, put_batch
 from vsft_jax.train.meter import Meter
-from vsft_jax.train.metrics import MetricWriter
+from vsft_jax.train.metrics import MetricWriter, StepMetrics
 from vsft_jax.train.optimizer import make_optimizer, trainable
 from vsft_jax.train.preemption import Preempted, PreemptionWatch
 from vsft_jax.train.step import Trainer, TrainState
+
+GOOD_FILL = 0.9  # of tokens and of patches; below it the log tells how to do better
+# Steps whose batches are on the devices at a time: the next one is there when one ends, and no more
+# memory is taken.
+STEPS_AHEAD = 2
 
 Evaluate = Callable[[LoadedModel], Mapping[str, float]]
 
@@ -83,13 +89,13 @@ def train(config: ConfigDict, workdir: str | Path, evaluate: Evaluate | None = N
             start_step=start,
             decoder=experiment.media_decoder(config),
             threads=config.data.workers,
-            prefetch_rows=2 * config.train.batch_rows,
         )
         stack.enter_context(contextlib.closing(batches))
         preemption = stack.enter_context(PreemptionWatch())
 
         # ── Steps. ──────────────────────────────────────────────────────────────────────────────
         meter = Meter(config)
+        started: collections.deque[StepMetrics] = collections.deque()
         bad = BadFraction(config.data.max_bad_fraction, quarantine.path)
         for step in range(start + 1, config.train.steps + 1):
             with meter.waiting():
@@ -97,9 +103,12 @@ def train(config: ConfigDict, workdir: str | Path, evaluate: Evaluate | None = N
             for failure in batch.failures:
                 quarantine.add(stage="decode", **failure)
             bad.add(len(batch.failures), sum(map(len, batch.example_ids)))
+            if len(started) == STEPS_AHEAD:
+                jax.block_until_ready(started.popleft())
             arrays = put_batch(device_arrays(batch), trainer.mesh)
             with jax.transfer_guard("disallow"):
                 state, metrics = trainer.step(state, arrays)
+            started.append(metrics)
             meter.add(batch, metrics)
             last = step == config.train.steps
             preempted = preemption.reached(step)
@@ -283,6 +292,15 @@ def _log_plan(config: ConfigDict, plan: BatchPlan) -> None:
         *(config.train.steps, config.train.batch_rows),
         config.train.steps * config.train.batch_rows / pack.rows,
     )
+    unit = experiment.layout_rules(config).patches_per_unit
+    balanced = plan.balanced_patches(unit)
+    filled = min(pack.token_fill, pack.patch_fill) >= GOOD_FILL
+    if balanced not in (0, pack.max_patches) and not filled:
+        logging.info(
+            "  config.layout.row_patches = %d would suit the examples as they are laid out now: "
+            "tokens and patches would run out together",
+            balanced,
+        )
 
 
 def _log_mix(config: ConfigDict, stores: Mapping[str, ExampleStore]) -> None:

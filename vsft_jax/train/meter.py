@@ -21,6 +21,7 @@ class Meter:
         self._config = config
         self._begin = time.monotonic()
         self._first_log: tuple[int, float] | None = None
+        self._latest: StepMetrics | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -32,10 +33,12 @@ class Meter:
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
-        """Times what the step spends waiting for its batch."""
+        """Times what the devices spend waiting for a batch: nothing if they are still at the step
+        before when it comes, else all of it, of which they may have worked through a part."""
         start = time.monotonic()
         yield
-        self._wait += time.monotonic() - start
+        if all(leaf.is_ready() for leaf in jax.tree.leaves(self._latest)):
+            self._wait += time.monotonic() - start
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -47,6 +50,7 @@ class Meter:
     def add(self, batch: Batch, metrics: StepMetrics) -> None:
         """Counts one step; the metrics stay on the device until they are wanted."""
         self._steps += 1
+        self._latest = metrics
         self._metrics = metrics if self._metrics is None else self._metrics.merge(metrics)
         self._sums["examples"] += sum(map(len, batch.example_ids))
         self._sums["tokens"] += int(np.count_nonzero(batch.segment_ids))
