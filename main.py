@@ -35,6 +35,10 @@ def main(argv: list[str]) -> None:
     config = _CONFIG.value
     if not _WORKDIR.value and not (_JOB.value == "predict" and config.model.path):
         raise app.UsageError(f"--job={_JOB.value} needs --workdir")
+    if "://" in (_WORKDIR.value or ""):
+        raise app.UsageError(
+            f"--workdir={_WORKDIR.value} is an address: mount the bucket and name the folder"
+        )
     if _DISTRIBUTED.value:
         jax.distributed.initialize()
     with tempfile.TemporaryDirectory() as nowhere:  # an imported model answers without a workdir
@@ -47,8 +51,8 @@ def _run(config: ConfigDict, workdir: Path) -> None:
 
     match _JOB.value:
         case "prepare":
-            prepared = experiment.prepare_training(config, workdir)
-            experiment.prepare_benchmarks(config, workdir, prepared.frames)
+            prepared = experiment.prepare_training(config, workdir, retry=True)
+            experiment.prepare_benchmarks(config, workdir, prepared.frames, retry=True)
         case "train":
             train(config, workdir, runner.during_training(config, workdir))
         case "evaluate":

@@ -1,1 +1,4 @@
-"""Benchmarks that time: each is a module with a command line."""
+"""Benchmarks that time, each a module with a command line: decode, fill, pipeline.
+
+They compare with other libraries on the same work in the same run: docs/performance.md has results.
+"""

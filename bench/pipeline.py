@@ -56,7 +56,7 @@ def planned_rows(corpus: Corpus) -> list[list[int]]:
     sizes = {"bench": SourceSizes(corpus.store.tokens, corpus.store.patches)}
     limits = {"max_tokens": ROW_TOKENS, "max_patches": ROW_PATCHES}
     plan = BatchPlan(sizes, {"bench": 1.0}, batch_rows=1, seed=0, **limits)
-    return [plan.local_rows(step, 0, 1)[0].tolist() for step in range(plan.pack_plan(0).rows)]
+    return [plan.local_rows(step, [0])[0].tolist() for step in range(plan.pack_plan(0).rows)]
 
 
 def rate(batches: Iterable, rows: Sequence[Sequence[int]], workers: int) -> float:

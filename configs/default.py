@@ -23,7 +23,9 @@ def get_config() -> ConfigDict:
     config.model.vision = ConfigDict()
     config.model.text = ConfigDict()
     config.model.dtype = "bfloat16"  # compute
-    config.model.param_dtype = "float32"  # parameters and optimiser state
+    # Parameters that do not train, and all of them in evaluation. What trains is float32, with its
+    # optimiser state.
+    config.model.param_dtype = "float32"
     config.model.remat = "full"  # what the backward pass keeps of each layer: a key of layers.REMAT
     # "splash" (TPU kernels), "xla", or "auto": splash on TPU, xla elsewhere.
     config.model.attention = "auto"

@@ -25,13 +25,14 @@ END_OF_TEXT = "<|endoftext|>"
 # Text to look for where the template rendered a medium, and text to put there; None: leave it.
 Replacement = tuple[str, str] | None
 # What `ChatTokenizer.load` reads of a checkpoint directory.
-TOKENIZER_FILES = (
+# What a conversation's ids depend on.
+TEXT_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
-    "generation_config.json",
     "chat_template.jinja",
     "chat_template.json",
 )
+TOKENIZER_FILES = (*TEXT_FILES, "generation_config.json")
 
 
 class ChatError(ValueError):

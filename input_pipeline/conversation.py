@@ -43,7 +43,10 @@ def to_example(
     return Example(
         id,
         source,
-        tuple(Turn(role, _parts(pieces, waiting, media_root)) for role, pieces in turns),
+        tuple(
+            Turn(role, _parts(pieces if parsed.exact else _stripped(pieces), waiting, media_root))
+            for role, pieces in turns
+        ),
         meta | dict(parsed.meta),
     )
 
@@ -122,22 +125,27 @@ def _waiting_media(
     return {tag: iter(waiting) for tag, waiting in by_tag.items()}
 
 
+def _stripped(pieces: _Pieces) -> _Pieces:
+    """Without the space around the turn; the line break beside a medium belongs to the medium."""
+    last = len(pieces) - 1
+    # Where the turn begins or ends with a medium, the line break beside it goes, nothing else.
+    stripped = list(pieces)
+    for place in range(0, len(pieces), 2):
+        text = pieces[place].removeprefix("\n") if place else pieces[place].lstrip()
+        stripped[place] = text.removesuffix("\n") if place < last else text.rstrip()
+    return stripped
+
+
 def _parts(
     pieces: _Pieces, waiting: dict[str, Iterator[Medium]], root: str
 ) -> tuple[str | MediaRef, ...]:
-    """Text pieces and media in reading order, without the space around the turn; the line break
-    beside a medium belongs to the medium."""
+    """Text pieces and media in reading order."""
     parts: list[str | MediaRef] = []
-    last = len(pieces) - 1
-    # Where the turn begins or ends with a medium, the line break beside it goes, nothing else.
     for place, piece in enumerate(pieces):
         if place % 2:
             medium = next(waiting[piece]) if isinstance(piece, str) else piece
             parts.append(_resolved(medium, root))
-            continue
-        piece = piece.removeprefix("\n") if place else piece.lstrip()
-        piece = piece.removesuffix("\n") if place < last else piece.rstrip()
-        if piece:
+        elif piece:
             parts.append(piece)
     return tuple(parts)
 
@@ -147,9 +155,16 @@ def _resolved(medium: Medium, root: str) -> MediaRef:
     path = medium.path
     if not isinstance(path, InRecord):
         path = _below(path, root)
-        if medium.fps and medium.kind == "video" and not os.path.splitext(path)[1]:
-            path = f"{path}?fps={medium.fps:g}"  # a folder of frames
+        if medium.fps and medium.kind == "video" and _may_be_folder(path):
+            path = f"{path}?fps={medium.fps:g}"  # of frames
     return MediaRef(medium.kind, path, medium.start_s, medium.end_s)
+
+
+def _may_be_folder(path: str) -> bool:
+    """What is there decides; where that is not known here, a name without an extension."""
+    if not is_remote(path) and os.path.exists(path):
+        return os.path.isdir(path)
+    return not posixpath.splitext(path)[1]
 
 
 def _below(path: str, root: str) -> str:

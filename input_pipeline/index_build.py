@@ -74,9 +74,10 @@ def build_pieces(
     """
     folder.mkdir(parents=True, exist_ok=True)
     done = {int(path.stem) for path in folder.glob("*.arrow")}
+    total = count_records(dataset.annotations)
+    bad.expect(total)
     for path in folder.glob("*.arrow"):
         bad.add(*_bad_and_seen(path))
-    total = count_records(dataset.annotations)
     skipped = sum(max(min(chunk_records, total - chunk * chunk_records), 0) for chunk in done)
     found = read_with_places(dataset.annotations, dataset.media_root, dataset.name, dataset.format)
     todo = (item for item in found if item[0] // chunk_records not in done)

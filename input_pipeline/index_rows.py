@@ -25,7 +25,8 @@ from input_pipeline.media import MediaError, MediaInfo, cut_clip
 from input_pipeline.probes import Probe, ProbeCache, stamp_of
 from input_pipeline.rejected import Rejected
 
-_REMEMBERED_PROBES = 256  # neighbouring examples are often about the same clip
+# Neighbouring examples are often about the same clip. The frame times of an hour take 3 MB.
+_REMEMBERED_PROBES = 32
 _REMEMBERED_PREVIEWS = 64
 # Failures that come back as long as the file is the same; of others (the network, a lack of
 # memory) the next preparation finds out again.

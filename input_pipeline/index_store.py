@@ -1,6 +1,7 @@
 """The prepared examples of a data set as an Arrow file: written in pieces, read by memory map."""
 
 import os
+import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,8 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     """Calls `write` with another name in the same folder and then gives the file its own."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    own = f"{socket.gethostname()}.{os.getpid()}"  # in containers the numbers alone may be equal
+    partial = path.with_name(f".{path.name}.{own}.partial")
     write(partial)
     os.replace(partial, path)
 

@@ -19,3 +19,9 @@ class MediaError(Exception):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}: {self.detail}"
+
+
+# Reasons that may be gone another time: a file still on its way, a server, a lack of memory.
+PASSING = frozenset(
+    {"missing", "unreadable", "timeout", "crashed", "out_of_memory", "missing_package"}
+)

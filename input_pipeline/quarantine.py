@@ -44,7 +44,11 @@ class BadFraction:
 
     def __init__(self, limit: float, quarantine_path: str | os.PathLike):
         self._limit, self._path = limit, os.fspath(quarantine_path)
-        self._bad = self._seen = 0
+        self._bad = self._seen = self._total = 0
+
+    def expect(self, total: int) -> None:
+        """So many examples will come: the fraction is of all of them, whichever come first."""
+        self._total = total
 
     def add(self, bad: int, seen: int) -> None:
         """Counts `seen` more examples, `bad` of which cannot be used.
@@ -53,9 +57,10 @@ class BadFraction:
         """
         self._bad += bad
         self._seen += seen
-        if self._bad > A_HANDFUL and self._bad > self._limit * self._seen:
+        whole = max(self._seen, self._total)
+        if self._bad > A_HANDFUL and self._bad > self._limit * whole:
             raise TooManyBad(
-                f"{self._bad} of {self._seen} examples cannot be used, more than "
+                f"{self._bad} of {whole} examples cannot be used, more than "
                 f"config.data.max_bad_fraction = {self._limit}: {self._path} says why"
             )
 

@@ -185,9 +185,11 @@ def _table_from_header(video: Video) -> FrameTable | None:
     if not entries or len(entries) != len(offsets) or len(entries) != video.stream.frames:
         return None
     check_frame_count(video.path, len(entries))
-    facts = [(e.timestamp, e.pos + e.size, e.is_keyframe, e.is_discard) for e in entries]
-    dts, ends, keys, hidden = np.array(facts, np.int64).T
-    whole = int((ends <= video.bytes).sum())
+    facts = [
+        (e.timestamp, e.is_keyframe, e.is_discard, e.pos + e.size <= video.bytes) for e in entries
+    ]
+    dts, keys, hidden, there = np.array(facts, np.int64).T
+    whole = int(there.sum())
     if whole < len(entries):
         _raise_truncated(video.path, whole, len(entries))
     pts = dts + offsets

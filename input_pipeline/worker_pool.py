@@ -53,7 +53,10 @@ class WorkerPool:
         the function raises.
         """
         with self._free:
-            worker = self._idle.pop() if self._idle else None
+            try:
+                worker = self._idle.pop()
+            except IndexError:  # none is idle, or another thread was faster
+                worker = None
             if worker is None or not worker.is_alive():
                 worker = _Worker(self._deadline_s)
             try:
@@ -98,7 +101,7 @@ class _Worker:
         """(True, result) or (False, the exception that the function raised)."""
         try:
             self._channel.send((function, args))
-        except ConnectionError as error:
+        except OSError as error:
             raise WorkerCrash("the process has ended") from error
         return self._receive(self._deadline_s)
 

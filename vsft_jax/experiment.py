@@ -263,16 +263,18 @@ def _training_sets(config: ConfigDict) -> dict[str, ConfigDict]:
     return {name: entry for name, entry in config.data.train.items() if name in names}
 
 
-def prepare_training(config: ConfigDict, workdir: str | Path) -> Prepared:
-    """Prepares every training set that the mixture takes part of."""
+def prepare_training(config: ConfigDict, workdir: str | Path, retry: bool = False) -> Prepared:
+    """Prepares every training set that the mixture takes part of. retry: see `prepare`."""
     chosen = _training_sets(config)
     frames = resolve_frames(config, workdir)
-    return _prepare(config, workdir, chosen, "train", frames)
+    return _prepare(config, workdir, chosen, "train", frames, retry)
 
 
-def prepare_benchmarks(config: ConfigDict, workdir: str | Path, frames: Mapping) -> Prepared:
-    """Prepares every benchmark under a resolved frame-budget spec."""
-    return _prepare(config, workdir, dict(config.data.benchmarks.items()), "prompt", frames)
+def prepare_benchmarks(
+    config: ConfigDict, workdir: str | Path, frames: Mapping, retry: bool = False
+) -> Prepared:
+    """Prepares every benchmark under a resolved frame-budget spec. retry: see `prepare`."""
+    return _prepare(config, workdir, dict(config.data.benchmarks.items()), "prompt", frames, retry)
 
 
 def resolve_frames(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
@@ -315,11 +317,18 @@ def _tools(config: ConfigDict, workdir: str | Path, frames: Mapping[str, Any]) -
 
 
 def index_dir(config: ConfigDict, workdir: str | Path) -> Path:
-    """Where prepared indexes and what was found out for them live."""
+    """Where prepared indexes and what was found out for them live. Raises ConfigError."""
+    if "://" in config.data.index_dir:
+        raise ConfigError(
+            f"config.data.index_dir = {config.data.index_dir!r} is an address: mount the bucket "
+            "and name the folder"
+        )
     return Path(config.data.index_dir or Path(workdir) / "index").absolute()
 
 
-def _prepare(config, workdir, datasets, mode: str, frames: Mapping[str, Any]) -> Prepared:
+def _prepare(
+    config, workdir, datasets, mode: str, frames: Mapping[str, Any], retry: bool = False
+) -> Prepared:
     paths, summaries = {}, {}
     with _first_process_first():
         ensure_demo_world(config, workdir)
@@ -340,6 +349,7 @@ def _prepare(config, workdir, datasets, mode: str, frames: Mapping[str, Any]) ->
                 processes=config.data.prepare_processes > 0,
                 decoder=media_decoder(config),
                 max_bad_fraction=config.data.max_bad_fraction,
+                retry=retry and jax.process_index() == 0,
             )
             if jax.process_index() == 0:
                 log_summary(summaries[name])

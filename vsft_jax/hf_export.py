@@ -240,6 +240,7 @@ def _record(config: ConfigDict, model: LoadedModel, files: _Files) -> dict[str, 
         "step": model.step,
         "written": weights.stat().st_mtime_ns,
         "dtype": config.export.dtype,
+        "lora_eval_scale": config.lora.eval_scale,
         "files": {file: [[name, list(shape)] for name, shape in p] for file, p in files.items()},
     }
 

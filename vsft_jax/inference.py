@@ -23,7 +23,7 @@ from vsft_jax.generate import Generated, generate
 from vsft_jax.hf_import import load_params
 from vsft_jax.lora import Lora, ModelBuilder
 from vsft_jax.prompt_shapes import prompt_shapes
-from vsft_jax.sharding import abstract_model, batch_shards, make_mesh, put_batch
+from vsft_jax.sharding import abstract_model, batch_shards, local_rows, make_mesh, put_batch
 from vsft_jax.token_sampling import Sampling
 
 
@@ -84,12 +84,12 @@ def load_model(config: ConfigDict, workdir: str | Path) -> LoadedModel:
             source = workdir
             params = checkpoints.restore_params(shapes)
             checkpoints.close()
-            graphdef = lora.for_evaluation(config, graphdef, params)
         else:
             source = experiment.model_dir(config)
             params = load_params(family, model_config, source, shapes)
             frames = experiment.resolve_frames(config, workdir)
             meta = {"frames": frames, "step": 0, "config": experiment.as_json(config)}
+        graphdef = lora.for_evaluation(config, graphdef, params)
     return LoadedModel(
         graphdef, params, mesh, tokenizer, meta["frames"], meta["step"], meta["config"], source
     )
@@ -138,9 +138,7 @@ def answer(config: ConfigDict, model: LoadedModel, store: ExampleStore) -> Itera
     for shape, members in prompt_shapes(store.tokens, store.patches, rows_a_batch).items():
         batches = make_batches(
             store,
-            listed_rows(
-                [[i] for i in members], rows_a_batch, jax.process_index(), jax.process_count()
-            ),
+            listed_rows([[i] for i in members], rows_a_batch, local_rows(model.mesh, rows_a_batch)),
             model.tokenizer,
             experiment.layout_rules(config),
             shape,
@@ -152,22 +150,23 @@ def answer(config: ConfigDict, model: LoadedModel, store: ExampleStore) -> Itera
         for step, batch in enumerate(batches):
             here = members[step * rows_a_batch : (step + 1) * rows_a_batch]
             failures = {failure["id"]: failure for failure in batch.failures}
-            said = _generate(
+            said, failed = _generate(
                 model,
-                {**device_arrays(batch), "keys": _keys(batch)},
+                {**device_arrays(batch), "keys": _keys(batch), "failed": _failed(batch)},
+                rows_a_batch,
                 max_new_tokens=config.eval.max_new_tokens,
                 banned_ids=banned_ids,
                 sampling=sampling,
                 seed=config.seed,
             )
-            for i, tokens, logprobs, length in zip(here, *said, strict=False):
-                ids = tokens[:length].tolist()
+            for i, bad, tokens, logprobs, length in zip(here, failed, *said, strict=False):
+                ids, name = tokens[:length].tolist(), store[i][0].id
                 yield Answer(
                     index=i,
                     text=model.tokenizer.decode(ids).strip(),
                     token_ids=ids,
                     logprobs=logprobs[:length].tolist(),
-                    failure=failures.get(store[i][0].id),
+                    failure=failures.get(name, _elsewhere(name)) if bad else None,
                 )
 
 
@@ -193,13 +192,25 @@ def _keys(batch: Batch) -> np.ndarray:
     return np.array([zlib.crc32(name.encode()) for name in ids], np.uint32)
 
 
+def _failed(batch: Batch) -> np.ndarray:
+    """bool[B]: rows whose media could not be decoded."""
+    ids = {failure["id"] for failure in batch.failures}
+    return np.array([not ids.isdisjoint(row) for row in batch.example_ids])
+
+
+def _elsewhere(example: str) -> dict[str, str]:
+    """The record of a failure that another process met."""
+    detail = "its media could not be decoded by the process that had it: see that process's log"
+    return {"id": example, "source": "", "path": "", "reason": "elsewhere", "detail": detail}
+
+
 def _generate(
-    model: LoadedModel, arrays: dict[str, np.ndarray], *, seed: int, **options: Any
-) -> Generated:
-    """Host arrays of all processes' rows."""
+    model: LoadedModel, arrays: dict[str, np.ndarray], rows: int, *, seed: int, **options: Any
+) -> tuple[Generated, np.ndarray]:
+    """What was said in, and bool[rows] whether media failed for, all processes' rows."""
     stop_ids = model.tokenizer.stop_ids()
     with jax.set_mesh(model.mesh):
-        placed = put_batch(arrays, model.mesh)
+        placed = put_batch(arrays, model.mesh, rows)
         said = generate(
             model.graphdef,
             model.params,
@@ -211,6 +222,7 @@ def _generate(
             seed=seed,
             **options,
         )
+        found = said, placed["failed"]
         if jax.process_count() > 1:
-            return multihost_utils.process_allgather(said, tiled=True)
-        return jax.device_get(said)
+            return multihost_utils.process_allgather(found, tiled=True)
+        return jax.device_get(found)

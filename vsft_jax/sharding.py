@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXES = ("data", "fsdp", "tensor")
@@ -16,6 +17,7 @@ AXES = ("data", "fsdp", "tensor")
 def make_mesh(shape: Mapping[str, int], devices: Sequence[jax.Device] | None = None) -> Mesh:
     """A ('data', 'fsdp', 'tensor') mesh over all devices; one axis may be -1 for "the rest".
 
+    Where the axes are no products of the chips' physical ones, they cut across their wiring.
     Raises ValueError when the shape does not use every device.
     """
     devices = list(jax.devices() if devices is None else devices)
@@ -28,9 +30,12 @@ def make_mesh(shape: Mapping[str, int], devices: Sequence[jax.Device] | None = N
             f"config.mesh = {dict(shape)} does not cover the {len(devices)} devices; "
             "the product of its axes must be the number of devices (one axis may be -1)"
         )
-    return jax.make_mesh(
-        tuple(sizes), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices
-    )
+    types = (AxisType.Auto,) * len(AXES)
+    try:
+        return jax.make_mesh(tuple(sizes), AXES, axis_types=types, devices=devices)
+    except NotImplementedError:
+        placed = mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
+        return Mesh(placed, AXES, axis_types=types)
 
 
 def path_string(path: Sequence[Any]) -> str:
@@ -117,10 +122,26 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
 
 
-def put_batch(arrays: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """This process's rows of a batch → global arrays, each process giving only its own rows."""
-    sharding = batch_sharding(mesh)
-    return {
-        name: jax.make_array_from_process_local_data(sharding, array)
-        for name, array in arrays.items()
-    }
+def local_rows(mesh: Mesh, rows: int) -> np.ndarray:
+    """Which rows of a batch of `rows` lie on this process's devices: int64[b], ascending.
+
+    They need not be neighbours, since a mesh follows the chips' wiring, and processes among which
+    the tensor axis splits a row all have it.
+    """
+    here = batch_sharding(mesh).addressable_devices_indices_map((rows,)).values()
+    return np.unique(np.concatenate([np.arange(rows)[places] for places in here]))
+
+
+def put_batch(arrays: Mapping[str, np.ndarray], mesh: Mesh, rows: int) -> dict[str, jax.Array]:
+    """A process's `local_rows` of a batch of `rows` → global arrays [rows, …]."""
+    sharding, here = batch_sharding(mesh), local_rows(mesh, rows)
+    (each,) = sharding.shard_shape((rows,))
+
+    def put(array: np.ndarray) -> jax.Array:
+        def shard(places: tuple[slice, ...]) -> np.ndarray:
+            first = np.searchsorted(here, places[0].start or 0)
+            return array[first : first + each]
+
+        return jax.make_array_from_callback((rows, *array.shape[1:]), sharding, shard)
+
+    return {name: put(array) for name, array in arrays.items()}

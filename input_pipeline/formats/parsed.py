@@ -36,12 +36,14 @@ class Parsed:
     media: those of the record, which go to the tags of their kind in order.
     used:  the record's keys that are accounted for; the others become metadata.
     meta:  further metadata.
+    exact: the texts have been stripped of the space around media before.
     """
 
     turns: list[tuple[Role, list[str | Medium]]]
     media: list[Medium]
     used: frozenset[str]
     meta: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    exact: bool = False
 
 
 def record_media(record: Mapping[str, Any]) -> tuple[list[Medium], frozenset[str]]:

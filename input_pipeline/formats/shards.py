@@ -38,7 +38,7 @@ def parse(record: Mapping[str, Any]) -> Parsed:
     except (ValueError, KeyError, TypeError) as error:
         raise Unusable("bad_record", f"not an example: {error}") from error
     turns = [(turn.role, [_piece(part, record) for part in turn.parts]) for turn in example.turns]
-    return Parsed(turns, [], frozenset(record), example.meta)
+    return Parsed(turns, [], frozenset(record), example.meta, exact=True)
 
 
 def place_of(index: int) -> str:

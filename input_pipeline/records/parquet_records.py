@@ -50,12 +50,13 @@ def count(path: str) -> int:
 
 
 def fingerprint(path: str) -> str:
-    """A hash of size, time of change and footer: the footer holds sizes and statistics of all
-    columns, and hashing terabytes of media would take longer than probing them."""
-    stamp = b""
+    """A hash of place, size, time of change and footer: media inside are referred to by the place,
+    the footer holds sizes and statistics of all columns, and hashing terabytes of media would take
+    longer than probing them."""
+    stamp = path.encode()
     if not is_remote(path):
         status = os.stat(path)
-        stamp = f"{status.st_size} {status.st_mtime_ns}".encode()
+        stamp = f"{os.path.abspath(path)} {status.st_size} {status.st_mtime_ns}".encode()
     with open_binary(path) as file:
         size = file.seek(-8, os.SEEK_END) + 8
         footer = min(int.from_bytes(file.read(4), "little") + 8, size)

@@ -69,6 +69,14 @@ def test_a_folder_of_frames_carries_its_rate(tmp_path):
     assert read_one(tmp_path, qa(video="a.mp4", fps=2)).media[0].path == PATH
 
 
+def test_what_is_there_tells_a_folder_of_frames_from_a_file(tmp_path):
+    (tmp_path / "k7.mp4").mkdir()
+    (tmp_path / "clip").touch()
+    for name, path in (("k7.mp4", "k7.mp4?fps=4"), ("clip", "clip")):
+        example = read_one(tmp_path, qa(video=name, fps=4), root=str(tmp_path))
+        assert example.media[0].path == f"{tmp_path}/{path}"
+
+
 @pytest.mark.parametrize("root", ["gs://bucket/data", "gs://bucket/data/"])
 def test_a_media_root_that_is_an_address(tmp_path, root):
     for path in ("x/a.mp4", "gs://bucket/data/x/a.mp4", "y/../x/./a.mp4"):

@@ -5,10 +5,12 @@ import dataclasses
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -358,7 +360,7 @@ def test_too_many_bad_examples_end_the_preparation_and_leave_nothing(tmp_path, c
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
     dataset = DatasetSpec("mine", str(path), str(root))
     options = {"chunk_records": 20, "max_bad_fraction": 0.1, "workers": 1}
-    with pytest.raises(TooManyBad, match="20 of 60 examples.*quarantine.jsonl") as caught:
+    with pytest.raises(TooManyBad, match="20 of 100 examples.*quarantine.jsonl") as caught:
         prepare(dataset, spec, tmp_path / "index", **options)
     (listed,) = (tmp_path / "index").glob("*quarantine.jsonl")
     assert str(listed) in str(caught.value) and len(list(read_quarantine(listed))) == 20
@@ -369,3 +371,67 @@ def test_too_many_bad_examples_end_the_preparation_and_leave_nothing(tmp_path, c
     (root / "later/good.mp4").write_bytes((root / "good.mp4").read_bytes())
     _, summary = prepare(dataset, spec, tmp_path / "index", **options)
     assert summary["kept"] == 100
+
+
+def test_bad_examples_that_come_first_are_a_fraction_of_all(tmp_path, corpus):
+    root, spec = corpus
+    records = [_record(f"k{i}", f"<video>\nQuestion {i}?", video="good.mp4") for i in range(200)]
+    for record in records[:20]:
+        record["video"] = "gone.mp4"
+    path = tmp_path / "train.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    dataset = DatasetSpec("mine", str(path), str(root))
+    options = {"chunk_records": 20, "max_bad_fraction": 0.1}
+    assert prepare(dataset, spec, tmp_path / "index", **options)[1]["kept"] == 180
+
+
+def test_what_may_have_passed_is_looked_at_again_when_asked(tmp_path, corpus, caplog):
+    root, spec = corpus
+    names = ("good.mp4", "later.mp4", "garbage.mp4")
+    lines = [json.dumps(_record(name, video=name)) for name in names]
+    path, summary, _ = _prepare(tmp_path, corpus, lines)
+    assert summary["kept"] == 1
+    (root / "later.mp4").write_bytes((root / "good.mp4").read_bytes())
+    dataset = DatasetSpec("mine", str(tmp_path / "train.jsonl"), str(root))
+    caplog.set_level("WARNING")
+    assert prepare(dataset, spec, tmp_path / "index") == (path, summary)
+    assert "1 examples were left out" in caplog.text and "--job=prepare" in caplog.text
+    again, summary = prepare(dataset, spec, tmp_path / "index", retry=True)
+    assert again == path and summary["kept"] == 2
+    assert len(ExampleStore.open(path)) == 2
+    stamp = path.stat().st_mtime_ns  # garbage stays garbage: nothing is done again for it
+    prepare(dataset, spec, tmp_path / "index", retry=True)
+    assert path.stat().st_mtime_ns == stamp
+
+
+def test_two_at_a_time_prepare_one_index_once(tmp_path, corpus):
+    root, spec = corpus
+    dataset = _many(tmp_path, root, 60)
+    decoders = [CountingDecoder(seconds=0.01) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(
+            pool.map(lambda d: prepare(dataset, spec, tmp_path / "index", decoder=d), decoders)
+        )
+    assert found[0] == found[1]
+    assert sorted(bool(decoder.asked) for decoder in decoders) == [False, True]
+
+
+def test_the_name_of_an_index_follows_the_template_and_the_place_of_media(tmp_path, corpus):
+    root, spec = corpus
+    lines = [json.dumps(_record("good", video="good.mp4"))]
+    first = _prepare(tmp_path, corpus, lines)[0]
+    template = tmp_path / "tokenizer" / "chat_template.jinja"
+    config = json.loads((tmp_path / "tokenizer" / "tokenizer_config.json").read_text())
+    template.write_text(config["chat_template"] + " ")
+    assert _prepare(tmp_path, corpus, lines)[0] != first
+
+    talk = [{"from": "human", "value": "<video>\nWhat?"}, {"from": "gpt", "value": "two"}]
+    data = {"bytes": (root / "good.mp4").read_bytes()}
+    row = {"id": "a", "video": data, "conversations": talk}
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "data.parquet")
+    (tmp_path / "moved").mkdir()
+    moved = shutil.copy2(tmp_path / "data.parquet", tmp_path / "moved")
+    for place in (tmp_path / "data.parquet", moved):
+        dataset = DatasetSpec("inside", str(place), "/nowhere")
+        store = ExampleStore.open(prepare(dataset, spec, tmp_path / "index")[0])
+        assert str(place) in store[0][0].media[0].path

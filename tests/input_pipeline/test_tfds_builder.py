@@ -30,6 +30,7 @@ def _record(name, question, **media):
 RECORDS = [
     _record("first", "<video>\nHow many?", video="a.mp4", task="count"),
     _record("still", "<image>\nWhat?", image="still.png"),
+    _record("blank line", "<image>\n\n What? \n", image="still.png"),
     _record("second", "<video>\nWhich?", video="a.mp4", start=0.25, end=0.5),
     _record("words", "Nothing to see?"),
     _record("both", "<image> in <video> and <image>?", image=["still.png"] * 2, video="a.mp4"),
@@ -132,7 +133,7 @@ def test_they_can_be_moved_and_prepared_like_files(corpus, built, tmp_path):
         path, _ = prepare(dataset, spec, tmp_path / "index")
         store = ExampleStore.open(path)
         stores.append({store[i][0].id: store[i] for i in range(len(store))})
-    assert stores[0].keys() == stores[1].keys() and len(stores[0]) == 6
+    assert stores[0].keys() == stores[1].keys() and len(stores[0]) == 7
     for (inside, layout), (outside, expected) in zip(
         *(map(store.get, sorted(stores[0])) for store in stores), strict=True
     ):

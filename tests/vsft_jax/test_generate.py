@@ -236,7 +236,7 @@ def test_eight_devices_say_what_one_says(model, sampling):
                 lambda: Qwen2_5VL(CONFIG, rngs=nnx.Rngs(0)), partition_rules(), mesh
             )
             params = jax.tree.map(lambda x, y: jax.device_put(x, y.sharding), model[1], like)
-            placed = put_batch({**arrays, "prompt_lengths": lengths}, mesh)
+            placed = put_batch({**arrays, "prompt_lengths": lengths}, mesh, 8)
             said = generate(
                 model[0],
                 params,
@@ -265,7 +265,7 @@ def test_the_cache_is_split_over_rows_and_heads(model):
         arrays, lengths = _prompts()
         rows = jnp.zeros(8, jnp.int32)
         arrays = {k: np.asarray(v[rows]) for k, v in arrays.items() if k != "targets"}
-        placed = put_batch({**arrays, "lengths": np.asarray(lengths[rows])}, mesh)
+        placed = put_batch({**arrays, "lengths": np.asarray(lengths[rows])}, mesh, 8)
         program = generate_compiled.lower(
             graphdef,
             params,

@@ -9,7 +9,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from evaluation.runner import during_training
 from tests.conftest import devices
 from vsft_jax.checkpoints import Checkpoints
 from vsft_jax.train import loop
@@ -22,22 +24,24 @@ import sys
 import jax
 jax.distributed.initialize("localhost:" + sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
 from ml_collections import ConfigDict
+from evaluation.runner import during_training
 from vsft_jax.train.loop import train
 import json
 config = ConfigDict(json.load(open(sys.argv[3])))
-assert jax.device_count() == 2 and jax.local_device_count() == 1
-train(config, sys.argv[4])
+assert jax.device_count() == 2 * jax.local_device_count()
+train(config, sys.argv[4], during_training(config, sys.argv[4]))
 """
 
 
-def _workers(config, folder: Path, run: str) -> list[subprocess.Popen]:
-    """Two processes that train in <folder>/<run>."""
+def _workers(config, folder: Path, run: str, devices: int = 1) -> list[subprocess.Popen]:
+    """Two processes that train in <folder>/<run>, on `devices` devices each."""
     path = folder / "config.json"
     path.write_text(config.to_json())
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = str(free.getsockname()[1])
     environment = {"JAX_PLATFORMS": "cpu", "PATH": "", "PYTHONPATH": str(ROOT)}
+    environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
     return [
         subprocess.Popen(
             [sys.executable, "-c", _WORKER, port, str(i), str(path), str(folder / run)],
@@ -50,27 +54,55 @@ def _workers(config, folder: Path, run: str) -> list[subprocess.Popen]:
     ]
 
 
-def test_two_processes_give_the_losses_of_one_and_resume_from_its_checkpoint(
-    shared_config, tmp_path
-):
+@pytest.fixture(scope="module")
+def alone(shared_config, tmp_path_factory):
+    """What one process on one device does: (config, workdir)."""
     config = shared_config.copy_and_resolve_references()
-    config.train.update(steps=3, batch_rows=4, checkpoint_every=2)
+    config.train.update(steps=3, batch_rows=4, checkpoint_every=2, evaluate_every=3)
+    config.eval.update(batch_rows=4, max_new_tokens=4)
+    workdir = tmp_path_factory.mktemp("alone")
     with devices(1):
-        loop.train(config, tmp_path / "one")
-    for worker in _workers(config, tmp_path, "two"):
+        loop.train(config, workdir, during_training(config, workdir))
+    return config, workdir
+
+
+def _answers(workdir):
+    (predictions,) = workdir.glob("eval/*/predictions.jsonl")
+    return {(row["benchmark"], row["id"]): row["prediction"] for row in read_jsonl(predictions)}
+
+
+def _compare(workdir, alone):
+    """The losses and the answers to the benchmarks are those of one process."""
+    losses = [[row["loss"] for row in read_jsonl(w / "train.jsonl")] for w in (workdir, alone)]
+    assert len(losses[0]) == 3
+    np.testing.assert_allclose(*losses, rtol=2e-5)
+    assert len(set(_answers(alone).values())) > 1  # so that a mix-up would show
+    assert _answers(workdir) == _answers(alone)
+
+
+def _finish(workers):
+    for worker in workers:
         _, errors = worker.communicate(timeout=300)
         assert worker.returncode == 0, errors[-3000:]
-    losses = [
-        [row["loss"] for row in read_jsonl(tmp_path / run / "train.jsonl")]
-        for run in ("one", "two")
-    ]
-    assert len(losses[0]) == 3
-    np.testing.assert_allclose(losses[1], losses[0], rtol=2e-5)
+
+
+def test_a_tensor_axis_across_processes(alone, tmp_path):
+    """Both processes have a part of every row, and load them all."""
+    config = alone[0].copy_and_resolve_references()
+    config.mesh.update(data=1, fsdp=1, tensor=4)
+    _finish(_workers(config, tmp_path, "two", devices=2))
+    _compare(tmp_path / "two", alone[1])
+
+
+def test_two_processes_give_the_losses_of_one_and_resume_from_its_checkpoint(alone, tmp_path):
+    config = alone[0].copy_and_resolve_references()
+    _finish(_workers(config, tmp_path, "two"))
+    _compare(tmp_path / "two", alone[1])
     saved = json.loads((tmp_path / "two" / "config.json").read_text())
     assert saved["config"]["train"]["steps"] == 3
 
     # What two processes saved, one goes on from.
-    config.train.steps = 4
+    config.train.update(steps=4, evaluate_every=0)
     with devices(1):
         loop.train(config, tmp_path / "two")
     assert [row["step"] for row in read_jsonl(tmp_path / "two" / "train.jsonl")] == [1, 2, 3, 4]

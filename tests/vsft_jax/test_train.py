@@ -19,6 +19,7 @@ from vsft_jax.inference import load_model
 from vsft_jax.train import loop
 from vsft_jax.train.metrics import read_jsonl
 from vsft_jax.train.preemption import Preempted
+from vsft_jax.train.resume import schedule_of
 
 pytestmark = pytest.mark.usefixtures("one_device")
 
@@ -96,6 +97,46 @@ def test_more_steps_done_than_wanted_is_an_error(trained):
         loop.train(_both(config, steps=3), workdir)
 
 
+def test_what_decides_about_the_rows_must_not_change_half_way(trained):
+    config, workdir = trained
+    changed = _both(config, steps=6, pack_window=64)
+    changed.seed = 1
+    changed.frames.kind = "fixed"
+    changed.frames.frames = 2
+    message = "config.seed was 0 and is 1; config.train.pack_window was .* and is 64; config.frames"
+    with pytest.raises(experiment.ConfigError, match=message):
+        loop.train(changed, workdir)
+    fewer = _both(config, steps=6)
+    fewer.data.train.images.weight = 0.5
+    with pytest.raises(experiment.ConfigError, match="data.train.images was 1.0 and is 0.5"):
+        loop.train(fewer, workdir)
+
+
+def test_the_schedule_goes_on_as_it_began(shared_config):
+    config = _both(shared_config, steps=0, epochs=2.0, batch_rows=0, batch_examples=100)
+    saved = {"train": {"steps": 70, "epochs": 2.0, "batch_rows": 24, "batch_examples": 100}}
+    found = schedule_of(config, saved)
+    assert (found.train.steps, found.train.batch_rows) == (70, 24)
+    longer = schedule_of(_both(config, epochs=3.0), saved)
+    assert (longer.train.steps, longer.train.batch_rows) == (0, 24)
+    assert schedule_of(_both(config, steps=90), saved).train.steps == 90
+
+
+def test_what_trains_is_float32_whatever_the_parameters_are(shared_config):
+    config = _both(shared_config, steps=1)
+    config.model.param_dtype = "bfloat16"
+    config.optimizer.learning_rate.tower = 0.0
+    trainer = loop.make_trainer(config, _tokenizer(config))
+    with jax.set_mesh(trainer.mesh):
+        state = trainer.init()
+    dtypes = {
+        name: {x.dtype.name for x in jax.tree.leaves(tree) if x.ndim}
+        for name, tree in vars(state).items()
+    }
+    assert dtypes["trainable"] == dtypes["opt_state"] == {"float32"}
+    assert dtypes["frozen"] == {"bfloat16"}
+
+
 @pytest.mark.parametrize(
     "mesh", [{"data": 2, "fsdp": 4, "tensor": 1}, {"data": 1, "fsdp": 4, "tensor": 2}]
 )
@@ -161,9 +202,9 @@ def test_one_compilation_serves_every_mix_of_media(shared_config, tmp_path, monk
     seen = set()
     put = loop.put_batch
 
-    def spy(arrays, mesh):
+    def spy(arrays, mesh, rows):
         seen.add(tuple(int(x) for x in arrays["patch_frames"].max(axis=1)))
-        return put(arrays, mesh)
+        return put(arrays, mesh, rows)
 
     monkeypatch.setattr(loop, "put_batch", spy)
     loop.train(config, tmp_path)

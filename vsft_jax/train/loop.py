@@ -24,11 +24,12 @@ from vsft_jax.checkpoints import Checkpoints, flatten
 from vsft_jax.hf_import import load_params
 from vsft_jax.inference import LoadedModel
 from vsft_jax.lora import Lora, ModelBuilder
-from vsft_jax.sharding import abstract_model, batch_shards, make_mesh, put_batch
+from vsft_jax.sharding import abstract_model, batch_shards, local_rows, make_mesh, put_batch
 from vsft_jax.train.meter import Meter
 from vsft_jax.train.metrics import MetricWriter, StepMetrics
 from vsft_jax.train.optimizer import make_optimizer, trainable
 from vsft_jax.train.preemption import Preempted, PreemptionWatch
+from vsft_jax.train.resume import check_unchanged, schedule_of
 from vsft_jax.train.step import Trainer, TrainState
 
 GOOD_FILL = 0.9  # of tokens and of patches; below it the log tells how to do better
@@ -54,11 +55,16 @@ def train(config: ConfigDict, workdir: str | Path, evaluate: Evaluate | None = N
     prepared = experiment.prepare_training(config, workdir)
     tokenizer = experiment.load_tokenizer(config, workdir)
     stores = {name: ExampleStore.open(path) for name, path in prepared.paths.items()}
+    checkpoints = Checkpoints(workdir, keep=config.train.keep_checkpoints)
+    begun = checkpoints.meta() if checkpoints.latest() is not None else None
+    if begun:
+        config = schedule_of(config, begun["config"])
     config = with_schedule(config, stores)
+    if begun:
+        check_unchanged(config, prepared.frames, begun, workdir)
     plan = batch_plan(config, stores)
     _log_plan(config, plan)
     _log_mix(config, stores)
-    checkpoints = Checkpoints(workdir, keep=config.train.keep_checkpoints)
     if checkpoints.latest() == config.train.steps:
         logging.info("%s: already trained, step %d", workdir, config.train.steps)
         checkpoints.close()
@@ -79,9 +85,11 @@ def train(config: ConfigDict, workdir: str | Path, evaluate: Evaluate | None = N
         evaluated = lora.for_evaluation(config, trainer.graphdef, state.params)
         writer = stack.enter_context(contextlib.closing(MetricWriter(workdir, resume_step=start)))
         quarantine = stack.enter_context(Quarantine(_quarantine_path(workdir)))
+        rows = config.train.batch_rows
+        here = local_rows(trainer.mesh, rows)
         batches = make_batches(
             ExampleStore.concatenate(list(stores.values())),
-            lambda step: plan.local_rows(step, jax.process_index(), jax.process_count()),
+            lambda step: plan.local_rows(step, here),
             tokenizer,
             experiment.layout_rules(config),
             RowShape(config.layout.row_tokens, config.layout.row_patches),
@@ -102,10 +110,9 @@ def train(config: ConfigDict, workdir: str | Path, evaluate: Evaluate | None = N
                 batch = next(batches)
             for failure in batch.failures:
                 quarantine.add(stage="decode", **failure)
-            bad.add(len(batch.failures), sum(map(len, batch.example_ids)))
             if len(started) == STEPS_AHEAD:
                 jax.block_until_ready(started.popleft())
-            arrays = put_batch(device_arrays(batch), trainer.mesh)
+            arrays = put_batch(device_arrays(batch), trainer.mesh, rows)
             with jax.transfer_guard("disallow"):
                 state, metrics = trainer.step(state, arrays)
             started.append(metrics)
@@ -115,6 +122,11 @@ def train(config: ConfigDict, workdir: str | Path, evaluate: Evaluate | None = N
             scalars: dict[str, float] = {}
             if last or preempted or step % config.train.log_every == 0:
                 scalars |= meter.summary(step)
+                bad.add(int(scalars["masked"]), int(scalars["examples"]))
+            if last or preempted or step % config.train.checkpoint_every == 0:
+                optimizer = {"opt_state": state.opt_state, "step": state.step}
+                checkpoints.save(step, state.params, optimizer, {**meta, "step": step})
+            # After the save: an evaluation that fails or is cut short costs no training.
             every = config.train.evaluate_every
             if evaluate and every and (last or step % every == 0) and not preempted:
                 model = LoadedModel(
@@ -131,9 +143,6 @@ def train(config: ConfigDict, workdir: str | Path, evaluate: Evaluate | None = N
                     scalars |= evaluate(model)
             if scalars:
                 writer.write(step, scalars)
-            if last or preempted or step % config.train.checkpoint_every == 0:
-                optimizer = {"opt_state": state.opt_state, "step": state.step}
-                checkpoints.save(step, state.params, optimizer, {**meta, "step": step})
             if preempted:
                 checkpoints.wait()
                 logging.info("preempted: saved step %d of %s; start again to go on", step, workdir)

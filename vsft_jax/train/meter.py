@@ -7,11 +7,14 @@ from collections.abc import Iterator, Mapping
 import jax
 import numpy as np
 from absl import logging
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from input_pipeline.batches import Batch
 from input_pipeline.progress import duration
 from vsft_jax.train.metrics import StepMetrics
+
+_COUNTS = ("rows", "examples", "tokens", "visual_tokens", "patches", "masked")
 
 
 class Meter:
@@ -29,7 +32,7 @@ class Meter:
         self._wait = 0.0
         self._steps = 0
         self._metrics: StepMetrics | None = None
-        self._sums = dict.fromkeys(("examples", "tokens", "visual_tokens", "patches", "masked"), 0)
+        self._sums = dict.fromkeys(_COUNTS, 0)
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
@@ -52,6 +55,7 @@ class Meter:
         self._steps += 1
         self._latest = metrics
         self._metrics = metrics if self._metrics is None else self._metrics.merge(metrics)
+        self._sums["rows"] += len(batch.example_ids)
         self._sums["examples"] += sum(map(len, batch.example_ids))
         self._sums["tokens"] += int(np.count_nonzero(batch.segment_ids))
         self._sums["visual_tokens"] += int(np.count_nonzero(batch.visual_index[..., 0] >= 0))
@@ -59,18 +63,19 @@ class Meter:
         self._sums["masked"] += len(batch.failures)
 
     def summary(self, step: int) -> dict[str, float]:
-        """Scalars of the steps since the last call, which are also logged. Counts are this
-        process's, times the number of processes."""
+        """Scalars of the steps since the last call, which are also logged. Counts are those of all
+        processes together, waiting is this one's. To be called by all of them at the same step."""
         scalars = jax.device_get(self._metrics).compute()
         seconds = time.monotonic() - self._start
-        hosts, rows = jax.process_count(), self._config.train.batch_rows * self._steps
+        rows = self._config.train.batch_rows * self._steps
+        sums = _of_all_processes(self._sums, rows)
         for name in ("examples", "tokens", "visual_tokens"):
-            scalars[f"{name}_per_second"] = self._sums[name] * hosts / seconds
+            scalars[f"{name}_per_second"] = sums[name] / seconds
         layout = self._config.layout
-        scalars["token_fill"] = self._sums["tokens"] * hosts / (rows * layout.row_tokens)
-        scalars["patch_fill"] = self._sums["patches"] * hosts / (rows * layout.row_patches)
+        scalars["token_fill"] = sums["tokens"] / (rows * layout.row_tokens)
+        scalars["patch_fill"] = sums["patches"] / (rows * layout.row_patches)
         scalars["data_wait_fraction"] = self._wait / seconds
-        scalars["masked"] = self._sums["masked"] * hosts
+        scalars["examples"], scalars["masked"] = sums["examples"], sums["masked"]
         scalars["seconds"] = time.monotonic() - self._begin
         self._log(step, scalars)
         self._reset()
@@ -97,3 +102,13 @@ class Meter:
             f", {scalars['masked']:.0f} masked" if scalars["masked"] else "",
             left,
         )
+
+
+def _of_all_processes(sums: Mapping[str, int], rows: int) -> dict[str, float]:
+    """Counts over all processes. rows: that there were; processes that a row is split among have
+    all counted it."""
+    if jax.process_count() == 1:
+        return dict(sums)
+    counts = multihost_utils.process_allgather(np.array(list(sums.values()), np.int64))
+    total = dict(zip(sums, counts.sum(axis=0).tolist(), strict=True))
+    return {name: count * rows / total["rows"] for name, count in total.items()}

@@ -66,7 +66,9 @@ class Trainer:
     def _fresh(self, params: nnx.State) -> TrainState:
         step = jnp.zeros((), jnp.int32)
         state = self.state(params, (), step)
-        return state.replace(opt_state=self.optimizer.init(state.trainable))
+        # Updates are far smaller than what bfloat16 can tell apart, whatever the parameters' dtype.
+        trainable = jax.tree.map(lambda x: x.astype(jnp.float32), state.trainable)
+        return state.replace(trainable=trainable, opt_state=self.optimizer.init(trainable))
 
     def _init(self, given: nnx.State | None = None) -> TrainState:
         fresh = nnx.split(self.build())[1]
