@@ -1,11 +1,11 @@
 """How long it takes to get N frames of a clip, against other ways to do it, in one command:
 
-    python -m bench.decode [--long] [--quick] [--frames 8 16 32 64] [--gop 30 250] [--clips FOLDER]
+    python -m bench.decode [--minutes 1 20] [--quick] [--frames 8 16 32 64] [--gop 30 250]
 
-Makes its clips (720p H.264 of a minute, with --long also of 20 minutes), and prints for each a
-table of wall and CPU time, the ratio to this repository's time with as many threads, and how many
-of the frames were the wanted ones by the numbers burnt into them. `bench/requirements.txt` has the
-other packages; what is missing is left out by name.
+Makes its clips (720p H.264, a minute and 20 times the same minute), and prints for each a table of
+wall and CPU time, the ratio to this repository's time with as many threads, and how many of the
+frames were the wanted ones by the numbers burnt into them. `bench/requirements.txt` has the other
+packages; what is missing is left out by name.
 
 N frames are one from each of N equal parts of the clip, at three places in the parts (a grid with
 the clip's two ends happens to lie just behind key frames, which flatters seeking). Opening the file
@@ -53,7 +53,7 @@ Timings = Mapping[Run, Mapping[int, Sequence[Timing]]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--long", action="store_true", help="clips of 20 minutes as well")
+    parser.add_argument("--minutes", type=int, nargs="+", default=[1, 20], help="of the clips")
     parser.add_argument("--quick", action="store_true", help="one place in the parts, not three")
     parser.add_argument("--frames", type=int, nargs="+", default=[8, 16, 32, 64], metavar="N")
     parser.add_argument("--gop", type=int, nargs="+", default=[30, 250])
@@ -62,7 +62,7 @@ def main() -> None:
     cv2.setNumThreads(1)  # resizing is not what is compared
     print(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f} at the start")
     found = methods(str(make_clip(options.clips, 1, options.gop[0])))
-    for minutes in (1, 20) if options.long else (1,):
+    for minutes in options.minutes:
         for gop in options.gop:
             clip = make_clip(options.clips, minutes, gop)
             print(f"\n{clip.name}: {60 * minutes} s, a key frame every {gop} frames\n")
@@ -80,22 +80,19 @@ def measure(
     phases: Sequence[float],
 ) -> Timings:
     """Times every method. One that reads a clip in order takes as long for few frames as for many,
-    and is timed for the most; a long clip once, with the most threads, since it takes minutes."""
+    so it is timed for the most, and not on long clips, where it takes minutes."""
     timings = defaultdict(lambda: defaultdict(list))
     length = minutes * MINUTE
     for count in counts:
         for phase in phases:
             indices = [int((i + phase) * length / count) for i in range(count)]
             for method in found:
-                if method.in_order and count != counts[-1]:
-                    continue
-                once = method.in_order and minutes > 1
-                if once and phase != phases[0]:
+                if method.in_order and (count != counts[-1] or minutes > 1):
                     continue
                 wanted = indices
                 if method.own_indices:
                     wanted = [round(i * (length - 1) / (count - 1)) for i in range(count)]
-                for threads in method.threads[-1:] if once else method.threads:
+                for threads in method.threads:
                     timing = timed(method, clip, wanted, threads)
                     timings[Run(method, threads)][count].append(timing)
     return timings

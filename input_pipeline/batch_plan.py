@@ -156,22 +156,11 @@ class BatchPlan:
         rows = [self.row_at(step * self.batch_rows + b) for b in range(self.batch_rows)]
         return [rows[b] for b in spread_by_cost([self._patches[r.examples].sum() for r in rows])]
 
-    def local_rows(self, step: int, process_index: int, process_count: int) -> list[np.ndarray]:
-        """What one process loads for a step: a contiguous block of its rows, of equal size on each
-        process; each row as `PackedRow.examples`.
-
-        Raises ValueError when the rows cannot be shared out equally.
-        """
-        if not 0 <= process_index < process_count:
-            raise ValueError(f"process {process_index} of {process_count} does not exist")
-        if self.batch_rows % process_count:
-            raise ValueError(
-                f"a batch of {self.batch_rows} rows cannot be split over {process_count} "
-                "processes; make batch_rows a multiple of the number of processes"
-            )
-        share = self.batch_rows // process_count
-        here = slice(process_index * share, (process_index + 1) * share)
-        return [row.examples for row in self.rows_for_step(step)[here]]
+    def local_rows(self, step: int, places: Sequence[int]) -> list[np.ndarray]:
+        """What one process loads for a step: the rows at these places of it, each as
+        `PackedRow.examples`."""
+        rows = self.rows_for_step(step)
+        return [rows[place].examples for place in places]
 
     def _planned(self, epoch: int) -> _Epoch:
         """Call with the lock held."""

@@ -169,25 +169,17 @@ def device_arrays(batch: Batch) -> dict[str, np.ndarray]:
 
 
 def listed_rows(
-    rows: Sequence[Sequence[int]], batch_rows: int, process_index: int, process_count: int
+    rows: Sequence[Sequence[int]], batch_rows: int, places: Sequence[int]
 ) -> RowsAtStep:
     """Batches a fixed list of rows: step -> this process's rows, of `batch_rows` over all.
 
-    Each process takes a contiguous block of equal size. The last step is filled up with empty rows,
+    places: which of a batch's rows the process takes. The last step is filled up with empty rows,
     so that ceil(len(rows) / batch_rows) steps cover the list.
-
-    Raises ValueError if batch_rows is not a multiple of process_count.
     """
-    if batch_rows % process_count:
-        raise ValueError(
-            f"a batch of {batch_rows} rows cannot be split over {process_count} processes"
-        )
-    share = batch_rows // process_count
 
     def rows_at(step: int) -> Sequence[Sequence[int]]:
-        first = step * batch_rows + process_index * share
-        chosen = list(rows[first : first + share])
-        return chosen + [()] * (share - len(chosen))
+        wanted = [step * batch_rows + int(place) for place in places]
+        return [rows[place] if place < len(rows) else () for place in wanted]
 
     return rows_at
 

@@ -1,6 +1,7 @@
 """Token-weighted cross-entropy that never holds all logits at once."""
 
 import functools
+import math
 from typing import NamedTuple
 
 import jax
@@ -48,7 +49,7 @@ def token_loss(
     kernel = kernel.astype(hidden.dtype)
     mesh = jax.sharding.get_abstract_mesh()
     axes = row_axes(mesh, hidden.shape[0])
-    if not axes:
+    if math.prod(mesh.shape[axis] for axis in axes) == 1:
         return local(kernel, hidden, targets, weights)
     split = "fsdp" if kernel.shape[0] % mesh.shape["fsdp"] == 0 else None
 

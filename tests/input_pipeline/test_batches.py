@@ -231,7 +231,7 @@ ROWS = [[0, 1], [2], [1, 3], [], [2, 0], [1], [0]]
 
 
 def batches(store, chat, **options):
-    rows_at = listed_rows(ROWS, 2, 0, 1)
+    rows_at = listed_rows(ROWS, 2, [0, 1])
     return make_batches(store, rows_at, chat, SPEC, SHAPE, steps=4, **options)
 
 
@@ -279,23 +279,25 @@ def test_any_step_can_be_the_first(store, chat, threads):
 def test_processes_share_a_step(store, chat):
     whole = list(batches(store, chat))
     for process in (0, 1):
-        rows_at = listed_rows(ROWS, 2, process, 2)
+        rows_at = listed_rows(ROWS, 2, [process])
         part = make_batches(store, rows_at, chat, SPEC, SHAPE, steps=4)
         for mine, all_rows in zip(part, whole, strict=True):
             np.testing.assert_array_equal(mine.patches, all_rows.patches[process : process + 1])
             assert mine.example_ids == all_rows.example_ids[process : process + 1]
 
 
-def test_rows_must_share_out_evenly():
-    with pytest.raises(ValueError, match="3 rows cannot be split over 2 processes"):
-        listed_rows(ROWS, 3, 0, 2)
+def test_a_process_may_have_rows_that_are_no_neighbours():
+    rows_at = listed_rows(ROWS, 4, [0, 3])
+    assert [rows_at(0), rows_at(1)] == [[ROWS[0], ROWS[3]], [ROWS[4], ()]]
 
 
 def test_iterator_can_be_left_early_and_errors_come_through(store, chat):
     iterator = batches(store, chat)
     assert next(iterator).example_ids[0] == ["ex0", "ex1"]
     iterator.close()
-    small = make_batches(store, listed_rows(ROWS, 2, 0, 1), chat, SPEC, RowShape(20, 256), steps=4)
+    small = make_batches(
+        store, listed_rows(ROWS, 2, [0, 1]), chat, SPEC, RowShape(20, 256), steps=4
+    )
     with pytest.raises(ValueError, match="room for 20"):
         next(small)
 

@@ -101,8 +101,8 @@ def test_what_decides_about_the_rows_must_not_change_half_way(trained):
     config, workdir = trained
     changed = _both(config, steps=6, pack_window=64)
     changed.seed = 1
-    changed.frames.kind = "fixed"
-    changed.frames.frames = 2
+    with changed.unlocked():
+        changed.frames = {"kind": "fixed", "frames": 2}
     message = "config.seed was 0 and is 1; config.train.pack_window was .* and is 64; config.frames"
     with pytest.raises(experiment.ConfigError, match=message):
         loop.train(changed, workdir)
