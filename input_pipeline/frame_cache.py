@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import tempfile
+import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -81,12 +82,17 @@ def entry_key(ref: MediaRef, frame_indices: Sequence[int], size: Size) -> str:
 
 
 class FrameCache:
-    """Arrays by name in a directory of at most about `max_bytes`. Raises OSError."""
+    """Arrays by name in a directory of at most about `max_bytes`. Raises OSError.
+
+    Old entries are removed in the background: looking through a large directory may take longer
+    than a decode is given.
+    """
 
     def __init__(self, settings: CacheSettings):
         self._root = settings.directory
         self._max_bytes = settings.max_bytes
         self._written = float("inf")  # since the last scan: the first entry makes one
+        self._evicting: threading.Thread | None = None
 
     def get(self, key: str) -> np.ndarray | None:
         """The array, None where there is none that can be used. Counts as use of the entry."""
@@ -116,20 +122,29 @@ class FrameCache:
                 os.unlink(partial)
             raise
         self._written += array.nbytes
-        if self._written > _SCAN_EVERY * self._max_bytes:
-            self._evict()
+        busy = self._evicting is not None and self._evicting.is_alive()
+        if self._written > _SCAN_EVERY * self._max_bytes and not busy:
             self._written = 0
+            self._evicting = threading.Thread(target=self._evict, daemon=True)
+            self._evicting.start()
+
+    def settle(self) -> None:
+        """Returns when no old entries are being removed by this object."""
+        if self._evicting:
+            self._evicting.join()
 
     def _path(self, key: str) -> str:
         return os.path.join(self._root, key[:2], f"{key}.npy")
 
     def _evict(self) -> None:
         """Removes the entries used longest ago, if there are too many bytes."""
-        with open(os.path.join(self._root, ".lock"), "w") as lock:
+        with contextlib.suppress(OSError), open(os.path.join(self._root, ".lock"), "w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return  # another process is at it
+            except OSError:  # a file system without locks: removing twice does no harm
+                pass
             entries = sorted(self._entries())
             total = sum(size for _, size, _ in entries)
             if total <= self._max_bytes:

@@ -21,7 +21,8 @@ from input_pipeline.records.reference import make_reference
 from input_pipeline.rejected import AnnotationError
 
 _BATCH_ROWS = 256
-_CACHED_BYTES = 256 * 2**20  # of columns that rows were taken from last
+# Of columns that rows were taken from last, and of how many files: each decoder process has its own.
+_CACHED_BYTES, _CACHED_FILES = 128 * 2**20, 4
 
 
 def read(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -181,4 +182,4 @@ def _step(value: Any, name: str) -> Any:
     return value.get(name) if isinstance(value, dict) else None
 
 
-_reader = functools.lru_cache(maxsize=16)(_Reader)
+_reader = functools.lru_cache(maxsize=_CACHED_FILES)(_Reader)

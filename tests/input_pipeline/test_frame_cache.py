@@ -87,6 +87,7 @@ def test_what_was_not_used_for_longest_goes_first(tmp_path):
     names = [f"{i:02x}" * 4 for i in range(14)]
     for i, name in enumerate(names):
         cache.put(name, np.full(1000, i, np.uint8))
+        cache.settle()
         os.utime(cache._path(name), (i, i))
         if i == 8:
             assert cache.get(names[0]).tolist() == [0] * 1000  # used again just now
