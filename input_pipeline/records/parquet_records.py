@@ -21,7 +21,7 @@ from input_pipeline.records.reference import make_reference
 from input_pipeline.rejected import AnnotationError
 
 _BATCH_ROWS = 256
-# Of columns that rows were taken from last, and of how many files: each decoder process has its own.
+# Of columns that rows were taken from last, and of files; each decoder process has its own.
 _CACHED_BYTES, _CACHED_FILES = 128 * 2**20, 4
 
 
