@@ -1,11 +1,15 @@
-"""The two facts of an MP4 that FFmpeg reads but does not hand on before the packets are read:
-each sample's composition offset, and whether the track is encrypted or goes on in fragments.
+"""What an MP4's header says about its samples.
+
+Two facts FFmpeg reads but does not hand on before the packets are read: each sample's composition
+offset, and whether the track is encrypted or goes on in fragments. The others it hands on one
+sample at a time, which for a long clip takes longer than decoding a few frames.
 
 With them, an MP4's frame times follow from its header. A pass over the packets would read the
 whole file, which on network storage is most of the cost of preparing a corpus.
 Follows ISO/IEC 14496-12, §8.
 """
 
+import contextlib
 import dataclasses
 import struct
 from collections.abc import Iterator
@@ -19,15 +23,30 @@ MAX_SAMPLES = 2**22
 
 
 @dataclasses.dataclass(frozen=True)
+class Samples:
+    """Of a track whose edit list leaves out nothing inside, in decoding order.
+
+    times: int64[n], decoding time in ticks, the first 0. keys: bool[n]. ends: int64[n], where each
+    ends in the file, bytes.
+    """
+
+    times: np.ndarray
+    keys: np.ndarray
+    ends: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
 class Mp4Track:
     """One track.
 
     offsets: int64[samples], presentation time minus decoding time in ticks, decoding order; None
         where the header does not tell all of them (fragments follow).
+    samples: None where they are stored in a way that is not understood here.
     """
 
     encrypted: bool
     offsets: np.ndarray | None
+    samples: Samples | None = None
 
 
 def read_tracks(file: BinaryIO) -> dict[int, Mp4Track]:
@@ -101,7 +120,55 @@ def _track(body: memoryview, fragmented: bool) -> tuple[int, Mp4Track]:
     if fragmented or sizes is None:
         return number, Mp4Track(encrypted, None)
     samples = struct.unpack_from(">I", sizes, 8)[0]
-    return number, Mp4Track(encrypted, _composition_offsets(table.get(b"ctts"), samples))
+    offsets = _composition_offsets(table.get(b"ctts"), samples)
+    known = None
+    with contextlib.suppress(struct.error, ValueError, KeyError, IndexError):
+        edits = dict(_boxes(boxes[b"edts"])) if b"edts" in boxes else {}
+        known = _samples(table, samples) if offsets is not None and _is_whole(edits) else None
+    return number, Mp4Track(encrypted, offsets, known)
+
+
+def _is_whole(edits: dict[bytes, memoryview]) -> bool:
+    """Whether an edit list cuts nothing out of the middle: it has one entry, or there is none."""
+    return b"elst" not in edits or struct.unpack_from(">I", edits[b"elst"], 4)[0] == 1
+
+
+def _samples(table: dict[bytes, memoryview], count: int) -> Samples | None:
+    """From the sample tables; None where they do not agree or are of a rarer kind."""
+    if b"stsz" not in table or not count:
+        return None
+    deltas = _numbers(table[b"stts"], 4, 2)
+    sizes = _numbers(table[b"stsz"], 8, 1)[:, 0]
+    same = struct.unpack_from(">I", table[b"stsz"], 4)[0]
+    sizes = np.full(count, same, np.int64) if same else sizes
+    wide = b"co64" in table
+    chunks = _numbers(table[b"co64" if wide else b"stco"], 4, 1, ">u8" if wide else ">u4")[:, 0]
+    runs = _numbers(table[b"stsc"], 4, 3)
+    firsts = np.append(runs[:, 0], len(chunks) + 1)
+    if (np.diff(firsts) < 0).any() or firsts[0] != 1:
+        return None
+    in_chunk = np.repeat(runs[:, 1], np.diff(firsts))
+    if not (deltas[:, 0].sum() == in_chunk.sum() == len(sizes) == count):
+        return None
+    keys = np.ones(count, bool)
+    if b"stss" in table:
+        keys[:] = False
+        keys[_numbers(table[b"stss"], 4, 1)[:, 0] - 1] = True
+    steps = np.repeat(deltas[:, 1], deltas[:, 0])
+    ends = np.cumsum(sizes)
+    before = np.concatenate([[0], ends])[np.cumsum(in_chunk) - in_chunk]  # bytes before each chunk
+    return Samples(np.cumsum(steps) - steps, keys, ends + np.repeat(chunks - before, in_chunk))
+
+
+def _numbers(box: memoryview, place: int, columns: int, kind: str = ">u4") -> np.ndarray:
+    """int64[n, columns]: the count at `place` and what follows it. Raises ValueError."""
+    count = struct.unpack_from(">I", box, place)[0]
+    # The count of stsz is that of its samples, also where one size stands for all.
+    there = (len(box) - place - 4) // (np.dtype(kind).itemsize * columns)
+    if count > MAX_SAMPLES:
+        raise ValueError(f"{count} entries")
+    numbers = np.frombuffer(box, kind, min(count, there) * columns, offset=place + 4)
+    return numbers.astype(np.int64).reshape(-1, columns)
 
 
 def _composition_offsets(ctts: memoryview | None, samples: int) -> np.ndarray | None:

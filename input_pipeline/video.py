@@ -7,7 +7,7 @@ both are wrong in real files, and variable frame rate has no rate at all.
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import av
 import numpy as np
@@ -30,6 +30,7 @@ CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpeg,mpegts,flv,asf,
 INDEXED_CONTAINERS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
 HIDDEN_FRAME_CODECS = frozenset({"vp8"})  # stores frames that are never shown as packets
 
+_COMPARED_ENTRIES = 64  # of the header's tables with FFmpeg's index: at each end, and between
 _CHECKED_PACKETS = 16  # of which the times are compared with those worked out from the header
 
 
@@ -180,34 +181,69 @@ def _seconds(ticks: Sequence[int], video: Video) -> list[float]:
 def _table_from_header(video: Video) -> FrameTable | None:
     """From FFmpeg's index of an MP4, without reading more than a few packets."""
     offsets = video.track.offsets if video.track else None
-    # The index changes while fragments are read, so it is copied first.
-    entries = list(video.stream.index_entries) if offsets is not None else []
-    if not entries or len(entries) != len(offsets) or len(entries) != video.stream.frames:
+    entries = video.stream.index_entries
+    count = len(entries)
+    if offsets is None or not count == len(offsets) == video.stream.frames:
         return None
-    check_frame_count(video.path, len(entries))
-    facts = [
-        (e.timestamp, e.is_keyframe, e.is_discard, e.pos + e.size <= video.bytes) for e in entries
-    ]
-    dts, keys, hidden, there = np.array(facts, np.int64).T
-    whole = int(there.sum())
-    if whole < len(entries):
-        _raise_truncated(video.path, whole, len(entries))
+    check_frame_count(video.path, count)
+    dts, keys, shown, whole = _from_samples(video) or _from_entries(video)
+    if whole < count:
+        _raise_truncated(video.path, whole, count)
     pts = dts + offsets
+    seek_to = int(dts[0])
     first, shifts = None, set()
     for number, packet in enumerate(video.container.demux(video.stream)):
-        if number < len(entries) and packet.pts is not None:
+        if number < count and packet.pts is not None:
             shifts.add(packet.pts - int(pts[number]))
         first = first or next(iter(packet.decode()), None)
-        if first is not None and number >= min(_CHECKED_PACKETS, len(entries)):
+        if first is not None and number >= min(_CHECKED_PACKETS, count):
             break
     table = None
     if len(shifts) == 1:  # else an edit of a kind that we do not know
         pts += shifts.pop()
-        shown = hidden == 0
-        table = _checked(video.path, pts[shown], pts[shown & (keys != 0)], first)
+        table = _checked(video.path, pts[shown], pts[shown & keys], first)
     if table is None:
-        video.container.seek(entries[0].timestamp, stream=video.stream)
+        video.container.seek(seek_to, stream=video.stream)
     return table
+
+
+class _Index(NamedTuple):
+    """dts: int64[n], ticks. keys, shown: bool[n]. whole: how many lie inside the file."""
+
+    dts: np.ndarray
+    keys: np.ndarray
+    shown: np.ndarray
+    whole: int
+
+
+def _from_entries(video: Video) -> _Index:
+    """Out of FFmpeg's index, sample by sample."""
+    facts = [
+        (e.timestamp, e.is_keyframe, not e.is_discard, e.pos + e.size <= video.bytes)
+        for e in video.stream.index_entries
+    ]
+    dts, keys, shown, there = np.array(facts, np.int64).T
+    return _Index(dts, keys != 0, shown != 0, int(there.sum()))
+
+
+def _from_samples(video: Video) -> _Index | None:
+    """Out of the header's own tables; None unless FFmpeg's index agrees at both ends and in some
+    places between. What an edit leaves out lies at the ends."""
+    samples, entries = video.track.samples, video.stream.index_entries
+    count = len(entries)
+    if samples is None or len(samples.times) != count:
+        return None
+    places = np.unique(np.linspace(0, count - 1, _COMPARED_ENTRIES).astype(int)).tolist()
+    ends = range(min(_COMPARED_ENTRIES, count))
+    shift = entries[0].timestamp - int(samples.times[0])
+    for place in {*places, *ends, *(count - 1 - i for i in ends)}:
+        entry = entries[place]
+        facts = (entry.timestamp - shift, entry.is_keyframe, entry.pos + entry.size)
+        ours = (samples.times[place], samples.keys[place], samples.ends[place])
+        if entry.is_discard or facts != tuple(x.item() for x in ours):
+            return None
+    whole = int((samples.ends <= video.bytes).sum())
+    return _Index(samples.times + shift, samples.keys, np.ones(count, bool), whole)
 
 
 def _table_from_packets(video: Video) -> FrameTable | None:

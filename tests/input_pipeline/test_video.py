@@ -1,7 +1,9 @@
 """The frame table of an MP4's header against the one read from its packets."""
 
+import dataclasses
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 
@@ -107,3 +109,32 @@ def test_probing_reads_the_header_and_the_first_frames_only(tmp_path, monkeypatc
     monkeypatch.setattr(video, "open_source", counting)
     assert probe(MediaRef("video", str(path))).frames == 400
     assert sum(read) < path.stat().st_size / 2
+
+
+@pytest.mark.parametrize("fast_start", [False, True])
+def test_the_headers_tables_are_those_of_the_decoders_index(tmp_path, fast_start):
+    """Sample by sample, with audio between the pictures' chunks and frames out of order."""
+    options = {"movflags": "faststart"} if fast_start else None
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w", options=options) as out:
+        stream = out.add_stream("libx264", rate=25, options={"g": "12", "bf": "3"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        sound = out.add_stream("aac", rate=8000, layout="mono")
+        for i in range(200):
+            picture = np.full((48, 64, 3), i, np.uint8)
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            samples = np.zeros((1, 320), np.float32)
+            frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+            frame.sample_rate = 8000
+            out.mux(sound.encode(frame))
+        out.mux(stream.encode(None))
+        out.mux(sound.encode(None))
+    with video.open_video(str(path)) as opened:
+        fast, slow = video._from_samples(opened), video._from_entries(opened)
+        for ours, theirs in zip(fast[:3], slow[:3], strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        assert fast.whole == slow.whole == 200
+        tables = opened.track.samples
+        wrong = dataclasses.replace(tables, times=tables.times + (np.arange(200) > 190))
+        lying = dataclasses.replace(opened, track=dataclasses.replace(opened.track, samples=wrong))
+        assert video._from_samples(lying) is None
