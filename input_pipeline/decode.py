@@ -198,13 +198,16 @@ def _decode(
     with open_video(ref.path) as video:
         table = frame_table(video)
         if table is not None:
-            places = {pts: i for i, pts in enumerate(table.pts)}
-            wanted = choose(frame_times(video, table)[1], [places[key] for key in table.keys])
+            keys = np.searchsorted(table.pts, table.keys).tolist()
+            wanted = choose(frame_times(video, table)[1], keys)
             frames = _decode_planned(video, table, set(wanted), output, threads)
             if frames is not None:
                 return np.stack([frames[index] for index in wanted])
-    if table is None:
-        places, times = None, None
+    places = None
+    if table is not None:
+        places = {pts: i for i, pts in enumerate(table.pts)}
+    else:
+        times = None
         if needs_times:
             with open_video(ref.path) as video:
                 times = frame_times(video, None)[1]
