@@ -52,6 +52,7 @@ Timings = Mapping[Run, Mapping[int, Sequence[Timing]]]
 
 
 def main() -> None:
+    """Makes the clips, times every method on each and prints tables and verdicts."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--minutes", type=int, nargs="+", default=[1, 20], help="of the clips")
     parser.add_argument("--quick", action="store_true", help="one place in the parts, not three")

@@ -39,6 +39,7 @@ def shrink(picture: np.ndarray) -> np.ndarray:
 
 
 def ours(path: str, indices: Sequence[int], threads: int) -> np.ndarray:
+    """This repository's `read_frames`, which resizes each frame as it comes."""
     return read_frames(MediaRef("video", path), indices, SMALL, threads)
 
 
@@ -100,6 +101,7 @@ def pyav_seek(path: str, indices: Sequence[int], threads: int) -> np.ndarray:
 
 
 def decord_method() -> Method:
+    """`get_batch` of all frames at once. Raises ImportError without decord2."""
     import decord
 
     def frames(path: str, indices: Sequence[int], threads: int) -> np.ndarray:
@@ -110,6 +112,7 @@ def decord_method() -> Method:
 
 
 def torchcodec_method(mode: str) -> Method:
+    """`get_frames_at`; mode: its seek_mode. Raises what importing torchcodec raises."""
     from torchcodec.decoders import VideoDecoder
 
     def frames(path: str, indices: Sequence[int], threads: int) -> np.ndarray:
@@ -135,6 +138,7 @@ def qwen_vision_process():
 
 
 def qwen_method() -> Method:
+    """`fetch_video`, asked for a number of frames. Raises ImportError without qwen-vl-utils."""
     vision_process = qwen_vision_process()
     backend = vision_process.get_video_reader_backend()
 

@@ -33,6 +33,7 @@ class Fill(NamedTuple):
 
 
 def main() -> None:
+    """Packs the corpus in every way and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--row-tokens", type=int, default=16_384)
     options = parser.parse_args()
@@ -57,6 +58,7 @@ def main() -> None:
 
 
 def print_row(name: str, fill: Fill) -> None:
+    """One line of the Markdown table."""
     print(
         f"| {name} | {100 * fill.tokens:.1f} % | {100 * fill.patches:.1f} % | {fill.rows:,} "
         f"| {fill.seconds:.1f} |",
@@ -65,6 +67,7 @@ def print_row(name: str, fill: Fill) -> None:
 
 
 def ours(sizes: Sizes, row_tokens: int, row_patches: int) -> Fill:
+    """This repository's plan, by `packing.pack`."""
     start = time.perf_counter()
     plan = pack(*sizes, max_tokens=row_tokens, max_patches=row_patches)
     seconds = time.perf_counter() - start

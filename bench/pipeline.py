@@ -28,6 +28,7 @@ from input_pipeline.decoder import Decoder
 
 
 def main() -> None:
+    """Lets the two sides take turns and prints the rates and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
