@@ -102,16 +102,18 @@ def balanced_patches(
 ) -> int:
     """The patches for which rows of `max_tokens` tokens run out of both at about the same time.
 
-    tokens, patches: int[n], what each example takes. multiple: the result is a multiple of it and
-    of 1024, the side of a block of attention scores on TPU. It lies PATCH_SLACK above the corpus's
-    own proportion, because what the language model computes on should be full first. 0 for a corpus
-    without media.
+    tokens, patches: int[n], what each example takes. multiple: the result is a multiple of it and,
+    for long rows, of 1024, the side of a block of attention scores on TPU. It lies PATCH_SLACK
+    above the corpus's own proportion, because what the language model computes on should be full
+    first. 0 for a corpus without media.
     """
     tokens, patches = np.asarray(tokens, np.int64), np.asarray(patches, np.int64)
     if not patches.sum():
         return 0
-    step = math.lcm(multiple, 1024)
     wanted = PATCH_SLACK * max_tokens * patches.sum() / tokens.sum()
+    step = (
+        math.lcm(multiple, 1024) if wanted > 16 * 1024 else multiple
+    )  # else it would be too coarse
     return max(math.ceil(wanted / step) * step, -(-int(patches.max()) // step) * step)
 
 

@@ -32,7 +32,7 @@ from vsft_jax.train.preemption import Preempted, PreemptionWatch
 from vsft_jax.train.resume import check_unchanged, schedule_of
 from vsft_jax.train.step import Trainer, TrainState
 
-GOOD_FILL = 0.9  # of tokens and of patches; below it the log tells how to do better
+UNEVEN_FILL = 0.1  # between tokens and patches; beyond it the log tells how to do better
 # Steps whose batches are on the devices at a time: the next one is there when one ends, and no more
 # memory is taken.
 STEPS_AHEAD = 2
@@ -303,8 +303,7 @@ def _log_plan(config: ConfigDict, plan: BatchPlan) -> None:
     )
     unit = experiment.layout_rules(config).patches_per_unit
     balanced = plan.balanced_patches(unit)
-    filled = min(pack.token_fill, pack.patch_fill) >= GOOD_FILL
-    if balanced not in (0, pack.max_patches) and not filled:
+    if balanced and abs(pack.token_fill - pack.patch_fill) > UNEVEN_FILL:
         logging.info(
             "  config.layout.row_patches = %d would suit the examples as they are laid out now: "
             "tokens and patches would run out together",
