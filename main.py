@@ -8,11 +8,12 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from evaluation import runner, study
+from evaluation import run_study as study
+from evaluation import runner
 from evaluation.report import build_report, print_summary
 from vsft_jax import experiment
-from vsft_jax.hf_export import export
-from vsft_jax.plan import plan
+from vsft_jax.export import export
+from vsft_jax.plan.compile import plan
 from vsft_jax.train.loop import train
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, with optional :arguments.")

@@ -16,7 +16,7 @@ import grain
 import numpy as np
 
 from bench.fill_corpus import Sizes, paper_corpus
-from input_pipeline.packing import balanced_patches, pack
+from input_pipeline.batches.packing import balanced_patches, pack
 
 PATCHES_PER_TOKEN = 4  # Qwen2.5-VL
 GRAIN_BINS = (16, 64)  # rows open at a time

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from input_pipeline.chat import EncodedText
-from input_pipeline.layout import layout_example
-from input_pipeline.media import MediaInfo
+from input_pipeline.layout.example_layout import layout_example
+from input_pipeline.media.probe import MediaInfo
+from input_pipeline.text.chat_tokenizer import EncodedText
 from vsft_jax.models.qwen2_5_vl.layout import Layout
 
 BUDGETS = {8: 57_604, 16: 11_394, 32: 5_365, 64: 137}  # frames: examples

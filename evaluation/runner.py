@@ -20,11 +20,11 @@ from evaluation.results import (
 from evaluation.scoring import score
 from input_pipeline.examples import Example, MediaRef, Turn
 from input_pipeline.frame_budget import spec_hash, spec_label
-from input_pipeline.index import ExampleStore, lay_out
-from input_pipeline.media import kind_of_file
+from input_pipeline.index.prepare import ExampleStore, lay_out
+from input_pipeline.media.probe import kind_of_file
 from input_pipeline.progress import Progress
 from vsft_jax import experiment
-from vsft_jax.inference import Answer, LoadedModel, answer, generation_settings, load_model
+from vsft_jax.inference.answer import Answer, LoadedModel, answer, generation_settings, load_model
 from vsft_jax.sharding import batch_shards
 
 

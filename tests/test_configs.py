@@ -12,9 +12,9 @@ from ml_collections import config_flags
 
 import configs
 from configs import common, demo
-from input_pipeline.demo_world.tokenizer import write_tokenizer
+from demo_world.tokenizer import write_tokenizer
 from input_pipeline.frame_budget import make_policy
-from input_pipeline.media import MediaInfo
+from input_pipeline.media.probe import MediaInfo
 from vsft_jax import experiment
 from vsft_jax.lora import ModelBuilder
 from vsft_jax.models import FAMILIES

@@ -23,8 +23,8 @@ from tests.parity.qwen_files import write_tokenizer
 from tests.vsft_jax.hf_fixtures import write_model
 from vsft_jax import experiment
 from vsft_jax.checkpoints import CheckpointError
-from vsft_jax.hf_export import export
-from vsft_jax.inference import load_model
+from vsft_jax.export import export
+from vsft_jax.inference.answer import load_model
 from vsft_jax.models import qwen2_5_vl
 from vsft_jax.train.loop import train
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs import real_clips
-from input_pipeline.index import ExampleStore
+from input_pipeline.index.prepare import ExampleStore
 from vsft_jax import experiment
 from vsft_jax.train import loop
 from vsft_jax.train.metrics import read_jsonl

@@ -16,18 +16,18 @@ import numpy as np
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
+from demo_world import generate_world
 from input_pipeline import frame_budget
-from input_pipeline.chat import TOKENIZER_FILES, ChatTokenizer
-from input_pipeline.decoder import Decoder
-from input_pipeline.demo_world import generate_world
+from input_pipeline.batches.mixture import Mixture, parse_mixture, parse_shares
 from input_pipeline.frame_budget import Tools
-from input_pipeline.frame_cache import CacheSettings
-from input_pipeline.index import DatasetSpec, ExampleStore, IndexSpec, log_summary, prepare
-from input_pipeline.layout import VisionLayout
-from input_pipeline.mixture import Mixture, parse_mixture, parse_shares
+from input_pipeline.index.prepare import DatasetSpec, ExampleStore, IndexSpec, log_summary, prepare
+from input_pipeline.layout.example_layout import VisionLayout
+from input_pipeline.media.decoder import Decoder
+from input_pipeline.media.frame_cache import CacheSettings
 from input_pipeline.progress import Progress
-from vsft_jax import frame_tools
-from vsft_jax.hf_files import HFError, local_directory, read_json
+from input_pipeline.text.chat_tokenizer import TOKENIZER_FILES, ChatTokenizer
+from vsft_jax.frame_models import dino as frame_tools
+from vsft_jax.huggingface.files import HFError, local_directory, read_json
 from vsft_jax.models import FAMILIES
 
 

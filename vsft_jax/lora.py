@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from vsft_jax.checkpoints import flatten
 from vsft_jax.experiment import ConfigError
-from vsft_jax.models.layers import Linear
+from vsft_jax.models.shared.layers import Linear
 from vsft_jax.selection import PRESETS, selector
 
 _NAMES = ("lora_a", "lora_b")

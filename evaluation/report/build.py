@@ -5,8 +5,8 @@ from pathlib import Path
 from evaluation.report.figures.style import DARK, LIGHT, png
 from evaluation.report.html import to_html
 from evaluation.report.markdown import to_markdown
+from evaluation.report.read_study import read_study
 from evaluation.report.sections import make_document
-from evaluation.report.study import read_study
 from evaluation.report.tables import study_csv
 from evaluation.results import write_atomically
 

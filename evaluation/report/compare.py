@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from evaluation.report.study import Cell, Evaluation, Study, policy_order
+from evaluation.report.read_study import Cell, Evaluation, Study, policy_order
 from evaluation.results import BenchmarkResult, Part
 from evaluation.statistics import Interval, mean_interval, seeds_interval
 

@@ -7,7 +7,7 @@ from evaluation.report import compare
 from evaluation.report.compare import Group
 from evaluation.report.figures import tradeoff
 from evaluation.report.figures.training import total_frames
-from evaluation.report.study import Study
+from evaluation.report.read_study import Study
 from evaluation.report.wording import percent, signed, signed_range
 from evaluation.statistics import Interval
 

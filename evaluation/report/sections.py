@@ -6,7 +6,7 @@ from evaluation.report import compare, tables
 from evaluation.report.document import Document, Figure, Section
 from evaluation.report.figures import scores, tradeoff, training
 from evaluation.report.headline import findings, headline
-from evaluation.report.study import Study
+from evaluation.report.read_study import Study
 from evaluation.report.wording import NOT_FINISHED, NOT_RECORDED
 
 

@@ -12,7 +12,7 @@ from evaluation.report import compare
 from evaluation.report.compare import Slice
 from evaluation.report.document import Table
 from evaluation.report.figures.training import losses
-from evaluation.report.study import Cell, Study, policy_order
+from evaluation.report.read_study import Cell, Study, policy_order
 from evaluation.report.wording import (
     NOT_FINISHED,
     NOT_RECORDED,

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from evaluation.report import compare, tables
 from evaluation.report.headline import headline
-from evaluation.report.study import read_study
+from evaluation.report.read_study import read_study
 from evaluation.report.wording import NOT_FINISHED, Strong, gain_text, percent
 
 

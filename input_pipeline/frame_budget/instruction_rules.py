@@ -2,9 +2,10 @@
 
 One row a kind of question: (name, pattern, demand, why). Patterns are matched in lower-cased text,
 English with word boundaries, Chinese as plain substrings. The strongest row that matches decides
-(see instruction.py); among equals the upper row names the reason. To teach the policies a new
-kind of question, add a row here, labelled sentences to tests/input_pipeline/instruction_cases.py,
-and raise the version of the index (input_pipeline/index.py), which keeps what the rules said.
+(see instruction.py); among equals the upper row names the reason.
+To teach the policies a new kind of question, add a row here, labelled sentences to
+tests/input_pipeline/frame_budget/instruction_cases.py, and raise the version of the index
+(input_pipeline/index/prepare.py), which keeps what the rules said.
 """
 
 import dataclasses

@@ -27,7 +27,7 @@ from input_pipeline.frame_budget.tools import (
 )
 
 # Raise when the prompt's words change, since answers are kept under it, and the version of the
-# index (input_pipeline/index.py) with it.
+# index (input_pipeline/index/prepare.py) with it.
 PROMPT_VERSION = 1
 UNUSABLE = "no usable answer"  # stands in the reason where the fallback decided
 

@@ -1,7 +1,7 @@
 """What policies may need besides their spec: models, and a place to keep what models said.
 
 This package knows no model. Whoever builds a policy passes in how to get one, as functions of the
-policy's spec; vsft_jax/frame_tools.py has those of this project.
+policy's spec; vsft_jax/frame_models/dino.py has those of this project.
 """
 
 import dataclasses

@@ -15,11 +15,11 @@ import tensorflow_datasets as tfds
 from absl import logging
 from etils import epath
 
-from input_pipeline.annotations import Rejected, read_annotations
+from input_pipeline.annotations.formats.shards import place_of
+from input_pipeline.annotations.read import Rejected, read_annotations
 from input_pipeline.examples import Example, MediaRef, Turn
-from input_pipeline.formats.shards import place_of
-from input_pipeline.media import MediaError
-from input_pipeline.sources import is_frame_folder, read_source
+from input_pipeline.media.probe import MediaError
+from input_pipeline.media.sources import is_frame_folder, read_source
 
 MAX_MEDIUM_BYTES = 512 * 2**20  # a record is in memory as a whole
 

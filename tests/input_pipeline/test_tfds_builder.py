@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
-from input_pipeline.annotations import Rejected, read_annotations
-from input_pipeline.decoder import Decoder
-from input_pipeline.demo_world.tokenizer import write_tokenizer
+from demo_world.tokenizer import write_tokenizer
+from input_pipeline.annotations.read import Rejected, read_annotations
+from input_pipeline.annotations.records import count_records, read_record_bytes
 from input_pipeline.examples import Example
-from input_pipeline.index import DatasetSpec, ExampleStore, IndexSpec, prepare
-from input_pipeline.records import count_records, read_record_bytes
+from input_pipeline.index.prepare import DatasetSpec, ExampleStore, IndexSpec, prepare
+from input_pipeline.media.decoder import Decoder
 from tests.input_pipeline.media_fixtures import write_clip
 from vsft_jax.models.qwen2_5_vl.layout import Layout
 

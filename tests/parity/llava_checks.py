@@ -10,10 +10,11 @@ import torch
 from flax import nnx
 from safetensors.numpy import save_file
 
-from input_pipeline import decode, tiles
+from input_pipeline.layout import tiles
+from input_pipeline.media import frames as decode
 from tests.parity.llava_reference import Host, Oracle, hf_model, media_of, pillow_resize
-from vsft_jax.generate import generate
-from vsft_jax.models.hf_table import params_from_hf, params_to_hf
+from vsft_jax.inference.generate import generate
+from vsft_jax.models.shared.hf.table import params_from_hf, params_to_hf
 
 TOLERANCE = 2e-4
 

@@ -31,11 +31,11 @@ from transformers.models.llava_onevision.image_processing_pil_llava_onevision im
 from transformers.models.llava_onevision.processing_llava_onevision import LlavaOnevisionProcessor
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
-from input_pipeline.batches import RowShape, build_row, device_arrays, stack_rows
-from input_pipeline.chat import ChatTokenizer
+from input_pipeline.batches.rows import RowShape, build_row, device_arrays, stack_rows
 from input_pipeline.examples import Example, MediaRef, Turn
-from input_pipeline.layout import VisionLayout, layout_example
+from input_pipeline.layout.example_layout import VisionLayout, layout_example
 from input_pipeline.media import probe
+from input_pipeline.text.chat_tokenizer import ChatTokenizer
 from tests.parity.reference import randomise
 
 WORDS, IMAGE, VIDEO, END = 150, 150, 151, 152
@@ -71,7 +71,7 @@ TOWER_CONFIG = {
 
 
 def pillow_resize(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """What transformers' image processors resize with, in place of `input_pipeline.patches`'."""
+    """What transformers' image processors resize with, in place of our own `resize`."""
     if picture.shape[:2] == (height, width):
         return picture
     image = PIL.Image.fromarray(picture).resize((width, height), PIL.Image.Resampling.BICUBIC)

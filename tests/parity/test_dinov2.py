@@ -9,7 +9,7 @@ import torch
 from transformers import Dinov2Config, Dinov2Model
 
 from tests.parity.reference import randomise
-from vsft_jax.hf_files import HFError
+from vsft_jax.huggingface.files import HFError
 from vsft_jax.models import dinov2
 from vsft_jax.models.dinov2.config import IMAGE_MEAN, IMAGE_STD
 from vsft_jax.models.dinov2.model import cubic_weights

@@ -13,14 +13,14 @@ from transformers.models.qwen3_vl import video_processing_qwen3_vl
 from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
 from transformers.models.qwen3_vl.video_processing_qwen3_vl import Qwen3VLVideoProcessor
 
-from input_pipeline.batches import RowShape, build_row
-from input_pipeline.chat import ChatTokenizer
-from input_pipeline.decode import decode_frames
+from input_pipeline.batches.rows import RowShape, build_row
 from input_pipeline.examples import Example, MediaRef, Turn
-from input_pipeline.index import IndexSpec, lay_out
-from input_pipeline.media import MediaInfo
+from input_pipeline.index.prepare import IndexSpec, lay_out
+from input_pipeline.media.frames import decode_frames
+from input_pipeline.media.probe import MediaInfo
+from input_pipeline.text.chat_tokenizer import ChatTokenizer
+from tests.input_pipeline.layout.test_patches import photograph
 from tests.input_pipeline.media_fixtures import write_clip
-from tests.input_pipeline.test_patches import photograph
 from tests.parity.qwen3_reference import hf_model
 from tests.parity.qwen_files import write_tokenizer
 from vsft_jax.models import qwen3_vl

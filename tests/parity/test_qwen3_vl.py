@@ -12,7 +12,7 @@ import torch
 from flax import nnx
 from transformers import Qwen3VLConfig
 
-from input_pipeline.positions import expand_text
+from input_pipeline.layout.positions import expand_text
 from tests.parity.qwen3_reference import (
     HF_CONFIG,
     Media,
@@ -25,11 +25,11 @@ from tests.parity.qwen3_reference import (
     random_video,
 )
 from tests.parity.reference import random_text
-from vsft_jax.generate import generate
-from vsft_jax.loss import token_loss
+from vsft_jax.inference.generate import generate
 from vsft_jax.models import qwen3_vl
-from vsft_jax.models.hf_table import params_from_hf, params_to_hf
 from vsft_jax.models.qwen3_vl.vision import position_weights
+from vsft_jax.models.shared.hf.table import params_from_hf, params_to_hf
+from vsft_jax.train.loss import token_loss
 
 ROWS, LENGTH, PATCHES = 2, 224, 512
 

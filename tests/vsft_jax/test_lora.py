@@ -18,7 +18,7 @@ from vsft_jax.checkpoints import flatten
 from vsft_jax.experiment import ConfigError
 from vsft_jax.lora import Lora, ModelBuilder
 from vsft_jax.models import FAMILIES, qwen2_5_vl
-from vsft_jax.models.layers import Linear
+from vsft_jax.models.shared.layers import Linear
 from vsft_jax.selection import PRESETS, selector
 from vsft_jax.sharding import abstract_model, make_mesh
 from vsft_jax.train.optimizer import make_optimizer, trainable

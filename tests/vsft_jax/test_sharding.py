@@ -51,7 +51,7 @@ def test_a_process_has_the_rows_of_its_devices(monkeypatch, shape, here, rows):
 )
 def test_meshes_that_cut_across_the_wiring(topology, shape):
     pytest.importorskip("libtpu")
-    from vsft_jax.plan import topology_devices
+    from vsft_jax.plan.compile import topology_devices
 
     mesh = make_mesh(dict(zip(AXES, shape, strict=True)), topology_devices(topology))
     assert mesh.devices.shape == shape

@@ -13,16 +13,16 @@ from absl import logging
 from flax import nnx
 from ml_collections import ConfigDict
 
-from input_pipeline.batch_plan import BatchPlan, SourceSizes
-from input_pipeline.batches import RowShape, device_arrays, make_batches
-from input_pipeline.chat import ChatTokenizer
-from input_pipeline.index import ExampleStore
-from input_pipeline.mixture import realised_mix
-from input_pipeline.quarantine import BadFraction, Quarantine
+from input_pipeline.batches.mixture import realised_mix
+from input_pipeline.batches.plan import BatchPlan, SourceSizes
+from input_pipeline.batches.rows import RowShape, device_arrays, make_batches
+from input_pipeline.index.prepare import ExampleStore
+from input_pipeline.index.quarantine import BadFraction, Quarantine
+from input_pipeline.text.chat_tokenizer import ChatTokenizer
 from vsft_jax import experiment, lora
 from vsft_jax.checkpoints import Checkpoints, flatten
-from vsft_jax.hf_import import load_params
-from vsft_jax.inference import LoadedModel
+from vsft_jax.huggingface.load import load_params
+from vsft_jax.inference.answer import LoadedModel
 from vsft_jax.lora import Lora, ModelBuilder
 from vsft_jax.sharding import abstract_model, batch_shards, local_rows, make_mesh, put_batch
 from vsft_jax.train.meter import Meter

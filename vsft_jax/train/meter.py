@@ -10,7 +10,7 @@ from absl import logging
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from input_pipeline.batches import Batch
+from input_pipeline.batches.rows import Batch
 from input_pipeline.progress import duration
 from vsft_jax.train.metrics import StepMetrics
 

@@ -11,7 +11,7 @@ from absl import logging
 from clu import metrics as clu_metrics
 from tensorboardX import SummaryWriter
 
-from vsft_jax.loss import LossSums
+from vsft_jax.train.loss import LossSums
 
 
 @flax.struct.dataclass

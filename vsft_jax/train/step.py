@@ -11,8 +11,8 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh
 
-from vsft_jax.loss import LossSums, token_loss
 from vsft_jax.sharding import abstract_model, place
+from vsft_jax.train.loss import LossSums, token_loss
 from vsft_jax.train.metrics import StepMetrics
 
 

@@ -21,7 +21,7 @@ from evaluation.report.figures.style import (
     point_style,
     wrapped,
 )
-from evaluation.report.study import Study
+from evaluation.report.read_study import Study
 from evaluation.report.wording import signed
 
 

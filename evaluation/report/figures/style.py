@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from evaluation.report import compare
-from evaluation.report.study import Study, policy_order
+from evaluation.report.read_study import Study, policy_order
 from evaluation.statistics import Interval
 
 WIDTH = 7.4  # inches

@@ -11,7 +11,7 @@ from matplotlib.transforms import Bbox
 from evaluation.report import compare
 from evaluation.report.compare import Group
 from evaluation.report.figures.style import Theme, error_bars, figure, group_looks, point_style
-from evaluation.report.study import Study
+from evaluation.report.read_study import Study
 from evaluation.statistics import Interval
 
 Point = tuple[Group, Interval, Interval]  # gains on images and on videos

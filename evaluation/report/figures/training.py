@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from evaluation.report import compare
 from evaluation.report.figures.style import Theme, figure, group_looks, heading, legend, looks
-from evaluation.report.study import Cell, Study
+from evaluation.report.read_study import Cell, Study
 
 _SMOOTH = 5  # logged steps in the running median that is drawn over the raw losses
 

@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from vsft_jax.models.compute import Compute, check
-from vsft_jax.models.layers import BlockSpec
+from vsft_jax.models.shared.compute import Compute, check
+from vsft_jax.models.shared.layers import BlockSpec
 
 # Pixel statistics of ImageNet, as in the models' preprocessor_config.json.
 IMAGE_MEAN = (0.485, 0.456, 0.406)

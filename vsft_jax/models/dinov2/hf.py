@@ -5,10 +5,10 @@ from pathlib import Path
 
 from flax import nnx
 
-from vsft_jax.hf_files import HFError, SafetensorsReader, read_json
+from vsft_jax.huggingface.files import HFError, SafetensorsReader, read_json
 from vsft_jax.models.dinov2.config import ModelConfig, from_hf
 from vsft_jax.models.dinov2.model import Dinov2
-from vsft_jax.models.hf_table import Tensor, linear, norm, params_from_hf, tensor
+from vsft_jax.models.shared.hf.table import Tensor, linear, norm, params_from_hf, tensor
 
 
 def checkpoint_table(config: ModelConfig) -> list[Tensor]:

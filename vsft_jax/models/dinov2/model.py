@@ -8,10 +8,10 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from vsft_jax.models.attention import attention
 from vsft_jax.models.dinov2.config import IMAGE_MEAN, IMAGE_STD, ModelConfig
-from vsft_jax.models.layers import Block, LayerNorm, make_stack, scan_stack
-from vsft_jax.models.patch_embed import PatchEmbed
+from vsft_jax.models.shared.attention import attention
+from vsft_jax.models.shared.layers import Block, LayerNorm, make_stack, scan_stack
+from vsft_jax.models.shared.patch_embed import PatchEmbed
 
 _CUBIC = -0.75  # torch's choice of the free parameter of cubic convolution
 

@@ -1,6 +1,5 @@
 """LLaVA-1.5 (arXiv 2310.03744)."""
 
-from vsft_jax.models.decoder import TextConfig
 from vsft_jax.models.llava_1_5.config import (
     SIZES,
     SPECIAL_TOKENS,
@@ -17,8 +16,9 @@ from vsft_jax.models.llava_1_5.hf import (
 )
 from vsft_jax.models.llava_1_5.layout import Layout, layout
 from vsft_jax.models.llava_1_5.model import Llava15
-from vsft_jax.models.partition import component_of, partition_rules
-from vsft_jax.models.vit import VisionConfig
+from vsft_jax.models.shared.decoder import TextConfig
+from vsft_jax.models.shared.partition import component_of, partition_rules
+from vsft_jax.models.shared.vit import VisionConfig
 
 Model = Llava15  # the name under which shared code finds a family's model
 

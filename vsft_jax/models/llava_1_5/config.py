@@ -4,10 +4,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from vsft_jax.models import llava_hf
-from vsft_jax.models.compute import Compute
-from vsft_jax.models.decoder import TextConfig
-from vsft_jax.models.vit import VisionConfig
+from vsft_jax.models.shared.compute import Compute
+from vsft_jax.models.shared.decoder import TextConfig
+from vsft_jax.models.shared.hf import llava as llava_hf
+from vsft_jax.models.shared.vit import VisionConfig
 
 # ModelConfig's ids, by the token they belong to.
 SPECIAL_TOKENS = {"image_token_id": "<image>"}

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from vsft_jax.models import llava_hf
-from vsft_jax.models.hf_table import Tensor
 from vsft_jax.models.llava_1_5.config import ModelConfig
 from vsft_jax.models.llava_1_5.layout import Layout
-from vsft_jax.models.llava_hf import canonical_name, released_name
+from vsft_jax.models.shared.hf import llava as llava_hf
+from vsft_jax.models.shared.hf.llava import canonical_name, released_name
+from vsft_jax.models.shared.hf.table import Tensor
 
 __all__ = ["canonical_name", "checkpoint_table", "processor_files", "released_name"]
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from input_pipeline.fixed_resolution import FixedResolution, block
-from input_pipeline.layout import MediaLayout, TokenBlock
-from input_pipeline.tiles import FITS, Fit, Size, fit_square, size_before_fit
-from vsft_jax.models.vit import CLIP_MEAN, VisionConfig
+from input_pipeline.layout.example_layout import MediaLayout, TokenBlock
+from input_pipeline.layout.fixed_resolution import FixedResolution, block
+from input_pipeline.layout.tiles import FITS, Fit, Size, fit_square, size_before_fit
+from vsft_jax.models.shared.vit import CLIP_MEAN, VisionConfig
 
 if TYPE_CHECKING:
-    from input_pipeline.media import MediaInfo
+    from input_pipeline.media.probe import MediaInfo
 
 _BACKGROUND = tuple(int(255 * value) for value in CLIP_MEAN)
 

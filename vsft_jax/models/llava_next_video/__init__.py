@@ -1,6 +1,5 @@
 """LLaVA-NeXT-Video (blog of 2024-04-30, llava-vl.github.io)."""
 
-from vsft_jax.models.decoder import TextConfig
 from vsft_jax.models.llava_next_video.config import (
     SIZES,
     SPECIAL_TOKENS,
@@ -18,7 +17,8 @@ from vsft_jax.models.llava_next_video.hf import (
 )
 from vsft_jax.models.llava_next_video.layout import Layout, layout
 from vsft_jax.models.llava_next_video.model import LlavaNextVideo
-from vsft_jax.models.partition import component_of, partition_rules
+from vsft_jax.models.shared.decoder import TextConfig
+from vsft_jax.models.shared.partition import component_of, partition_rules
 
 Model = LlavaNextVideo  # the name under which shared code finds a family's model
 

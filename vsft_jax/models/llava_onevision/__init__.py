@@ -18,7 +18,7 @@ from vsft_jax.models.llava_onevision.hf import (
 )
 from vsft_jax.models.llava_onevision.layout import Layout, layout
 from vsft_jax.models.llava_onevision.model import LlavaOnevision
-from vsft_jax.models.partition import component_of, partition_rules
+from vsft_jax.models.shared.partition import component_of, partition_rules
 
 Model = LlavaOnevision  # the name under which shared code finds a family's model
 

@@ -5,8 +5,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from vsft_jax.models import decoder, llava_hf, vit
-from vsft_jax.models.compute import Compute, check
+from vsft_jax.models.shared import decoder, vit
+from vsft_jax.models.shared.compute import Compute, check
+from vsft_jax.models.shared.hf import llava as llava_hf
 
 # ModelConfig's ids, by the token they belong to.
 SPECIAL_TOKENS = {"image_token_id": "<image>", "video_token_id": "<video>"}

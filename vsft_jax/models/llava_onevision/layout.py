@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from input_pipeline.fixed_resolution import AnyRes, block
-from input_pipeline.layout import NEWLINE, MediaLayout, TokenBlock
-from input_pipeline.tiles import Size, fit_square, grid_taps, linear_taps, size_before_fit
+from input_pipeline.layout.example_layout import NEWLINE, MediaLayout, TokenBlock
+from input_pipeline.layout.fixed_resolution import AnyRes, block
+from input_pipeline.layout.tiles import Size, fit_square, grid_taps, linear_taps, size_before_fit
 from vsft_jax.models.llava_onevision.config import VisionConfig
 
 if TYPE_CHECKING:
-    from input_pipeline.media import MediaInfo
+    from input_pipeline.media.probe import MediaInfo
 
 _BACKGROUND = (127, 127, 127)
 # Features of a canvas are left as they are up to this excess over the limit, as a ratio of sides.

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from flax import nnx
 from jax import Array
 
-from vsft_jax.models.decoder import Decoder
-from vsft_jax.models.layers import shard_rows
 from vsft_jax.models.llava_onevision.config import ModelConfig
-from vsft_jax.models.projector import Projector
-from vsft_jax.models.vit import VisionTower
-from vsft_jax.models.vlm import VisionLanguageModel, gather, has_media, place
+from vsft_jax.models.shared.decoder import Decoder
+from vsft_jax.models.shared.layers import shard_rows
+from vsft_jax.models.shared.projector import Projector
+from vsft_jax.models.shared.vit import VisionTower
+from vsft_jax.models.shared.vlm import VisionLanguageModel, gather, has_media, place
 
 
 class LlavaOnevision(VisionLanguageModel):

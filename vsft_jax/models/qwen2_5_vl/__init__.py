@@ -1,6 +1,5 @@
 """Qwen2.5-VL (arXiv 2502.13923)."""
 
-from vsft_jax.models.partition import component_of, partition_rules
 from vsft_jax.models.qwen2_5_vl.config import (
     SIZES,
     SPECIAL_TOKENS,
@@ -19,6 +18,7 @@ from vsft_jax.models.qwen2_5_vl.hf import (
 )
 from vsft_jax.models.qwen2_5_vl.layout import Layout, layout
 from vsft_jax.models.qwen2_5_vl.model import Qwen2_5VL
+from vsft_jax.models.shared.partition import component_of, partition_rules
 
 Model = Qwen2_5VL  # the name under which shared code finds a family's model
 

@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from vsft_jax.models import decoder
-from vsft_jax.models.compute import Compute, check
-from vsft_jax.models.layers import BlockSpec
+from vsft_jax.models.shared import decoder
+from vsft_jax.models.shared.compute import Compute, check
+from vsft_jax.models.shared.layers import BlockSpec
 
 # OpenAI CLIP's pixel statistics, as in Qwen2.5-VL's preprocessor_config.json.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from flax import nnx
 from jax import Array
 
-from vsft_jax.models.decoder import Decoder
-from vsft_jax.models.layers import shard_rows
 from vsft_jax.models.qwen2_5_vl.config import ModelConfig
 from vsft_jax.models.qwen2_5_vl.vision import Merger, VisionTower
-from vsft_jax.models.vlm import VisionLanguageModel, gather, has_media, place
+from vsft_jax.models.shared.decoder import Decoder
+from vsft_jax.models.shared.layers import shard_rows
+from vsft_jax.models.shared.vlm import VisionLanguageModel, gather, has_media, place
 
 
 class Qwen2_5VL(VisionLanguageModel):  # noqa: N801 (the model's own name)

@@ -1,6 +1,6 @@
 """Vision tower and projector of Qwen2.5-VL.
 
-Patches come in window order from the host (see `Batch` in input_pipeline/batches.py): every
+Patches come in window order from the host (see `Batch` in input_pipeline/batches): every
 attention window and every temporal grid is a contiguous run, and the merge_size² patches of a
 visual token are neighbours. So nothing is permuted here, and merging is a reshape.
 Follows transformers `models/qwen2_5_vl/modeling_qwen2_5_vl.py`.
@@ -11,8 +11,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from vsft_jax.models.attention import attention
-from vsft_jax.models.layers import (
+from vsft_jax.models.qwen2_5_vl.config import ModelConfig
+from vsft_jax.models.shared.attention import attention
+from vsft_jax.models.shared.layers import (
     Block,
     Linear,
     RMSNorm,
@@ -22,8 +23,7 @@ from vsft_jax.models.layers import (
     scan_kinds,
     shard_rows,
 )
-from vsft_jax.models.patch_embed import PatchEmbed
-from vsft_jax.models.qwen2_5_vl.config import ModelConfig
+from vsft_jax.models.shared.patch_embed import PatchEmbed
 
 
 class VisionTower(nnx.Module):

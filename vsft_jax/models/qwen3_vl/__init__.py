@@ -1,6 +1,5 @@
 """Qwen3-VL (arXiv 2511.21631), the dense sizes."""
 
-from vsft_jax.models.partition import component_of, partition_rules
 from vsft_jax.models.qwen3_vl.config import (
     SIZES,
     SPECIAL_TOKENS,
@@ -19,6 +18,7 @@ from vsft_jax.models.qwen3_vl.hf import (
 )
 from vsft_jax.models.qwen3_vl.layout import TRANSFORMERS_SIZES, Layout, layout
 from vsft_jax.models.qwen3_vl.model import Qwen3VL
+from vsft_jax.models.shared.partition import component_of, partition_rules
 
 Model = Qwen3VL  # the name under which shared code finds a family's model
 

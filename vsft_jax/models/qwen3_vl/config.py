@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from vsft_jax.models import decoder
-from vsft_jax.models.compute import Compute, check
-from vsft_jax.models.layers import BlockSpec
+from vsft_jax.models.shared import decoder
+from vsft_jax.models.shared.compute import Compute, check
+from vsft_jax.models.shared.layers import BlockSpec
 
 # Field of `ModelConfig` -> the token whose id it is.
 SPECIAL_TOKENS = {

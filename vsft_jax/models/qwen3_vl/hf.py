@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from vsft_jax.models.hf_table import Tensor, decoder_rows, linear, norm, tensor
 from vsft_jax.models.qwen3_vl.config import ModelConfig
 from vsft_jax.models.qwen3_vl.layout import Layout
+from vsft_jax.models.shared.hf.table import Tensor, decoder_rows, linear, norm, tensor
 
 
 def checkpoint_table(config: ModelConfig) -> list[Tensor]:

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from input_pipeline.dynamic_resolution import DynamicResolution
-from input_pipeline.layout import MediaLayout, PatchIndices, TokenBlock
+from input_pipeline.layout.dynamic_resolution import DynamicResolution
+from input_pipeline.layout.example_layout import MediaLayout, PatchIndices, TokenBlock
 from vsft_jax.models.qwen3_vl.config import VisionConfig
 
 if TYPE_CHECKING:
-    from input_pipeline.media import MediaInfo
+    from input_pipeline.media.probe import MediaInfo
 
 _UNIT = 32 * 32  # pixels of one visual token in one frame
 

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from vsft_jax.models.decoder import Decoder
-from vsft_jax.models.layers import shard_rows
 from vsft_jax.models.qwen3_vl.config import ModelConfig
 from vsft_jax.models.qwen3_vl.vision import Projector, VisionTower
-from vsft_jax.models.vlm import VisionLanguageModel, gather, has_media, place
+from vsft_jax.models.shared.decoder import Decoder
+from vsft_jax.models.shared.layers import shard_rows
+from vsft_jax.models.shared.vlm import VisionLanguageModel, gather, has_media, place
 
 
 class Qwen3VL(VisionLanguageModel):

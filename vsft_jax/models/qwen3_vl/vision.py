@@ -1,8 +1,8 @@
 """Vision tower and projector of Qwen3-VL.
 
-The merge_size² patches of a visual token are neighbours (see `Batch` in input_pipeline/batches.py),
-so merging is a reshape. Follows transformers `models/qwen3_vl/modeling_qwen3_vl.py`; the features
-taken from inside the tower are DeepStack (arXiv 2406.04334).
+The merge_size² patches of a visual token are neighbours (see `Batch` in
+input_pipeline/batches), so merging is a reshape. Follows transformers
+`models/qwen3_vl/modeling_qwen3_vl.py`; the features taken from inside the tower are DeepStack (arXiv 2406.04334).
 """
 
 import jax
@@ -11,8 +11,9 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from vsft_jax.models.attention import attention
-from vsft_jax.models.layers import (
+from vsft_jax.models.qwen3_vl.config import ModelConfig
+from vsft_jax.models.shared.attention import attention
+from vsft_jax.models.shared.layers import (
     Block,
     LayerNorm,
     Linear,
@@ -22,8 +23,7 @@ from vsft_jax.models.layers import (
     scan_stack,
     shard_rows,
 )
-from vsft_jax.models.patch_embed import PatchEmbed
-from vsft_jax.models.qwen3_vl.config import ModelConfig
+from vsft_jax.models.shared.patch_embed import PatchEmbed
 
 
 def position_weights(coords: Array, side: int) -> Array:

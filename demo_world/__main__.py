@@ -1,0 +1,35 @@
+"""`python -m demo_world --out DIR`: builds a world and says what is in it."""
+
+import argparse
+import inspect
+import json
+import sys
+import time
+
+from demo_world.generate import generate_world
+
+
+def _progress(done: int, total: int) -> None:
+    if done == total or done % 250 == 0:
+        print(f"\r{done}/{total} files", end="\n" if done == total else "", file=sys.stderr)
+
+
+def main() -> None:
+    """Reads the arguments, builds the world and prints its counts."""
+    parser = argparse.ArgumentParser(prog="python -m demo_world")
+    parser.add_argument("--out", required=True, help="directory of the world")
+    for name, parameter in inspect.signature(generate_world).parameters.items():
+        if isinstance(parameter.default, int):
+            flag = f"--{name.replace('_', '-')}"
+            parser.add_argument(flag, type=int, default=parameter.default)
+    arguments = vars(parser.parse_args())
+    start = time.monotonic()
+    paths = generate_world(arguments.pop("out"), progress=_progress, **arguments)
+    summary = json.loads(paths.summary.read_text())
+    for name, count in summary["counts"].items():
+        print(f"{name:14} {count['media']:6} files {count['records']:6} records")
+    print(f"{paths.root}: {time.monotonic() - start:.1f} s, sha256 {summary['sha256'][:16]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""From a parsed record to an `Example`: the checks that every annotation format shares."""
+
+import math
+import os
+import posixpath
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from input_pipeline.annotations.formats import Medium, Parsed
+from input_pipeline.annotations.records import InRecord, is_remote
+from input_pipeline.annotations.rejected import Unusable
+from input_pipeline.examples import Example, MediaRef, Turn
+
+MAX_DEPTH = 32  # nested lists and objects in one record
+MEDIA_TAG = re.compile(r"(<image>|<video>)")
+# Special tokens of the chat templates. Inside a text they would open turns or claim media.
+CONTROL_TOKEN = re.compile(r"<\|[^<>|\s]{1,64}\|>")
+
+_Pieces = list[str | Medium]
+
+
+def to_example(
+    parsed: Parsed, record: Mapping[str, Any], id: str, source: str, media_root: str
+) -> Example:
+    """The example that a parsed record stands for.
+
+    media_root: absolute folder or address that its media must lie under.
+
+    Raises Unusable with one of the reasons of `Rejected`.
+    """
+    turns = [
+        (role, _checked_text(place, role, pieces))
+        for place, (role, pieces) in enumerate(parsed.turns, start=1)
+    ]
+    _check_order([role for role, _ in turns])
+    waiting = _waiting_media(turns, parsed.media)
+    meta = {
+        key: value
+        for key, value in record.items()
+        if key not in parsed.used and key != "id" and not isinstance(value, InRecord)
+    }
+    return Example(
+        id,
+        source,
+        tuple(
+            Turn(role, _parts(pieces if parsed.exact else _stripped(pieces), waiting, media_root))
+            for role, pieces in turns
+        ),
+        meta | dict(parsed.meta),
+    )
+
+
+def check_values(record: Mapping[str, Any]) -> None:
+    """Raises Unusable for what cannot be stored again: too deep, text that is not Unicode, NaN,
+    infinity."""
+    stack: list[tuple[Any, int]] = [(record, 1)]
+    while stack:
+        value, depth = stack.pop()
+        if isinstance(value, dict | list):
+            if depth > MAX_DEPTH:
+                raise Unusable("too_deep", f"nested deeper than {MAX_DEPTH} levels")
+            inner = [*value.keys(), *value.values()] if isinstance(value, dict) else value
+            stack.extend((item, depth + 1) for item in inner)
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise Unusable("bad_record", f"{value} is not a JSON number")
+        elif isinstance(value, str) and not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError as error:
+                raise Unusable("bad_record", f"text that is not Unicode: {error}") from error
+
+
+def _checked_text(place: int, role: str, pieces: _Pieces) -> _Pieces:
+    """The turn's pieces with tags as pieces of their own: texts at even places, media or tags at
+    odd ones."""
+    texts = [piece for piece in pieces if isinstance(piece, str)]
+    if len(texts) == len(pieces) and not "".join(texts).strip():
+        reason = "empty_answer" if role == "assistant" else "empty_question"
+        raise Unusable(reason, f"turn {place} ({role}) has no text")
+    if token := CONTROL_TOKEN.search("".join(texts)):
+        raise Unusable("control_token", f"turn {place} contains {token.group()}")
+    split: _Pieces = [""]
+    for piece in pieces:
+        if isinstance(piece, str):
+            first, *rest = MEDIA_TAG.split(piece)
+            split[-1] += first
+            split += rest
+        else:
+            split += [piece, ""]
+    if role != "user" and len(split) > 1:
+        found = split[1] if isinstance(split[1], str) else split[1].kind
+        raise Unusable("misplaced_tag", f"turn {place} ({role}) contains {found}")
+    return split
+
+
+def _check_order(roles: list[str]) -> None:
+    talk = roles[1:] if roles[0] == "system" else roles
+    if len(talk) % 2 or talk != ["user", "assistant"] * (len(talk) // 2) or not talk:
+        raise Unusable(
+            "turn_order",
+            "wanted user, assistant, user, assistant, … ending with assistant, after at most one "
+            f"system turn; found {', '.join(roles[:8])}",
+        )
+
+
+def _waiting_media(
+    turns: list[tuple[str, _Pieces]], media: list[Medium]
+) -> dict[str, Iterator[Medium]]:
+    """The record's media by the tag that takes them."""
+    tags = [piece for _, pieces in turns for piece in pieces[1::2] if isinstance(piece, str)]
+    by_tag = {
+        "<image>": [medium for medium in media if medium.kind == "image"],
+        "<video>": [medium for medium in media if medium.kind == "video"],
+    }
+    if by_tag["<video>"] and not by_tag["<image>"] and "<video>" not in tags:
+        # LLaVA-Video-178K writes <image> in front of its videos.
+        by_tag = {"<image>": by_tag["<video>"], "<video>": []}
+    for tag, waiting in by_tag.items():
+        count = tags.count(tag)
+        if count > len(waiting):
+            raise Unusable("tag_without_media", f"{count} {tag} tags, {len(waiting)} media")
+        if count < len(waiting):
+            raise Unusable("media_without_tag", f"{count} {tag} tags, {len(waiting)} media")
+    return {tag: iter(waiting) for tag, waiting in by_tag.items()}
+
+
+def _stripped(pieces: _Pieces) -> _Pieces:
+    """Without the space around the turn; the line break beside a medium belongs to the medium."""
+    last = len(pieces) - 1
+    # Where the turn begins or ends with a medium, the line break beside it goes, nothing else.
+    stripped = list(pieces)
+    for place in range(0, len(pieces), 2):
+        text = pieces[place].removeprefix("\n") if place else pieces[place].lstrip()
+        stripped[place] = text.removesuffix("\n") if place < last else text.rstrip()
+    return stripped
+
+
+def _parts(
+    pieces: _Pieces, waiting: dict[str, Iterator[Medium]], root: str
+) -> tuple[str | MediaRef, ...]:
+    """Text pieces and media in reading order."""
+    parts: list[str | MediaRef] = []
+    for place, piece in enumerate(pieces):
+        if place % 2:
+            medium = next(waiting[piece]) if isinstance(piece, str) else piece
+            parts.append(_resolved(medium, root))
+        elif piece:
+            parts.append(piece)
+    return tuple(parts)
+
+
+def _resolved(medium: Medium, root: str) -> MediaRef:
+    """The medium under its root; symbolic links inside the root may lead elsewhere."""
+    path = medium.path
+    if not isinstance(path, InRecord):
+        path = _below(path, root)
+        if medium.fps and medium.kind == "video" and _may_be_folder(path):
+            path = f"{path}?fps={medium.fps:g}"  # of frames
+    return MediaRef(medium.kind, path, medium.start_s, medium.end_s)
+
+
+def _may_be_folder(path: str) -> bool:
+    """What is there decides; where that is not known here, a name without an extension."""
+    if not is_remote(path) and os.path.exists(path):
+        return os.path.isdir(path)
+    return not posixpath.splitext(path)[1]
+
+
+def _below(path: str, root: str) -> str:
+    if is_remote(root):
+        scheme, _, top = root.partition("://")
+        top = posixpath.normpath(top)
+        inside = path.removeprefix(f"{scheme}://") if is_remote(path) else f"{top}/{path}"
+        full = posixpath.normpath(inside)
+        if is_remote(inside) or not full.startswith(f"{top}/"):
+            raise Unusable("path_outside_root", f"{path!r} leads out of the media root {root}")
+        return f"{scheme}://{full}"
+    if is_remote(path):
+        raise Unusable(
+            "bad_media", f"{path!r} is an address, but the media root {root} is a folder"
+        )
+    full = os.path.normpath(os.path.join(root, path))
+    if os.path.commonpath([root, full]) != root or full == root:
+        raise Unusable("path_outside_root", f"{path!r} leads out of the media root {root}")
+    return full

@@ -1,0 +1,79 @@
+"""Turns of a conversation as public data sets write them: from/value or role/content.
+
+A turn's content is a text, which may hold <image> and <video> tags, or a list of OpenAI content
+parts: {"type": "text", "text": …}, {"type": "image_url", "image_url": {"url": …}},
+{"type": "video", "video": …}, … A part without its medium is a tag.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from input_pipeline.annotations.formats.parsed import Medium, Parsed, part_medium, record_media
+from input_pipeline.annotations.rejected import Unusable
+
+ROLES = {
+    "system": "system",
+    "developer": "system",
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "assistant": "assistant",
+}
+_PART_KINDS = {"image": "image", "image_url": "image", "video": "video", "video_url": "video"}
+
+
+def has_turns(record: Mapping[str, Any], key: str) -> bool:
+    """Whether a record keeps its conversation under `key`."""
+    return record.get(key) is not None
+
+
+def parse_turns(record: Mapping[str, Any], key: str) -> Parsed:
+    """A record whose conversation is the list `record[key]`, with an optional "system" text."""
+    turns = record.get(key)
+    if not isinstance(turns, list) or not turns:
+        raise Unusable("bad_turn", f'"{key}" must be a non-empty list')
+    found = [_turn(place, turn) for place, turn in enumerate(turns, start=1)]
+    used = {key}
+    system = record.get("system")
+    if isinstance(system, str) and system.strip() and found[0][0] != "system":
+        found.insert(0, ("system", [system]))
+        used.add("system")
+    media, media_keys = record_media(record)
+    return Parsed(found, media, media_keys | used)
+
+
+def _turn(place: int, turn: Any) -> tuple[str, list[str | Medium]]:
+    shape = f'turn {place} must be {{"from": …, "value": text}} or {{"role": …, "content": …}}'
+    if not isinstance(turn, dict):
+        raise Unusable("bad_turn", shape)
+    who, said = ("role", "content") if turn.get("content") is not None else ("from", "value")
+    content = turn.get(said)
+    if not isinstance(content, str | list):
+        raise Unusable("bad_turn", shape)
+    role = ROLES.get(turn.get(who)) if isinstance(turn.get(who), str) else None
+    if role is None:
+        raise Unusable(
+            "unknown_role", f"turn {place} is from {turn.get(who)!r}, known: {sorted(ROLES)}"
+        )
+    if isinstance(content, str):
+        return role, [content]
+    return role, [_part(place, part) for part in content]
+
+
+def _part(place: int, part: Any) -> str | Medium:
+    if isinstance(part, str):
+        return part
+    kind = part.get("type") if isinstance(part, dict) else None
+    if kind == "text" and isinstance(part.get("text"), str):
+        return part["text"]
+    if kind in _PART_KINDS:
+        values = (part.get(key) for key in (kind, "path", "url"))
+        value = next((value for value in values if value is not None), None)
+        if value is None:
+            return f"<{_PART_KINDS[kind]}>"
+        return part_medium(_PART_KINDS[kind], value, part)
+    raise Unusable(
+        "bad_turn",
+        f"turn {place} has a content part that is neither text nor one of {sorted(_PART_KINDS)}: "
+        f"{part!r}"[:300],
+    )

@@ -1,0 +1,104 @@
+"""Records of annotation files: JSON, JSONL, Parquet and TFDS, read one at a time.
+
+A module for each kind of file has `read`, `count` and `fingerprint`; which one a file is of is told
+from its content. Bytes inside records stay there: a reference stands in their place, and
+`read_record_bytes` follows it.
+"""
+
+import glob
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from input_pipeline.annotations.records import json_records, parquet_records, tfds_records
+from input_pipeline.annotations.records.opening import is_remote, open_binary
+from input_pipeline.annotations.records.reference import (
+    InRecord,
+    is_record,
+    make_reference,
+    parse_reference,
+    record_file,
+)
+from input_pipeline.annotations.rejected import AnnotationError
+
+__all__ = [
+    "InRecord",
+    "Record",
+    "annotation_files",
+    "count_records",
+    "fingerprint",
+    "is_record",
+    "is_remote",
+    "make_reference",
+    "parse_reference",
+    "read_record_bytes",
+    "read_records",
+    "record_file",
+]
+
+
+class Record(NamedTuple):
+    """One record. place: from 0 over all files; lines of JSONL count even where they are blank.
+    file, number: where it stands, from 1. value: parsed, or a Rejected."""
+
+    place: int
+    file: str
+    number: int
+    value: Any
+
+
+def annotation_files(annotations: str) -> list[str]:
+    """The files that a path stands for: itself, those that a pattern with * matches, or the
+    Parquet or JSON files of a folder. Raises AnnotationError where there are none."""
+    if "*" in annotations:
+        files = sorted(glob.glob(annotations))
+    elif os.path.isdir(annotations) and not tfds_records.is_tfds(annotations):
+        files = sorted(glob.glob(os.path.join(glob.escape(annotations), "*.parquet")))
+        files = files or sorted(glob.glob(os.path.join(glob.escape(annotations), "*.json*")))
+    else:
+        files = [annotations]
+    if not files:
+        raise AnnotationError(f"annotations {annotations}: no such Parquet or JSON files")
+    return files
+
+
+def read_records(annotations: str) -> Iterator[Record]:
+    """Every record of the files that `annotations` stands for, in order.
+
+    Raises AnnotationError for a file that cannot be used as a whole.
+    """
+    first = 0
+    for file in annotation_files(annotations):
+        number = 0
+        for number, value in _module(file).read(file):
+            yield Record(first + number - 1, file, number, value)
+        first += number
+
+
+def count_records(annotations: str) -> int:
+    """How many records there are, from the files' own counts where they have them."""
+    return sum(_module(file).count(file) for file in annotation_files(annotations))
+
+
+def fingerprint(annotations: str) -> str:
+    """Changes whenever the records do; also when a Parquet or TFDS file is touched."""
+    return " ".join(_module(file).fingerprint(file) for file in annotation_files(annotations))
+
+
+def read_record_bytes(reference: str) -> bytes:
+    """The bytes that a record reference leads to.
+
+    Raises OSError where the file cannot be read, LookupError where there is no such row, column or
+    value, ValueError for a string that is not a reference.
+    """
+    path, row, column = parse_reference(reference)
+    module = tfds_records if tfds_records.is_tfds(path) else parquet_records
+    return module.read_bytes(path, row, column)
+
+
+def _module(file: str):
+    """The module that reads a file."""
+    if tfds_records.is_tfds(file):
+        return tfds_records
+    with open_binary(file) as opened:
+        return parquet_records if opened.read(4) == b"PAR1" else json_records

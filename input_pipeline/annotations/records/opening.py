@@ -1,0 +1,36 @@
+"""Opens local files and remote ones alike."""
+
+import io
+from typing import IO
+
+from input_pipeline.annotations.rejected import AnnotationError
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path is an address such as gs://bucket/file."""
+    return "://" in path
+
+
+def open_binary(path: str, encoding: str | None = None) -> IO:
+    """A file opened for reading bytes, or text of the `encoding`.
+
+    Raises AnnotationError where it cannot be opened.
+    """
+    try:
+        file = _open_remote(path) if is_remote(path) else open(path, "rb")  # noqa: SIM115
+    except OSError as error:
+        reason = error.strerror or error
+        raise AnnotationError(f"annotation file {path} cannot be read: {reason}") from error
+    return io.TextIOWrapper(file, encoding) if encoding else file
+
+
+def _open_remote(path: str) -> IO[bytes]:
+    try:
+        import fsspec
+
+        return fsspec.open(path, "rb").open()
+    except (ImportError, ValueError) as error:  # fsspec, or its file system for this address
+        raise AnnotationError(
+            f"annotation file {path} cannot be read: {error}; install fsspec and the package for "
+            f"{path.split(':')[0]}:// (gcsfs for gs://, s3fs for s3://)"
+        ) from error

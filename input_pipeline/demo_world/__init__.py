@@ -1,5 +1,0 @@
-"""A small synthetic world of images and clips, made by a program, for demos and tests."""
-
-from input_pipeline.demo_world.generate import WorldPaths, generate_world
-
-__all__ = ["WorldPaths", "generate_world"]

@@ -1,0 +1,177 @@
+"""Prepare: annotations → probe → budget → layout → one self-contained index per data set.
+
+Everything that decides what a row of training looks like happens here, from metadata, before any
+full decode. The index is cached by content: the same annotation file, tokenizer, layout and
+frame-budget spec give the same file name, and nothing is done twice. What files were found to be is
+cached by itself, so that a changed spec opens none of them again.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+
+from input_pipeline import frame_budget
+from input_pipeline.annotations import records
+from input_pipeline.annotations.rejected import Rejected
+from input_pipeline.examples import Example
+from input_pipeline.index.pieces import (
+    CHUNK_RECORDS,
+    DatasetSpec,
+    build_pieces,
+    join_quarantines,
+    quarantine_of,
+)
+from input_pipeline.index.quarantine import BadFraction, TooManyBad
+from input_pipeline.index.rows import IndexSpec, RowMaker
+from input_pipeline.index.store import SCHEMA, ExampleStore, join, table_of, write_atomically
+from input_pipeline.index.summary import log_summary, summarise
+from input_pipeline.media.decoder import Decoder
+from input_pipeline.media.errors import PASSING
+from input_pipeline.text.chat_tokenizer import TEXT_FILES
+
+__all__ = ["DatasetSpec", "ExampleStore", "IndexSpec", "lay_out", "log_summary", "prepare"]
+
+_VERSION = 4  # raise when the meaning of a column changes: old indexes are then not reused
+_PROBES = "probes.sqlite"
+
+
+def prepare(
+    dataset: DatasetSpec,
+    spec: IndexSpec,
+    index_dir: Path,
+    *,
+    workers: int = 4,
+    processes: bool = False,
+    decoder: Decoder | None = None,
+    chunk_records: int = CHUNK_RECORDS,
+    max_bad_fraction: float = 1.0,
+    retry: bool = False,
+) -> tuple[Path, dict[str, Any]]:
+    """Prepares one data set, or finds it prepared. Returns the index file and its summary. While
+    another process prepares the same one, it waits for that.
+
+    workers: threads, or with `processes` processes, that work on examples. decoder: looks into
+    media; None does so in the workers. chunk_records: after so many records the work done is kept,
+    whatever happens to the process; see `index_build`. max_bad_fraction: of all examples. retry:
+    prepares again what was left out for reasons that may be gone (`media_error.PASSING`).
+
+    The file's columns are those of `index_store.SCHEMA`. What cannot be used is written to
+    <name>.quarantine.jsonl with its reason and counted in the summary; the rest goes on.
+    Raises AnnotationError for an annotation file that cannot be read at all, TooManyBad when more
+    than `max_bad_fraction` cannot be used, and ValueError when nothing usable is left.
+    """
+    index_dir.mkdir(parents=True, exist_ok=True)
+    name = _file_name(dataset, spec)
+    path = index_dir / f"{name}.arrow"
+    summary = _found(path, dataset.name, retry)
+    if summary is None:
+        again = path.exists()
+        with _lock(path):
+            # Another process may have been at it meanwhile.
+            summary = None if again else _found(path, dataset.name, False)
+            if summary is None:
+                options = {"workers": workers, "processes": processes}
+                options |= {"decoder": decoder or Decoder(), "chunk_records": chunk_records}
+                bad = BadFraction(max_bad_fraction, quarantine_of(path))
+                summary = _build(path, dataset, spec, bad=bad, **options)
+    return path, summary
+
+
+def _summary_of(path: Path) -> Path:
+    return path.with_suffix(".summary.json")
+
+
+def _found(path: Path, name: str, retry: bool) -> dict[str, Any] | None:
+    """The summary of an index that is there, unless it is to be made again."""
+    if not (path.exists() and _summary_of(path).exists()):
+        return None
+    summary = json.loads(_summary_of(path).read_text())
+    passing = {r: n for r, n in summary["quarantined"].items() if r in PASSING}
+    if not passing:
+        return summary
+    logging.warning(
+        "%s: %d examples were left out for reasons that may be gone, %s; %s",
+        *(name, sum(passing.values()), passing),
+        "looking at them again" if retry else "--job=prepare looks at them again",
+    )
+    return None if retry else summary
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Only one process on this file system at a time, where it has locks."""
+    with open(path.with_suffix(".lock"), "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logging.info("waiting for the process that prepares %s", path)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            logging.warning("%s cannot be locked (%s): prepare it in one process", path, error)
+        yield
+
+
+def _build(
+    path: Path, dataset: DatasetSpec, spec: IndexSpec, *, chunk_records: int, **options: Any
+) -> dict[str, Any]:
+    """Makes the pieces, joins them into the index, and writes and returns its summary."""
+    folder = path.with_name(f"{path.stem}.pieces-{chunk_records}")
+    probes = path.with_name(_PROBES)
+    try:
+        pieces = build_pieces(
+            dataset, spec, folder, probe_cache=probes, chunk_records=chunk_records, **options
+        )
+    except TooManyBad:
+        # Something is wrong that a person will put right: what it spoiled must not stay.
+        join_quarantines(quarantine_of(path), sorted(folder.glob("*.arrow")))
+        shutil.rmtree(folder)
+        raise
+    rejected = join_quarantines(quarantine_of(path), pieces)
+    join(path, pieces)
+    store = ExampleStore.open(path)
+    if not len(store):
+        shutil.rmtree(folder)
+        raise ValueError(
+            f"no usable example in {dataset.annotations}: {rejected}, see {quarantine_of(path)}"
+        )
+    summary = summarise(dataset.name, dataset.mode, spec.frames, store, rejected)
+    text = json.dumps(summary, indent=1, ensure_ascii=False)
+    write_atomically(_summary_of(path), lambda partial: partial.write_text(text))
+    shutil.rmtree(folder)
+    return summary
+
+
+def lay_out(
+    examples: Sequence[Example], spec: IndexSpec, *, mode: str, decoder: Decoder | None = None
+) -> ExampleStore:
+    """Prepares a few examples in memory, as `prepare` does for a data set.
+
+    Raises ValueError naming the first example or file that cannot be used.
+    """
+    make_row = RowMaker(spec, mode, decoder or Decoder())
+    rows = [make_row(example).row for example in examples]
+    for row in rows:
+        if isinstance(row, Rejected):
+            raise ValueError(f"{row.path or row.id}: {row.reason}: {row.detail}")
+    return ExampleStore(table_of(rows))
+
+
+def _file_name(dataset: DatasetSpec, spec: IndexSpec) -> str:
+    """A name that changes whenever the content of the index would."""
+    digest = hashlib.sha256(records.fingerprint(dataset.annotations).encode())
+    for file in (Path(spec.tokenizer_dir) / name for name in TEXT_FILES):
+        digest.update(file.read_bytes() if file.is_file() else b"")
+    rules = type(spec.layout)
+    facts = [_VERSION, dataset.media_root, dataset.mode, f"{rules.__module__}.{rules.__name__}"]
+    facts += [SCHEMA.to_string(), dataset.format, dataset.name, dataclasses.asdict(spec.layout)]
+    facts += [spec.max_tokens, spec.max_patches, frame_budget.spec_hash(spec.frames)]
+    digest.update(json.dumps(facts, sort_keys=True).encode())
+    return f"{dataset.name}-{dataset.mode}-{digest.hexdigest()[:16]}"

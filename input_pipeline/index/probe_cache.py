@@ -1,0 +1,133 @@
+"""What media were found to be, kept from one preparation to the next.
+
+Probing opens every file of a corpus; what follows from it (frame budgets, layouts) is arithmetic.
+So probes are cached by themselves: another policy, resolution or tokenizer asks again for columns
+of the index, not for files.
+"""
+
+import dataclasses
+import json
+import os
+import sqlite3
+import threading
+import zlib
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+
+from input_pipeline.annotations.records import is_record, is_remote, record_file
+from input_pipeline.examples import MediaRef
+from input_pipeline.media.probe import MediaError, MediaInfo
+
+_TABLE = "probes_1"  # number it anew when what `probe` finds out changes
+_WAIT_SECONDS = 60.0  # for another process that is writing
+
+
+class Probe(NamedTuple):
+    """What one medium is, or why it cannot be used, while its file is as `stamp` says."""
+
+    ref: MediaRef
+    stamp: str
+    found: MediaInfo | MediaError
+
+
+class ProbeCache:
+    """A table of probes in a file that outlives a killed process; safe to share by threads.
+
+    Several processes may read it while one writes.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self._lock = threading.Lock()
+        self._database = sqlite3.connect(path, timeout=_WAIT_SECONDS, check_same_thread=False)
+        with self._lock, self._database:
+            self._database.execute(
+                f"CREATE TABLE IF NOT EXISTS {_TABLE} "
+                "(medium TEXT PRIMARY KEY, stamp TEXT, facts TEXT, times BLOB) WITHOUT ROWID"
+            )
+
+    def get(self, ref: MediaRef, stamp: str) -> MediaInfo | MediaError | None:
+        """What is known of a medium; None where it is not, or has changed since."""
+        with self._lock:
+            row = self._database.execute(
+                f"SELECT stamp, facts, times FROM {_TABLE} WHERE medium = ?", [_key(ref)]
+            ).fetchone()
+        if row is None or row[0] != stamp:
+            return None
+        facts = json.loads(row[1])
+        if "reason" in facts:
+            return MediaError(ref.path, facts["reason"], facts["detail"])
+        return MediaInfo(**facts, frame_times=_read_times(row[2]))
+
+    def put(self, probes: Iterable[Probe]) -> None:
+        """Keeps probes, in place of older ones of the same media."""
+        rows = [(_key(p.ref), p.stamp, *_written(p.found)) for p in probes]
+        with self._lock, self._database:
+            self._database.executemany(f"INSERT OR REPLACE INTO {_TABLE} VALUES (?, ?, ?, ?)", rows)
+
+    def __len__(self) -> int:
+        with self._lock:
+            return self._database.execute(f"SELECT count(*) FROM {_TABLE}").fetchone()[0]
+
+    def close(self) -> None:
+        self._database.close()
+
+    def __enter__(self) -> "ProbeCache":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def stamp_of(path: str) -> str | None:
+    """Changes when the file or folder does; None where there is none, and nothing to keep.
+
+    Remote files are taken to stay what they are under their address.
+    """
+    if is_record(path):
+        path = record_file(path)
+        path = path if os.path.exists(path) else os.path.dirname(path)  # <TFDS folder>/<split>
+    elif is_remote(path):
+        return "remote"
+    try:
+        status = os.stat(path.rpartition("?fps=")[0] or path)
+    except (OSError, ValueError):
+        return None
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _key(ref: MediaRef) -> str:
+    return json.dumps(ref.to_json())
+
+
+def _written(found: MediaInfo | MediaError) -> tuple[str, bytes | None]:
+    if isinstance(found, MediaError):
+        return json.dumps({"reason": found.reason, "detail": found.detail}), None
+    facts = {f.name: getattr(found, f.name) for f in dataclasses.fields(found)}
+    times = _write_times(facts.pop("frame_times"))
+    return json.dumps(facts), times
+
+
+def _write_times(times: tuple[float, ...]) -> bytes:
+    """Frame times without loss: of a constant rate "n × p/q", else all of them, compressed."""
+    array = np.array(times, np.float64)
+    if len(array) > 1:
+        interval = Fraction(float(array[-1]) / (len(array) - 1)).limit_denominator(1_000_000)
+        if np.array_equal(_constant(len(array), interval), array):
+            return f"{len(array)} {interval.numerator} {interval.denominator}".encode()
+    return b"z" + zlib.compress(array.tobytes())
+
+
+def _read_times(written: bytes) -> tuple[float, ...]:
+    if written.startswith(b"z"):
+        return tuple(np.frombuffer(zlib.decompress(written[1:]), np.float64).tolist())
+    count, numerator, denominator = map(int, written.split())
+    return tuple(_constant(count, Fraction(numerator, denominator)).tolist())
+
+
+def _constant(count: int, interval: Fraction) -> np.ndarray:
+    """float64[count]: 0, interval, 2 × interval, …, each the float nearest to it, since products
+    below 2**53 are exact and a division rounds once."""
+    return np.arange(count, dtype=np.float64) * interval.numerator / interval.denominator

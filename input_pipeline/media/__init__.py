@@ -1,0 +1,1 @@
+"""Media files in; facts about them, and pixels, out."""

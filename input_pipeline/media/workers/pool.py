@@ -1,0 +1,198 @@
+"""A few processes that run functions under a deadline and can be killed.
+
+Media come from the outside world: a decoder may loop for ever on one of them, wait for a server
+that has stalled, or crash. In a process of its own that costs one sample; in a thread, the run.
+"""
+
+import contextlib
+import os
+import pickle
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from input_pipeline.media.workers.channel import Channel
+
+_START_S = 120.0  # to import what a worker needs, on a machine that is busy with other things
+_GRACE_S = 5.0  # after the deadline, until a worker whose parent is gone ends itself
+_MAX_BYTES = 8 * 2**30  # memory of a worker; a 134 megapixel image of 16 bits takes about 3 GiB
+
+
+class WorkerCrash(Exception):
+    """A worker ended in the middle of its work; the message says how."""
+
+
+class WorkerPool:
+    """Runs functions in up to `processes` processes, which start when they are first needed.
+
+    deadline_s: seconds a call may take, once its process is ready. To be shared by threads: each
+    that calls `run` waits for a process of its own.
+    """
+
+    def __init__(self, processes: int, deadline_s: float):
+        if processes < 1 or deadline_s <= 0:
+            raise ValueError(f"{processes} processes with {deadline_s} s: both must be positive")
+        self._deadline_s = deadline_s
+        self._free = threading.Semaphore(processes)
+        self._idle: list[_Worker] = []
+        # Also when the interpreter ends. A killed parent's workers see their channel close.
+        weakref.finalize(self, _stop_all, self._idle)
+
+    def run(self, function: Callable, *args: Any) -> Any:
+        """function(*args) in a worker. The function is one of a module's, arguments and result
+        are pickled.
+
+        Raises TimeoutError past the deadline, WorkerCrash when the process ends by itself, and what
+        the function raises.
+        """
+        with self._free:
+            try:
+                worker = self._idle.pop()
+            except IndexError:  # none is idle, or another thread was faster
+                worker = None
+            if worker is None or not worker.is_alive():
+                worker = _Worker(self._deadline_s)
+            try:
+                succeeded, value = worker.run(function, args)
+            except BaseException:  # interrupted, too: its answer must not reach the next caller
+                worker.kill()
+                raise
+            self._idle.append(worker)
+        if not succeeded:
+            raise value
+        return value
+
+    def close(self) -> None:
+        """Ends the processes that are idle; a later call starts new ones."""
+        _stop_all(self._idle)
+
+
+class _Worker:
+    """One process and the channel to it."""
+
+    def __init__(self, deadline_s: float):
+        self._deadline_s = deadline_s
+        ours, theirs = socket.socketpair()
+        self._channel = Channel(ours)
+        # Not multiprocessing.Process: it would import the main module, and with it JAX.
+        root = str(Path(__file__).parents[3])
+        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", __name__, str(theirs.fileno()), str(deadline_s)],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        )
+        theirs.close()
+        try:
+            self._receive(_START_S)
+        except BaseException:
+            self.kill()
+            raise
+
+    def run(self, function: Callable, args: tuple) -> tuple[bool, Any]:
+        """(True, result) or (False, the exception that the function raised)."""
+        try:
+            self._channel.send((function, args))
+        except OSError as error:
+            raise WorkerCrash("the process has ended") from error
+        return self._receive(self._deadline_s)
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def hang_up(self) -> None:
+        """Tells an idle worker to end."""
+        self._channel.close()
+
+    def stop(self) -> None:
+        """Ends an idle worker."""
+        self.hang_up()
+        try:
+            self._process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._channel.close()
+        # One that is stuck in the kernel, on a network file system for instance, is left behind.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_GRACE_S)
+
+    def _receive(self, seconds: float) -> tuple[bool, Any]:
+        try:
+            return self._channel.receive(seconds)
+        except TimeoutError as error:
+            raise TimeoutError(f"no result within {seconds:g} s") from error
+        except (EOFError, ConnectionError) as error:
+            code = self._process.wait(_GRACE_S)
+            how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            raise WorkerCrash(f"the process ended with {how}") from error
+
+
+def _stop_all(workers: list[_Worker]) -> None:
+    for worker in workers:  # all at once, before the first is waited for
+        worker.hang_up()
+    while workers:
+        workers.pop().stop()
+
+
+# ── The worker's side. ──────────────────────────────────────────────────────────────────────────
+
+
+def _serve(channel: Channel, deadline_s: float) -> None:
+    """Answers requests until the channel is closed."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to all of a job: the parent decides
+        signal.signal(number, signal.SIG_IGN)
+    _limit_memory()
+    _import_decoders()
+    channel.send((True, None))
+    while True:
+        try:
+            function, args = channel.receive()
+        except EOFError:
+            return
+        # Not handled, so it ends the process, even inside a library's loop.
+        signal.setitimer(signal.ITIMER_REAL, deadline_s + _GRACE_S)
+        try:
+            reply = (True, function(*args))
+        except Exception as error:
+            reply = (False, _sendable(error))
+        channel.send(reply)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        del function, args, reply  # not kept until the next request
+
+
+def _limit_memory() -> None:
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    limit = _MAX_BYTES if hard == resource.RLIM_INFINITY else min(_MAX_BYTES, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+
+
+def _import_decoders() -> None:
+    """Before the first deadline runs; and with one thread each, since there are many workers."""
+    import cv2
+
+    import input_pipeline.media.frame_cache  # noqa: F401
+
+    cv2.setNumThreads(1)
+
+
+def _sendable(error: Exception) -> Exception:
+    try:
+        pickle.loads(pickle.dumps(error))
+        return error
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    _serve(Channel.from_descriptor(int(sys.argv[1])), float(sys.argv[2]))

@@ -1,0 +1,493 @@
+"""The report of complete, unfinished and damaged studies."""
+
+import csv
+import io
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from evaluation.report import build_report, compare, print_summary
+from evaluation.report.document import Document, Section, Table
+from evaluation.report.figures.style import LIGHT, group_looks, looks
+from evaluation.report.headline import findings, headline
+from evaluation.report.html import to_html
+from evaluation.report.markdown import to_markdown
+from evaluation.report.read_study import policy_order, read_study
+from evaluation.report.sections import make_document
+from evaluation.report.tables import CSV_COLUMNS, score_table, status_table, study_csv
+from evaluation.report.wording import Strong, listed, percent, signed
+from evaluation.results import Prediction, ResultError, summarise, write_predictions
+from evaluation.statistics import paired_difference, seeds_interval
+from tests.evaluation.report.synthetic_study import CONTROL, IMAGE_TASKS, VIDEO_TASKS, write_study
+
+POLICIES = ("fixed-2", "fixed-16", "hybrid", CONTROL)
+
+
+@pytest.fixture(scope="module")
+def one_seed(tmp_path_factory):
+    return write_study(tmp_path_factory.mktemp("one"), questions=120, policies=POLICIES)
+
+
+@pytest.fixture(scope="module")
+def built(one_seed, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    return build_report(one_seed, out)
+
+
+@pytest.fixture
+def damaged(one_seed, tmp_path):
+    """A copy of the study that a test may take pieces out of."""
+    return shutil.copytree(one_seed, tmp_path / "study")
+
+
+def scores_of(study_dir, cell, label, benchmark):
+    lines = (study_dir / "cells" / cell / "eval" / label / "predictions.jsonl").read_text()
+    rows = [json.loads(line) for line in lines.splitlines()]
+    return {row["id"]: row["score"] for row in rows if row["benchmark"] == benchmark}
+
+
+def write_models(directory, models):
+    """A study by hand. models: {cell: (start, frames label, {label: {benchmark: scores}})}."""
+    for name, (start, frames, evaluations) in models.items():
+        folder = directory / "cells" / name
+        folder.mkdir(parents=True)
+        record = {"name": name, "start": start, "strategy": "full", "frames": frames, "seed": 0}
+        record["role"] = "sft" if frames else "base"
+        (folder / "cell.json").write_text(json.dumps(record))
+        for label, benchmarks in evaluations.items():
+            everything = []
+            for benchmark, scores in benchmarks.items():
+                modality = "image" if "image" in benchmark else "video"
+                rows = [
+                    Prediction(
+                        *(f"q{i}", benchmark, "task", "choice"),
+                        *(8 if modality == "video" else None, "", "A", "A"),
+                        *(float(score), True, 4, 0.25),
+                    )
+                    for i, score in enumerate(scores)
+                ]
+                result = summarise(
+                    rows,
+                    benchmark=benchmark,
+                    modality=modality,
+                    masked=0,
+                    frame_policy={},
+                    frame_policy_label=label,
+                    trained_with=frames,
+                    checkpoint={},
+                    examples_per_second=1.0,
+                    config={},
+                )
+                result.save(folder / "eval" / label / f"{benchmark}.json")
+                everything += rows
+            write_predictions(folder / "eval" / label / "predictions.jsonl", everything)
+    return read_study(directory)
+
+
+def drawn(study):
+    """Draws every figure of the report and returns its text."""
+    document = make_document(study)
+    for section in document.sections:
+        for figure in section.figures:
+            figure.draw(LIGHT).canvas.draw()
+    return to_markdown(document)
+
+
+def share(right, n=100):
+    return np.arange(n) < right
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def test_everything_is_written(built):
+    names = {path.name for path in built.parent.iterdir()}
+    figures = {"tradeoff", "scores", "tasks", "frames", "by_frames", "budgets", "loss"}
+    assert built.name == "report.html"
+    assert names == {"report.html", "report.md", "study.csv", *(f"{f}.png" for f in figures)}
+
+
+def test_html_stands_alone_and_is_escaped(built):
+    html = built.read_text()
+    assert not re.search(r"""(?:src|href|srcset)=["'](?!data:|#)""", html)
+    assert "http" not in re.sub(r"base64,[^\"]*", "", html)
+    assert html.count("<img ") == html.count("<source ") == 7
+    assert "<red>" not in html
+    assert "&lt;red&gt;" in html
+    for section in ("The trade-off", "Scores", "By task", "Frame budgets", "Training loss"):
+        assert f"<h2>{section}</h2>" in html
+
+
+def test_markdown_says_the_same(built):
+    markdown = built.with_name("report.md").read_text()
+    assert "gained most on video" in markdown
+    assert "![" in markdown and "](tradeoff.png)" in markdown
+    assert "corrupt 7, missing 3, too\\_long 2" in markdown.replace("too_long", "too\\_long")
+
+
+def test_a_rebuilt_report_is_the_same(built, one_seed, tmp_path):
+    again = build_report(one_seed, tmp_path)
+    assert again.read_bytes() == built.read_bytes()
+
+
+def test_markup_in_names_stays_text():
+    nasty = "<script>alert(1)</script> | **x** & [y](z)"
+    table = Table([nasty, "b"], [[nasty, Strong("+1.0 (0.5 to <i>)")]], title=nasty)
+    document = Document(nasty, nasty, [nasty], [Section(nasty, nasty, (), [table], [nasty])])
+    html = to_html(document, {}, {})
+    assert "<script>" not in html and "<i>" not in html
+    assert "<strong>+1.0</strong>" in html
+    markdown = to_markdown(document)
+    assert "<script>" not in markdown
+    rows = [line for line in markdown.splitlines() if line.startswith("|")]
+    assert [len(re.findall(r"(?<!\\)\|", row)) for row in rows] == [3, 3, 3]
+
+
+# --- study.csv -----------------------------------------------------------------------------------
+
+
+def test_csv_has_every_cell_benchmark_and_task(one_seed, built):
+    rows = list(csv.DictReader(built.with_name("study.csv").open()))
+    assert tuple(rows[0]) == CSV_COLUMNS
+    evaluations = len(POLICIES) + len(POLICIES)  # of the base, of the fine-tuned models
+    assert len(rows) == evaluations * (1 + len(IMAGE_TASKS) + 1 + len(VIDEO_TASKS))
+    (row,) = (
+        r
+        for r in rows
+        if (r["cell"], r["benchmark"], r["task"]) == ("hybrid-seed0", "world_video", "")
+    )
+    tuned = scores_of(one_seed, "hybrid-seed0", "hybrid", "world_video")
+    base = scores_of(one_seed, "base-seed0", "hybrid", "world_video")
+    assert (row["role"], row["frames"], row["seed"], row["modality"]) == (
+        *("sft", "hybrid", "0", "video"),
+    )
+    assert float(row["score"]) == pytest.approx(np.mean(list(tuned.values())))
+    assert float(row["base_score"]) == pytest.approx(np.mean(list(base.values())))
+    expected = paired_difference(
+        np.array([tuned[i] for i in sorted(tuned)]), np.array([base[i] for i in sorted(tuned)])
+    )
+    found = [float(row[key]) for key in ("delta", "delta_low", "delta_high")]
+    assert found == pytest.approx([expected.mean, expected.low, expected.high])
+    assert all(r["delta"] == "" for r in rows if r["role"] == "base")
+
+
+# --- comparisons ---------------------------------------------------------------------------------
+
+
+def test_gain_is_against_the_base_under_the_same_policy(tmp_path):
+    study = write_models(
+        tmp_path,
+        {
+            "base": ("scratch", None, {"fixed-2": {"v": share(40)}, "fixed-8": {"v": share(60)}}),
+            "a": ("base", "fixed-2", {"fixed-2": {"v": share(50)}}),
+            "b": ("base", "fixed-8", {"fixed-8": {"v": share(65)}}),
+        },
+    )
+    gains = [
+        compare.gain(study, group.runs, compare.Slice(("v",))) for group in compare.groups(study)
+    ]
+    assert [gain.mean for gain in gains] == pytest.approx([0.10, 0.05])
+    assert [gain.n for gain in gains] == [100, 100]
+
+
+def test_questions_that_one_model_missed_are_left_out_of_the_pair(tmp_path):
+    study = write_models(
+        tmp_path,
+        {
+            "base": ("scratch", None, {"hybrid": {"v": share(40, 90)}}),
+            "a": ("base", "hybrid", {"hybrid": {"v": share(50, 100)}}),
+        },
+    )
+    (group,) = compare.groups(study)
+    gain = compare.gain(study, group.runs, compare.Slice(("v",)))
+    assert (gain.mean, gain.n) == (pytest.approx(10 / 90), 90)
+
+
+def test_image_benchmarks_do_not_depend_on_the_policy(tmp_path):
+    study = write_models(
+        tmp_path,
+        {
+            "base": (
+                "scratch",
+                None,
+                {"fixed-2": {"image": share(80)}, "fixed-8": {"v": share(9)}},
+            ),
+            "a": ("base", "fixed-8", {"fixed-8": {"image": share(70), "v": share(9)}}),
+        },
+    )
+    (group,) = compare.groups(study)
+    gain = compare.gain(study, group.runs, compare.of_modality(study, "image"))
+    assert gain.mean == pytest.approx(-0.1)
+
+
+def test_benchmarks_of_one_kind_count_equally(tmp_path):
+    study = write_models(
+        tmp_path,
+        {
+            "base": ("scratch", None, {"hybrid": {"v1": share(0, 1000), "v2": share(5, 10)}}),
+            "a": ("base", "hybrid", {"hybrid": {"v1": share(100, 1000), "v2": share(8, 10)}}),
+        },
+    )
+    (group,) = compare.groups(study)
+    which = compare.of_modality(study, "video")
+    assert compare.gain(study, group.runs, which).mean == pytest.approx((0.1 + 0.3) / 2)
+    assert compare.score(study, group.runs, which).mean == pytest.approx((0.1 + 0.8) / 2)
+
+
+def test_several_seeds_make_one_group(tmp_path):
+    write_study(tmp_path, seeds=3, questions=60, policies=("fixed-2", "hybrid"))
+    study = read_study(tmp_path)
+    group = compare.groups(study)[1]
+    assert (group.label, len(group.cells)) == ("hybrid", 3)
+    gain = compare.gain(study, group.runs, compare.of_modality(study, "video"))
+    table = []
+    for seed in range(3):
+        tuned = scores_of(tmp_path, f"hybrid-seed{seed}", "hybrid", "world_video")
+        base = scores_of(tmp_path, f"base-seed{seed}", "hybrid", "world_video")
+        table.append([tuned[i] - base[i] for i in sorted(tuned)])
+    assert gain == seeds_interval(np.array(table))
+    html = build_report(tmp_path, tmp_path).read_text()
+    assert "Faint points are single seeds" in html
+    assert "hybrid, 3 seeds" in html
+
+
+def test_the_base_is_found_through_the_cells_a_cell_starts_from(tmp_path):
+    scores = {"hybrid": {"v": share(50)}}
+    study = write_models(
+        tmp_path,
+        {
+            "m0": ("scratch", None, scores),
+            "first": ("m0", "hybrid", scores),
+            "second": ("first", "hybrid", scores),
+            "short": ("base", "hybrid", scores),
+            "lost": ("gone", "hybrid", scores),
+            "loop": ("loop", "hybrid", scores),
+        },
+    )
+    bases = {cell.name: compare.base_of(study, cell) for cell in study.cells}
+    assert {name: base and base.name for name, base in bases.items()} == {
+        **dict.fromkeys(("m0", "first", "second", "short"), "m0"),
+        **dict.fromkeys(("lost", "loop")),
+    }
+
+
+# --- sentences -----------------------------------------------------------------------------------
+
+
+def models(tuned_image, tuned_video, label="hybrid"):
+    """A base with 80 of 100 right on images and 40 on video, and one fine-tuned model."""
+    return {
+        "base": ("scratch", None, {label: {"image": share(80), "v": share(40)}}),
+        "a": ("base", label, {label: {"image": share(tuned_image), "v": share(tuned_video)}}),
+    }
+
+
+@pytest.mark.parametrize(
+    "image, video, parts",
+    [
+        (60, 70, ["hybrid", "+30.0 points (95 % interval +", "cost image skill: −20.0 points"]),
+        (79, 70, ["+30.0", "On images it changed by −1.0 points", "within noise."]),
+        (95, 70, ["also gained on images: +15.0"]),
+        (80, 41, ["+1.0 points", "over the base, which is within noise.", "0.0 points"]),
+    ],
+)
+def test_headline_of_one_policy(tmp_path, image, video, parts):
+    text = headline(write_models(tmp_path, models(image, video)))
+    assert text.startswith("The only finished policy, hybrid, changed video by")
+    for part in parts:
+        assert part in text
+
+
+def test_headline_and_findings_of_several_policies(tmp_path):
+    base = {label: {"image": share(80), "v": share(40)} for label in ("fixed-8", "hybrid", CONTROL)}
+    study = write_models(
+        tmp_path,
+        {
+            "base": ("scratch", None, base),
+            "a": ("base", "fixed-8", {"fixed-8": {"image": share(79), "v": share(60)}}),
+            "b": ("base", "hybrid", {"hybrid": {"image": share(65), "v": share(75)}}),
+            "c": ("base", CONTROL, {CONTROL: {"image": share(65), "v": share(50)}}),
+        },
+    )
+    assert headline(study).startswith(
+        "Of the frame policies, hybrid gained most on video: +35.0 points (95 % interval +"
+    )
+    kept, best, control = findings(study)
+    assert kept.startswith("Image skill was kept best by fixed-8: −1.0 points")
+    assert "within noise; its change on video is +20.0 points" in kept
+    assert "hybrid with 75.0 % at 8.0 frames a question, then fixed-8 with 60.0 %" in best
+    assert "beyond noise: +15.0 points" in best
+    assert control.startswith("Choosing which example gets which budget helped")
+    assert "+25.0 points" in control
+
+
+def test_headline_when_no_policy_gains(tmp_path):
+    base = {label: {"image": share(80), "v": share(40)} for label in ("fixed-2", "fixed-8")}
+    study = write_models(
+        tmp_path,
+        {
+            "base": ("scratch", None, base),
+            "a": ("base", "fixed-2", {"fixed-2": {"image": share(80), "v": share(30)}}),
+            "b": ("base", "fixed-8", {"fixed-8": {"image": share(80), "v": share(20)}}),
+        },
+    )
+    assert headline(study).startswith("No frame policy gained on video; fixed-2 lost least: −10.0")
+
+
+def test_headline_without_images(tmp_path):
+    study = write_models(
+        tmp_path,
+        {
+            "base": ("scratch", None, {"hybrid": {"v": share(40)}}),
+            "a": ("base", "hybrid", {"hybrid": {"v": share(70)}}),
+        },
+    )
+    assert headline(study).startswith("The study has no image benchmark")
+    assert "Best on videos: hybrid with +30.0 points" in headline(study)
+    html = build_report(tmp_path, tmp_path).read_text()
+    assert "no benchmark" in html
+    assert not (tmp_path / "tradeoff.png").exists()
+
+
+# --- unfinished and damaged studies --------------------------------------------------------------
+
+
+def test_a_cell_without_evaluation_is_shown_as_not_finished(damaged):
+    shutil.rmtree(damaged / "cells" / "hybrid-seed0" / "eval")
+    study = read_study(damaged)
+    (row,) = (row for row in score_table(study).rows if row[0] == "hybrid")
+    assert row[3] == row[4] == row[6] == row[7] == "not finished"
+    assert row[2] != "not finished"  # the base's score is known
+    states = {row[0]: row[-1] for row in status_table(study).rows}
+    assert states["hybrid-seed0"] == "not finished: evaluation"
+    assert states["fixed-2-seed0"] == "finished"
+    rows = list(csv.DictReader(io.StringIO(study_csv(study))))
+    mine = [r for r in rows if r["cell"] == "hybrid-seed0"]
+    assert [(r["benchmark"], r["score"]) for r in mine] == [
+        ("world_image", ""),
+        ("world_video", ""),
+    ]
+    assert "Not in the figure, because not finished: hybrid." in drawn(study)
+
+
+def test_one_missing_benchmark_and_a_running_training(damaged):
+    (damaged / "cells" / "hybrid-seed0" / "eval" / "hybrid" / "world_video.json").unlink()
+    log = damaged / "cells" / "fixed-2-seed0" / "train.jsonl"
+    log.write_text(log.read_text() + '{"step": 160, "lo')
+    study = read_study(damaged)
+    states = {row[0]: row[-1] for row in status_table(study).rows}
+    assert states["hybrid-seed0"] == "not finished: world_video under hybrid"
+    (cell,) = (c for c in study.cells if c.name == "fixed-2-seed0")
+    assert cell.train[-1]["step"] == 150
+    assert "hybrid" not in [
+        group.label
+        for group in compare.groups(study)
+        if compare.finished(study, group.runs, compare.of_modality(study, "video"))
+    ]
+
+
+def test_nothing_but_cells(damaged):
+    (damaged / "index_summary.json").unlink()
+    for cell in (damaged / "cells").iterdir():
+        shutil.rmtree(cell / "eval")
+        (cell / "train.jsonl").unlink()
+    html = build_report(damaged, damaged).read_text()
+    assert "there is no result" in html
+    for text in ("Frame budgets: not recorded", "Training loss: not recorded", "not finished"):
+        assert text in html
+    rows = list(csv.DictReader((damaged / "study.csv").open()))
+    assert {row["cell"] for row in rows} == {path.name for path in (damaged / "cells").iterdir()}
+
+
+def test_without_predictions_there_is_a_change_but_no_interval(damaged):
+    folder = damaged / "cells" / "hybrid-seed0" / "eval" / "hybrid"
+    (folder / "predictions.jsonl").unlink()
+    study = read_study(damaged)
+    assert any("hybrid-seed0" in problem for problem in study.problems)
+    group = next(g for g in compare.groups(study) if g.label == "hybrid")
+    gain = compare.gain(study, group.runs, compare.of_modality(study, "video"))
+    results = [
+        json.loads((damaged / "cells" / cell / "eval/hybrid/world_video.json").read_text())["score"]
+        for cell in ("hybrid-seed0", "base-seed0")
+    ]
+    assert gain.mean == pytest.approx(results[0] - results[1])
+    assert np.isnan(gain.low) and not gain.excludes_zero
+    assert "no interval" in drawn(study)
+
+
+def test_predictions_that_disagree_with_the_result_are_a_problem(damaged):
+    path = damaged / "cells" / "hybrid-seed0" / "eval" / "hybrid" / "predictions.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    (problem,) = read_study(damaged).problems
+    assert "hybrid-seed0, hybrid: predictions.jsonl has 119 questions of world_video" in problem
+
+
+def test_a_folder_without_cell_json_is_named(damaged):
+    (damaged / "cells" / "stray").mkdir()
+    assert read_study(damaged).problems == (
+        "stray: cell.json is missing, so the cell is not shown",
+    )
+
+
+@pytest.mark.parametrize(
+    "file, content, message",
+    [
+        ("cells/hybrid-seed0/cell.json", "{", "cell.json: not JSON"),
+        ("cells/hybrid-seed0/cell.json", '{"name": "x"}', "cell.json: missing frames"),
+        ("cells/hybrid-seed0/train.jsonl", "{\n{}\n", "train.jsonl, line 1"),
+        ("cells/hybrid-seed0/eval/hybrid/world_video.json", "{}", "world_video.json: by_task"),
+        ("index_summary.json", "[]", "index_summary.json: expected an object"),
+    ],
+)
+def test_an_unreadable_file_is_an_error_that_names_it(damaged, file, content, message):
+    (damaged / file).write_text(content)
+    with pytest.raises(ResultError, match=message):
+        read_study(damaged)
+
+
+def test_a_directory_without_cells_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no cells"):
+        build_report(tmp_path, tmp_path)
+
+
+# --- terminal, colours, words --------------------------------------------------------------------
+
+
+def test_print_summary(damaged):
+    shutil.rmtree(damaged / "cells" / "fixed-2-seed0" / "eval")
+    console = Console(file=io.StringIO(), width=140)
+    print_summary(damaged, console)
+    text = console.file.getvalue()
+    assert "gained most on video" in text
+    for label in POLICIES:
+        assert label in text
+    assert "fixed-2-seed0: not finished: evaluation" in text
+
+
+def test_every_policy_has_its_own_look_in_a_stable_order():
+    labels = [*(f"fixed-{n}" for n in (64, 8, 16, 32)), "hybrid", "judge", "fps-1", "consensus"]
+    labels += ["random-matched(hybrid)", "random-matched(judge)"]
+    found = looks(labels)
+    assert found == looks(labels[::-1])
+    assert len({(look.colour, look.marker) for look in found.values()}) == len(labels)
+    assert sorted(labels, key=policy_order)[:4] == ["fixed-8", "fixed-16", "fixed-32", "fixed-64"]
+    assert sorted(labels, key=policy_order)[-1] == "random-matched(judge)"
+
+
+def test_a_policy_has_its_colour_in_every_figure(one_seed):
+    study = read_study(one_seed)
+    by_policy, by_group = looks(study.policies), group_looks(study)
+    assert {label: by_policy[label] for label in POLICIES} == by_group
+
+
+def test_words_for_numbers():
+    assert signed(0.072) == "+7.2"
+    assert signed(-0.0125) == "−1.2"
+    assert signed(-0.0001) == signed(0.0) == "0.0"
+    assert percent(0.619) == "61.9"
+    assert percent(float("nan")) == "–"
+    assert [listed(list("abc")[:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]

@@ -1,0 +1,173 @@
+"""The jobs joined: study, evaluate and predict on the tiny world, and the budget they share."""
+
+import json
+from pathlib import Path
+
+import pytest
+from ml_collections import ConfigDict
+
+from configs import common
+from evaluation import run_study as study
+from evaluation import runner
+from evaluation.results import PREDICTIONS_FILE, BenchmarkResult, read_predictions
+from input_pipeline.frame_budget import spec_hash
+from tests.conftest import devices
+from vsft_jax.checkpoints import Checkpoints
+from vsft_jax.experiment import ConfigError
+
+CANDIDATES = (2, 4, 8, 16)
+
+
+@pytest.fixture(scope="module")
+def config(shared_config):
+    config = shared_config.copy_and_resolve_references()
+    config.train.update(steps=1, checkpoint_every=1)
+    with config.unlocked():
+        config.study.base.train = ConfigDict({"steps": 1, "batch_rows": 2})
+        config.study.frames = ConfigDict(
+            {name: common.frame_spec(name, CANDIDATES) for name in ("4", "hybrid")}
+        )
+    return config
+
+
+@pytest.fixture(scope="module")
+def finished(config, tmp_path_factory):
+    """A finished study's workdir."""
+    workdir = tmp_path_factory.mktemp("study")
+    with devices(1):
+        study.run_study(config, workdir)
+    return workdir
+
+
+@pytest.fixture(autouse=True)
+def _single(one_device):
+    """Every test here runs on one device."""
+
+
+def test_a_study_leaves_cells_results_and_a_report(finished):
+    cells = {path.name for path in (finished / "cells").iterdir()}
+    assert cells == {"base", "fixed-4-seed0", "hybrid-seed0"}
+    for name in ("report.html", "report.md", "study.csv", "tradeoff.png", "index_summary.json"):
+        assert (finished / name).stat().st_size > 0
+    base = finished / "cells" / "base" / "eval"
+    assert {path.name for path in base.iterdir()} == {"fixed-4", "hybrid"}
+    # Pictures have no frame budget: the base answers them once.
+    assert len(list(base.glob("*/world_image.json"))) == 1
+    assert len(list(base.glob("*/world_video.json"))) == 2
+
+
+def test_a_finished_study_trains_and_evaluates_nothing_again(config, finished, monkeypatch):
+    def fail(*_, **__):
+        raise AssertionError("trained or evaluated again")
+
+    monkeypatch.setattr(study, "train", fail)
+    monkeypatch.setattr(study, "evaluate_checkpoint", fail)
+    study.run_study(config, finished)
+
+
+def test_an_interrupted_study_goes_on_with_what_is_missing(config, finished, monkeypatch):
+    lost = finished / "cells" / "hybrid-seed0" / "eval" / "hybrid" / "world_video.json"
+    before = lost.read_text()
+    lost.unlink()
+    evaluated = []
+    evaluate = study.evaluate_checkpoint
+    monkeypatch.setattr(
+        study,
+        "evaluate_checkpoint",
+        lambda c, folder, **k: evaluated.append(folder.name) or evaluate(c, folder, **k),
+    )
+    study.run_study(config, finished)
+    assert evaluated == ["hybrid-seed0"]
+    first, again = json.loads(before), json.loads(lost.read_text())
+    assert first["by_task"] == again["by_task"] and first["n"] == again["n"]
+
+
+def test_evaluation_applies_the_checkpoints_budget_whatever_the_config_says(
+    config, finished, tmp_path
+):
+    folder = finished / "cells" / "fixed-4-seed0"
+    meta = Checkpoints(folder, read_only=True).meta()
+    assert meta["frames"] == {"kind": "fixed", "frames": 4}
+    other = config.copy_and_resolve_references()
+    assert other.frames.kind == "hybrid"
+    results = runner.evaluate_checkpoint(other, folder)
+    video = results["world_video"]
+    assert spec_hash(video.frame_policy) == spec_hash(meta["frames"])
+    assert set(video.by_frames) == {"4"}
+    assert video.frame_policy_label == video.trained_with == "fixed-4"
+
+    other.eval.frames = "config"
+    asked = runner.evaluate_checkpoint(other, folder)["world_video"]
+    assert asked.frame_policy_label == "hybrid" and asked.trained_with == "fixed-4"
+    assert set(asked.by_frames) > {"2", "16"}
+    other.eval.frames = "both"
+    with pytest.raises(ConfigError, match="config.eval.frames = 'both'"):
+        runner.evaluate_checkpoint(other, folder)
+
+
+def test_budgets_in_training_and_evaluation_are_the_same_function(config, finished):
+    """The same clip and question get the same frames in the training index as in evaluation."""
+    folder = finished / "cells" / "hybrid-seed0"
+    rows = read_predictions(folder / "eval" / "hybrid" / PREDICTIONS_FILE)
+    clips = [row for row in rows if row.benchmark == "world_video"]
+    assert len({row.frames for row in clips}) > 1
+    one = clips[0]
+    example = next(
+        json.loads(line)
+        for line in config_path(config).read_text().splitlines()
+        if json.loads(line)["id"] == one.id
+    )
+    prompt = example["conversations"][0]["value"].replace("<video>\n", "")
+    media = f"{config.data.root}/world/{example['video']}"
+    said = runner.predict(config, folder, prompt, [media])
+    assert said["frame_budget"] == one.why
+    assert len(said["timestamps"][0]) == one.frames
+    assert said["visual_tokens"] == one.visual_tokens
+    assert said["text"] == one.prediction
+    assert len(said["token_ids"]) == len(said["token_logprobs"])
+    assert all(p <= 0 for p in said["token_logprobs"])
+
+
+def config_path(config):
+    """The annotation file of the video benchmark."""
+    return Path(config.data.root) / config.data.benchmarks.world_video.annotations
+
+
+def test_predict_with_text_alone_a_picture_and_a_missing_file(config, finished):
+    folder = finished / "cells" / "hybrid-seed0"
+    elsewhere = config.copy_and_resolve_references()
+    elsewhere.data.root = ""  # the model carries its tokenizer, the data need not be there
+    alone = runner.predict(elsewhere, folder, "What colour is the sky?", [])
+    assert alone["visual_tokens"] == 0 and alone["timestamps"] == []
+    picture = next((config_path(config).parents[1] / "media" / "test" / "images").iterdir())
+    seen = runner.predict(config, folder, "What digit is shown?", [str(picture)])
+    assert seen["visual_tokens"] > 0
+    with pytest.raises(Exception, match="nothing.mp4"):
+        runner.predict(config, folder, "What is it?", [str(picture.parent / "nothing.mp4")])
+
+
+def test_results_say_what_they_were_made_with(finished):
+    path = finished / "cells" / "hybrid-seed0" / "eval" / "hybrid" / "world_video.json"
+    result = BenchmarkResult.load(path)
+    assert result.checkpoint["step"] == 1
+    assert result.frame_policy["kind"] == "hybrid" and result.frame_policy["candidates"]
+    assert result.config["train"]["steps"] == 1
+
+
+def test_two_entries_for_one_policy_are_refused(config, tmp_path):
+    config = config.copy_and_resolve_references()
+    with config.unlocked():
+        config.study.frames.again = ConfigDict(common.frame_spec("4", CANDIDATES))
+    with pytest.raises(ValueError, match="config.study.frames.again is the same policy"):
+        study.run_study(config, tmp_path)
+    with config.unlocked():
+        config.study.frames = ConfigDict()
+    with pytest.raises(ValueError, match="config.study.frames is empty"):
+        study.run_study(config, tmp_path)
+
+
+def test_a_benchmark_without_answers_is_named(config, finished, tmp_path):
+    config = config.copy_and_resolve_references()
+    config.data.benchmarks.world_video.annotations = "world/train/videos.json"
+    with pytest.raises(ConfigError, match="has no format, answer, chance"):
+        runner.evaluate_checkpoint(config, finished / "cells" / "hybrid-seed0")

@@ -1,0 +1,81 @@
+import pytest
+
+from input_pipeline.examples import MediaRef, Turn
+from tests.input_pipeline.annotations.format_helpers import ROOT, read_one, reason_of
+
+IMAGE = MediaRef("image", f"{ROOT}/a.png")
+OPTIONS = ["red", "blue", "green"]
+ASKED = "Which?\nA. red\nB. blue\nC. green\nAnswer with the option's letter."
+
+
+def qa(answer="blue", **record):
+    return {"question": "Which?", "answer": answer, **record}
+
+
+def test_media_come_before_a_question_without_tags(tmp_path):
+    example = read_one(tmp_path, qa(image="a.png", video=["b.mp4"], task="t"))
+    video = MediaRef("video", f"{ROOT}/b.mp4")
+    assert example.turns == (
+        Turn("user", (IMAGE, video, "Which?")),
+        Turn("assistant", ("blue",)),
+    )
+    # A benchmark is scored by the answer in the metadata.
+    assert example.meta == {"task": "t", "answer": "blue"}
+    assert read_one(tmp_path, qa()).media == ()
+
+
+def test_tags_say_where_media_go(tmp_path):
+    record = qa(image="a.png") | {"question": "In <image>, which?"}
+    assert read_one(tmp_path, record).turns[0].parts == ("In ", IMAGE, ", which?")
+    assert reason_of(tmp_path, record | {"image": None}) == "tag_without_media"
+
+
+@pytest.mark.parametrize("answer", ["blue", "B", "(B)", "B.", 1, "B. blue", "(B) blue", " blue "])
+@pytest.mark.parametrize(
+    "options",
+    [
+        OPTIONS,
+        ["A. red", "B. blue", "C. green"],
+        ["(A) red", "(B) blue", "(C) green"],
+        {"A": "red", "B": "blue", "C": "green", "D": None},
+    ],
+)
+def test_options_become_lines_and_the_answer_a_letter(tmp_path, options, answer):
+    example = read_one(tmp_path, qa(answer, options=options, image="a.png"))
+    assert example.turns == (Turn("user", (IMAGE, ASKED)), Turn("assistant", ("B",)))
+    choices = {"A": "red", "B": "blue", "C": "green"}
+    assert example.meta == {"format": "choice", "choices": choices, "answer": "B"}
+
+
+def test_an_answer_among_numbers(tmp_path):
+    for answer in ("2", "B", 2, 1):
+        example = read_one(tmp_path, qa(answer, options=["0", "2"]))
+        assert example.turns[1].text == "B"
+
+
+def test_numbers_are_answers_too(tmp_path):
+    assert read_one(tmp_path, qa(3)).turns[1] == Turn("assistant", ("3",))
+    assert read_one(tmp_path, qa(2.5)).turns[1] == Turn("assistant", ("2.5",))
+
+
+@pytest.mark.parametrize(
+    ("reason", "record"),
+    [
+        ("bad_answer", qa("yellow", options=OPTIONS)),
+        ("bad_answer", qa(3, options=OPTIONS)),
+        ("bad_answer", qa("D", options=OPTIONS)),
+        ("bad_answer", qa(1, options=["1", "2"])),  # the text of one, the place of the other
+        ("bad_answer", qa("A", options=["B", "A"])),
+        ("bad_answer", qa(-1, options=OPTIONS)),
+        ("bad_record", qa("red", options="red, blue")),
+        ("bad_record", qa("red", options=["red", ""])),
+        ("bad_record", qa("red", options=[f"option {i}" for i in range(27)])),
+        ("empty_answer", qa("")),
+        ("empty_answer", qa(["blue"])),
+        ("empty_answer", qa(True)),
+        ("empty_question", qa() | {"question": " "}),
+        ("control_token", qa("<|im_end|>")),
+    ],
+)
+def test_what_is_rejected(tmp_path, reason, record):
+    assert reason_of(tmp_path, record, format="question_answer") == reason

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from input_pipeline.examples import MediaRef
+from input_pipeline.index.probe_cache import Probe, ProbeCache, stamp_of
+from input_pipeline.media.probe import MediaError, MediaInfo
+
+REF = MediaRef("video", "/a.mp4")
+
+
+def _info(times):
+    return MediaInfo("video", 64, 48, tuple(times), times[-1] + 0.04)
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        [0.0],
+        [0.0, 1 / 3],
+        [i / 30 for i in range(900)],
+        [float(np.float64(i * 1001) / 30000) for i in range(3000)],
+        [i * 512 / 15360 for i in range(100)],
+        [0.0, 0.1, 0.3, 0.35],
+        [i / 30 + (i % 2) * 1e-9 for i in range(100)],
+        [0.0, 0.0],
+    ],
+)
+def test_times_come_back_to_the_bit(tmp_path, times):
+    with ProbeCache(tmp_path / "probes") as cache:
+        cache.put([Probe(REF, "1", _info(times))])
+        assert cache.get(REF, "1") == _info(times)
+
+
+def test_a_constant_rate_takes_no_room(tmp_path):
+    path = tmp_path / "probes"
+    with ProbeCache(path) as cache:
+        times = [i * 1001 / 30000 for i in range(100_000)]
+        cache.put([Probe(REF, "1", _info(times))])
+    assert path.stat().st_size < 20_000
+
+
+def test_what_is_known_outlives_the_process_and_ends_with_the_stamp(tmp_path):
+    error = MediaError("/b.mp4", "corrupt", "damaged")
+    other = MediaRef("video", "/b.mp4")
+    with ProbeCache(tmp_path / "probes") as cache:
+        cache.put([Probe(REF, "1", _info([0.0, 0.5])), Probe(other, "1", error)])
+    with ProbeCache(tmp_path / "probes") as cache:
+        assert len(cache) == 2
+        assert cache.get(REF, "1") == _info([0.0, 0.5])
+        known = cache.get(other, "1")
+        assert (known.path, known.reason, known.detail) == ("/b.mp4", "corrupt", "damaged")
+        assert cache.get(REF, "2") is None
+        assert cache.get(MediaRef("image", "/a.mp4"), "1") is None
+        cache.put([Probe(REF, "2", _info([0.0, 0.25]))])
+        assert cache.get(REF, "2").frame_times == (0.0, 0.25) and len(cache) == 2
+
+
+def test_stamps(tmp_path):
+    file = tmp_path / "a.bin"
+    assert stamp_of(str(file)) is None
+    file.write_bytes(b"1")
+    first = stamp_of(str(file))
+    file.write_bytes(b"22")
+    assert first and stamp_of(str(file)) not in (None, first)
+    assert stamp_of(f"record:{file}#3/image/bytes") == stamp_of(str(file))
+    assert stamp_of(f"record:{tmp_path}/train#3/image") == stamp_of(str(tmp_path))
+    folder = stamp_of(f"{tmp_path}?fps=2")
+    assert folder == stamp_of(str(tmp_path))
+    (tmp_path / "b.bin").write_bytes(b"")
+    assert stamp_of(f"{tmp_path}?fps=2") != folder
+    assert stamp_of("gs://bucket/a.mp4") == "remote"

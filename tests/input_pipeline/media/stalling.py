@@ -1,0 +1,49 @@
+"""What a decoder process is made to run in tests: it can import this module."""
+
+import os
+import sys
+import threading
+import time
+
+from input_pipeline.media import frames as decode
+from input_pipeline.media import probe as media
+from input_pipeline.media.probe import MediaError
+
+
+def _misbehave(ref):
+    if "stall" in os.path.basename(ref.path):
+        time.sleep(600)
+    if "crash" in os.path.basename(ref.path):
+        os.abort()
+
+
+def read_frames(ref, *arguments):
+    """`decode.read_frames`, but for paths with "stall" and "crash" in their names."""
+    _misbehave(ref)
+    return decode.read_frames(ref, *arguments)
+
+
+def probe(ref):
+    """`media.probe`, likewise."""
+    _misbehave(ref)
+    return media.probe(ref)
+
+
+def busy_loop():
+    """A loop that only a signal ends."""
+    while True:
+        pass
+
+
+def loaded(name):
+    return name in sys.modules
+
+
+def raise_media_error():
+    raise MediaError("/a.mp4", "truncated", "3 of 4")
+
+
+def raise_unpicklable():
+    error = ValueError("no lock leaves its process")
+    error.lock = threading.Lock()
+    raise error

@@ -1,0 +1,82 @@
+"""Answers to prepared prompts: the same on any mesh, in any batch, and on record."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from input_pipeline.index.prepare import ExampleStore
+from tests.conftest import devices
+from vsft_jax import experiment
+from vsft_jax.inference.answer import LoadedModel, answer, generation_settings
+from vsft_jax.lora import ModelBuilder
+from vsft_jax.sharding import abstract_model, make_mesh
+
+
+@pytest.fixture(scope="module")
+def config(shared_config):
+    config = shared_config.copy_and_resolve_references()
+    config.eval.update(temperature=0.9, top_p=0.95, max_new_tokens=4, batch_rows=8)
+    return config
+
+
+@pytest.fixture(scope="module")
+def store(config, tmp_path_factory):
+    """Pictures and clips to ask about."""
+    workdir = tmp_path_factory.mktemp("prompts")
+    frames = experiment.resolve_frames(config, workdir)
+    prepared = experiment.prepare_benchmarks(config, workdir, frames)
+    return ExampleStore.concatenate([ExampleStore.open(path) for path in prepared.paths.values()])
+
+
+def _model(config) -> LoadedModel:
+    """An untrained model on the config's mesh."""
+    tokenizer = experiment.load_tokenizer(config, "")
+    family = experiment.family(config)
+    build = ModelBuilder(family, experiment.model_config(config, tokenizer))
+    mesh = make_mesh(config.mesh)
+    with jax.set_mesh(mesh):
+        graphdef, like = abstract_model(build, family.partition_rules(), mesh)
+        placed = jax.tree.map(lambda x: x.sharding, like)
+        params = jax.jit(lambda: nnx.split(build())[1], out_shardings=placed)()
+    return LoadedModel(graphdef, params, mesh, tokenizer, {}, 0, {}, Path())
+
+
+def _answers(config, store) -> dict:
+    found = {said.index: said for said in answer(config, _model(config), store)}
+    assert sorted(found) == list(range(len(store)))
+    return found
+
+
+def test_drawn_answers_do_not_depend_on_the_mesh_or_the_batch(config, store):
+    with devices(1):
+        one = _answers(config, store)
+    other = config.copy_and_resolve_references()
+    other.eval.batch_rows = 12
+    other.mesh.update(data=2, fsdp=2, tensor=2)
+    with devices(8):
+        eight = _answers(other, store)
+    assert len({tuple(said.token_ids) for said in one.values()}) > len(store) // 2
+    for index, said in one.items():
+        assert said.token_ids == eight[index].token_ids
+        np.testing.assert_allclose(said.logprobs, eight[index].logprobs, atol=1e-4)
+        assert said.text == eight[index].text and said.failure is None
+
+
+def test_settings_are_recorded_and_checked(config):
+    assert generation_settings(config) == {
+        "max_new_tokens": 4,
+        "temperature": 0.9,
+        "top_p": 0.95,
+        "top_k": 0,
+        "seed": 0,
+        "lora_eval_scale": 1.0,
+    }
+    greedy = config.copy_and_resolve_references()
+    greedy.eval.temperature = 0.0
+    with pytest.raises(experiment.ConfigError, match="config.eval: top_p = 0.95 .* no effect"):
+        generation_settings(greedy)
+    greedy.eval.top_p = 1.0
+    assert "seed" not in generation_settings(greedy)

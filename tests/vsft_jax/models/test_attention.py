@@ -1,0 +1,206 @@
+"""Attention against a plain numpy loop over heads; splash, interpreted, also against XLA's."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vsft_jax.models.shared import layers, splash
+from vsft_jax.models.shared.attention import attention
+from vsft_jax.sharding import batch_sharding, make_mesh
+
+
+def _numpy_attention(q, k, v, q_segments, kv_segments, causal=False):
+    out = np.zeros(q.shape)
+    group = q.shape[2] // k.shape[2]
+    for b in range(q.shape[0]):
+        allowed = q_segments[b][:, None] == kv_segments[b][None, :]
+        if causal:
+            allowed &= np.tri(*allowed.shape, dtype=bool)
+        for head in range(q.shape[2]):
+            scores = q[b, :, head] @ k[b, :, head // group].T / np.sqrt(q.shape[-1])
+            weights = np.exp(scores) * allowed
+            weights = weights / np.maximum(weights.sum(-1, keepdims=True), 1e-30)
+            out[b, :, head] = weights @ v[b, :, head // group]
+    return out
+
+
+def _qkv(length, kv_length=None, heads=4, kv_heads=2, seed=0, width=8, rows=2):
+    rng = np.random.default_rng(seed)
+    shapes = [(rows, length, heads, width)] + 2 * [(rows, kv_length or length, kv_heads, width)]
+    return [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+
+
+def _runs(length, longest, padding, seed=0, count=2):
+    """Contiguous segments of random lengths up to `longest`, then `padding` zeros."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for _ in range(count):
+        ids, segment = [], 0
+        while len(ids) < length - padding:
+            segment += 1
+            ids += [segment] * int(rng.integers(1, longest + 1))
+        rows.append(ids[: length - padding] + [0] * padding)
+    return np.array(rows, np.int32)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("length", [50, 600])  # one tile, and several with an uneven last
+def test_equals_plain_attention(causal, length):
+    q, k, v = _qkv(length)
+    segments = _runs(length, 40, padding=7)
+    found = attention(q, k, v, segment_ids=segments, causal=causal)
+    expected = _numpy_attention(q, k, v, segments, segments, causal)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [49, 64, 130])
+def test_local_attention_equals_dense(length):
+    """Runs as long as promised, at every offset to the blocks, padding longer than a block."""
+    q, k, v = _qkv(length, kv_heads=4)
+    segments = _runs(length, 16, padding=20)
+    found = attention(q, k, v, segment_ids=segments, max_segment_length=16)
+    expected = _numpy_attention(q, k, v, segments, segments)
+    real = segments > 0
+    np.testing.assert_allclose(np.asarray(found)[real], expected[real], atol=1e-5)
+    assert np.isfinite(found).all()
+
+
+def test_more_keys_than_queries():
+    q, k, v = _qkv(1, 20)
+    keys = (np.arange(20) % 3 == 0).astype(np.int32)[None].repeat(2, 0)
+    ones = np.ones((2, 1), np.int32)
+    found = attention(q, k, v, q_segment_ids=ones, kv_segment_ids=keys)
+    np.testing.assert_allclose(found, _numpy_attention(q, k, v, ones, keys), atol=1e-5)
+
+
+def test_nothing_to_attend_to_is_finite_forward_and_backward():
+    q, k, v = _qkv(5, 6)
+    ones, zeros = np.ones((2, 5), np.int32), np.zeros((2, 6), np.int32)
+
+    def total(q, k, v):
+        return attention(q, k, v, q_segment_ids=ones, kv_segment_ids=zeros).sum()
+
+    value, gradients = jax.value_and_grad(total, argnums=(0, 1, 2))(q, k, v)
+    assert np.isfinite(value)
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
+
+
+def test_softmax_is_float32_under_bfloat16():
+    """Many equal scores: bfloat16 sums of exponentials would stall at 256."""
+    ones = jnp.ones((1, 1000, 1, 8), jnp.bfloat16)
+    values = jnp.broadcast_to(jnp.arange(1000)[None, :, None, None] < 500, ones.shape)
+    segments = jnp.ones((1, 1000), jnp.int32)
+    found = attention(ones, ones, values.astype(jnp.bfloat16), segment_ids=segments)
+    assert found.dtype == jnp.bfloat16
+    np.testing.assert_allclose(found.astype(np.float32), 0.5, rtol=0.01)
+
+
+def test_refuses_unclear_calls():
+    q, k, v = _qkv(4)
+    ids = np.ones((2, 4), np.int32)
+    with pytest.raises(ValueError, match="implementation 'flash' is unknown"):
+        attention(q, k, v, segment_ids=ids, implementation="flash")
+    with pytest.raises(ValueError, match="not both"):
+        attention(q, k, v, segment_ids=ids, q_segment_ids=ids)
+    with pytest.raises(ValueError, match="for the queries and for the keys"):
+        attention(q, k, v, q_segment_ids=ids)
+    with pytest.raises(ValueError, match="bidirectional"):
+        attention(q, k, v, segment_ids=ids, max_segment_length=2, causal=True)
+
+
+def _value_and_gradients(q, k, v, segments, **options):
+    """What attention returns where segments are not padding, and the gradients of a sum of it."""
+
+    def total(q, k, v):
+        out = attention(q, k, v, segment_ids=segments, **options)
+        out = jnp.where((segments > 0)[..., None, None], out, 0)
+        return (out * jnp.cos(jnp.arange(out.size)).reshape(out.shape)).sum(), out
+
+    (_, out), gradients = jax.jit(jax.value_and_grad(total, (0, 1, 2), has_aux=True))(q, k, v)
+    return out, *gradients
+
+
+def _check_splash(q, k, v, segments, expected_options=None, **options):
+    found = _value_and_gradients(q, k, v, segments, implementation="splash", **options)
+    expected = _value_and_gradients(
+        q, k, v, segments, implementation="xla", **(expected_options or options)
+    )
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-5)
+    plain = _numpy_attention(q, k, v, segments, segments, options.get("causal", False))
+    real = segments > 0
+    np.testing.assert_allclose(np.asarray(found[0])[real], plain[real], atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("width", "kv_heads", "causal", "length"),
+    [(64, 4, False, 200), (72, 4, True, 256), (80, 1, False, 300), (128, 2, True, 300)],
+)
+def test_splash_equals_plain_attention(width, kv_heads, causal, length):
+    """Forward and backward: head widths of the towers and language models, grouped keys, rows that
+    are no multiple of a block, segments that begin and end inside blocks, padding."""
+    q, k, v = _qkv(length, kv_heads=kv_heads, width=width)
+    _check_splash(q, k, v, _runs(length, 150, padding=40), causal=causal)
+
+
+def test_splash_with_segments_in_any_order():
+    """Blocks that have to be visited do not follow the diagonal; segments are not even runs."""
+    q, k, v = _qkv(512, kv_heads=4, width=64)
+    segments = np.random.default_rng(1).integers(1, 4, (2, 512)).astype(np.int32)
+    segments[0] = np.repeat([2, 1, 1, 2], 128)
+    _check_splash(q, k, v, segments)
+
+
+def test_splash_windows_look_at_neighbours_only(monkeypatch):
+    """Five blocks, so that the first and last do not see each other; runs cross the borders."""
+    monkeypatch.setattr(splash, "_LOCAL_BLOCK", 128)
+    q, k, v = _qkv(600, kv_heads=4, width=80)
+    segments = _runs(600, 64, padding=30)
+    _check_splash(q, k, v, segments, expected_options={}, max_segment_length=64)
+
+
+@pytest.mark.parametrize("kv_heads", [4, 1])  # divided over 'tensor', repeated for it
+def test_splash_on_a_mesh(kv_heads):
+    """Eight devices, each with its rows and heads, give what one gives."""
+    q, k, v = _qkv(256, kv_heads=kv_heads, width=64, rows=4)
+    segments = _runs(256, 100, padding=20, count=4)
+    alone = _value_and_gradients(q, k, v, segments, implementation="splash", causal=True)
+    mesh = make_mesh({"data": 2, "fsdp": 2, "tensor": 2})
+    with jax.set_mesh(mesh):
+        put = functools.partial(jax.device_put, device=batch_sharding(mesh))
+        found = _value_and_gradients(
+            *map(put, (q, k, v, segments)), implementation="splash", causal=True
+        )
+    for ours, theirs in zip(found, alone, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize(("remat", "kernels"), [("full", 3), ("attention", 2)])
+def test_splash_runs_once_where_remat_keeps_it(remat, kernels):
+    """Forward, backward, and forward again only where nothing was kept."""
+    q, k, v = _qkv(128, width=64)
+    segments = jnp.ones((2, 128), jnp.int32)
+    policy = jax.checkpoint_policies.save_only_these_names(*layers.REMAT[remat])
+
+    def total(q):
+        out = attention(jnp.sin(q), k, v, segment_ids=segments, implementation="splash")
+        return jnp.sin(out).sum()
+
+    text = str(jax.make_jaxpr(jax.grad(jax.checkpoint(total, policy=policy)))(q))
+    assert text.count("pallas_call[") == kernels
+
+
+def test_auto_is_xla_off_tpu_and_decoding_is_never_splash():
+    q, k, v = _qkv(1, 300, width=64)
+    ones, keys = jnp.ones((2, 1), jnp.int32), jnp.ones((2, 300), jnp.int32)
+    for options in (
+        dict(implementation="splash", q_segment_ids=ones, kv_segment_ids=keys),
+        dict(implementation="auto", segment_ids=ones),
+    ):
+        length = 300 if "kv_segment_ids" in options else 1
+        call = functools.partial(attention, **options)
+        text = str(jax.make_jaxpr(call)(q, k[:, :length], v[:, :length]))
+        assert "pallas_call" not in text

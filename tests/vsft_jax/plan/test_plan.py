@@ -1,0 +1,230 @@
+"""The plan job: a real step compiled for TPUs that are not there, and what is read off it."""
+
+import dataclasses
+import importlib.util
+import io
+import json
+
+import jax
+import pytest
+from rich.console import Console
+
+from configs import tiny
+from vsft_jax.checkpoints import flatten
+from vsft_jax.experiment import ConfigError
+from vsft_jax.plan import compile as planning
+from vsft_jax.plan.chips import CHIPS, GIB, parse_topology
+from vsft_jax.plan.flops import model_flops
+from vsft_jax.plan.hlo import Estimator, Program
+from vsft_jax.plan.report import print_plan
+from vsft_jax.train.loop import make_trainer
+
+V5E = CHIPS["v5e"]
+
+
+@pytest.fixture(scope="module")
+def config():
+    """A small model with the head widths of Qwen2.5-VL, for four chips."""
+    config = tiny.get_config()
+    config.model.vision.update(depth=2, width=160, mlp_width=256, heads=2)
+    config.model.text.update(
+        depth=2,
+        width=256,
+        mlp_width=512,
+        heads=4,
+        kv_heads=2,
+        head_dim=128,
+        mrope_section=(16, 24, 24),
+    )
+    config.layout.update(row_tokens=512, row_patches=1024)
+    config.model.remat = "full"
+    config.plan.topology = "v5e:2x2"
+    return config.lock()
+
+
+@pytest.fixture(scope="module")
+def planned(config):
+    return planning.plan_step(config, planning.topology_devices(config.plan.topology))
+
+
+def test_the_step_lowers_to_mosaic_and_its_numbers_agree(config, planned):
+    """Parameters, optimiser and batch are counted anew from shapes, without sharding."""
+    assert planned.fits
+    assert planned.batch_rows == 4
+    assert planned.mesh == {"data": 1, "fsdp": 4, "tensor": 1}
+    # Attention ran through the TPU kernels: windows (dq and dkv apart), frames and text (fused).
+    names = {"fwd_segmented_residuals", "dq_segmented_no_residuals", "dkv_segmented_no_residuals"}
+    assert {name.removeprefix("splash_mha_") for name in planned.cost.pallas} >= names
+    # Two layers of the tower and two of the text, once forward, once again, once backward.
+    assert planned.cost.pallas["splash_mha_fwd_segmented_residuals"][0] == 2 * 4
+
+    config = config.copy_and_resolve_references()
+    config.train.batch_rows = 4
+    trainer = make_trainer(config, devices=jax.devices()[:4])
+    shapes = flatten(trainer.abstract_state.params)
+    split = sum(
+        leaf.size for leaf in shapes.values() if leaf.sharding.shard_shape(leaf.shape) != leaf.shape
+    )
+    whole = sum(leaf.size for leaf in shapes.values()) - split
+    assert planned.memory["parameters"] == 4 * (split / 4 + whole)
+    assert planned.memory["gradients"] <= planned.memory["parameters"]
+    # Two moments for each parameter, and a few counters.
+    assert 0 < planned.memory["optimiser"] - 2 * planned.memory["parameters"] < 100
+    row = 512 * (4 * 3 + 12 + 8) + 1024 * (1176 + 8 + 8)
+    assert planned.memory["batch"] == row
+    assert planned.needed == pytest.approx(sum(planned.memory.values()))
+    assert planned.needed < planned.available == V5E.hbm
+    assert {"all-gather", "reduce-scatter"} <= set(planned.cost.collectives)
+    parts = planned.cost
+    assert parts.matrix + parts.kernels + parts.other + parts.waiting == pytest.approx(
+        parts.seconds
+    )
+    assert 0 < planned.mfu < 1
+
+
+def test_the_plan_is_printed_and_written(config, planned, monkeypatch, tmp_path):
+    monkeypatch.setattr(planning, "plan_step", lambda *_: planned)
+    planning.plan(config, tmp_path)
+    written = json.loads((tmp_path / "plan.json").read_text())
+    assert written["memory"] == planned.memory
+    assert written["cost"]["collectives"]["all-gather"]["count"] > 0
+    console = Console(file=io.StringIO(), width=100)
+    print_plan(planned, console)
+    text = console.file.getvalue()
+    for expected in ("v5e:2x2", "parameters", "all-gather", "MFU", "static estimates"):
+        assert expected in text
+
+
+def test_a_step_that_does_not_fit_says_by_how_much(config):
+    """An embedding of 8 GiB a chip, with its moments."""
+    config = config.copy_and_resolve_references()
+    config.model.text.vocab_size = 2**25
+    found = planning.plan_step(config, planning.topology_devices("v5e:2x2"))
+    assert not found.fits
+    assert found.needed > 3 * 8 * GIB > found.available == pytest.approx(15.75 * GIB)
+    console = Console(file=io.StringIO(), width=100)
+    print_plan(found, console)
+    assert "Does not fit" in console.file.getvalue()
+    assert "config.train.accumulate" in console.file.getvalue()
+
+
+@pytest.mark.parametrize("limit", [1, 5, 8])
+def test_search_finds_the_most_rows(config, planned, monkeypatch, limit):
+    tried = []
+
+    def fits(trial, devices):
+        rows = trial.plan.rows
+        tried.append(rows)
+        return dataclasses.replace(planned, fits=rows <= limit)
+
+    monkeypatch.setattr(planning, "plan_step", fits)
+    assert planning._largest_rows(config, [], planned) == limit
+    assert len(tried) == len(set(tried)) <= 7
+
+
+def test_without_libtpu_it_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="pip install 'libtpu==0"):
+        planning.topology_devices("v5e:2x2")
+
+
+@pytest.mark.parametrize("name", ["v5e", "v5e:", "v9:2x2", "v5e:2xtwo"])
+def test_unknown_topologies_are_named(name):
+    with pytest.raises(ConfigError, match="config.plan.topology = '"):
+        planning.topology_devices(name)
+    with pytest.raises(ConfigError, match="libtpu says"):
+        planning.topology_devices("v5e:3x5")
+
+
+_HLO = """HloModule step, is_scheduled=true
+
+%condition (state: (s32[], f32[8])) -> pred[] {
+  %limit = s32[] constant(5)
+  %state = (s32[], f32[8]) parameter(0)
+  %i = s32[] get-tuple-element(%state), index=0
+  ROOT %less = pred[] compare(%i, %limit), direction=LT
+}
+
+%product (a: bf16[256,512], b: bf16[512,1024]) -> bf16[256,1024] {
+  %a = bf16[256,512]{1,0} parameter(0)
+  %b = bf16[512,1024]{1,0} parameter(1)
+  ROOT %dot = bf16[256,1024]{1,0} convolution(%a, %b), dim_labels=bf_io->bf
+}
+
+%body (state: (s32[], f32[8])) -> (s32[], f32[8]) {
+  %state = (s32[], f32[8]) parameter(0)
+  %gather = (bf16[1000], bf16[4000]) all-gather-start(%x), replica_groups=[1,4]<=[4], dimensions={0}
+  %work = bf16[256,1024] fusion(%p, %q), calls=%product, config={"estimated_cycles":"3000000"}
+  %gathered = bf16[4000]{0} all-gather-done(%gather)
+  ROOT %out = (s32[], f32[8]) tuple(%i, %v)
+}
+
+ENTRY %main (p: f32[8]) -> f32[8] {
+  %p = f32[8]{0} parameter(0), metadata={op_name="two
+lines"}
+  %loop = (s32[], f32[8]) while(%init), condition=%condition, body=%body
+  %sum = f32[250000000]{0} all-reduce(%y), channel_id=2, replica_groups={{0,1,2,3}}, to_apply=%add
+  ROOT %end = f32[8]{0} copy(%p), backend_config={"estimated_cycles":"1500000"}
+}
+"""
+
+
+def test_time_is_added_up_along_the_schedule():
+    """Loops count as often as they run; a collective costs what is not hidden behind work."""
+    cost = Estimator(Program.parse(_HLO), V5E, (2, 2)).total()
+    assert cost.matrix == pytest.approx(5 * 3e6 / 1.5e9)
+    assert cost.other == pytest.approx(1.5e6 / 1.5e9)
+    assert cost.flops == 5 * 2 * 256 * 512 * 1024
+    count, size, seconds = cost.collectives["all-gather"]
+    assert (count, size) == (5, pytest.approx(5 * 8000))
+    count, size, seconds = cost.collectives["all-reduce"]
+    assert (count, size) == (1, 1e9)
+    # Two axes of two chips, one link each: 3/4 of the bytes, there and back; 2 hops.
+    assert seconds == pytest.approx(2 * 0.75 * 1e9 / (2 * 45e9) + 2e-6)
+    assert cost.waiting == pytest.approx(seconds)  # the gathers hide behind the product
+    assert cost.seconds == pytest.approx(cost.matrix + cost.other + cost.waiting)
+
+
+def test_rings_close_on_long_axes_only():
+    topology = parse_topology("v5e:16x16")[1]
+    whole = V5E.collective_seconds("all-gather", 1e9, 256, topology)
+    assert whole == pytest.approx(1e9 * 255 / 256 / (4 * 45e9) + 16e-6)
+    part = V5E.collective_seconds("all-gather", 1e9, 4, topology)
+    assert part == pytest.approx(1e9 * 3 / 4 / 45e9 + 3e-6)
+
+
+def test_model_flops_by_hand():
+    """6 operations for a matrix that trains, 4 for one that gradients pass through, else 2."""
+
+    class text:  # noqa: N801
+        heads, head_dim, depth, tie_word_embeddings = 2, 8, 3, True
+
+    shapes = {
+        "visual/blocks/q/kernel": (2, 10, 10),
+        "visual/blocks/norm1/scale": (2, 10),
+        "merger/fc1/kernel": (40, 20),
+        "llm/layers/q/kernel": (3, 20, 20),
+        "llm/embed/embedding": (50, 20),
+    }
+    parts = {"visual": "tower", "merger": "projector", "llm": "llm"}
+
+    def count(trained):
+        return model_flops(
+            shapes,
+            lambda path: path.split("/")[0] in trained,
+            lambda path: parts[path.split("/")[0]],
+            text,
+            rows=2,
+            row_tokens=16,
+            row_patches=64,
+            patches_per_unit=4,
+        )
+
+    tower, projector, llm = 64 * 200, 16 * 800, 16 * (1200 + 1000)
+    scores = 2 * 16**2 * 2 * 8 * 3
+    everything = count({"visual", "merger", "llm"})
+    assert everything.matrices == 2 * 6 * (tower + projector + llm)
+    assert everything.attention == 2 * 3 * scores
+    assert count({"merger"}).matrices == 2 * (2 * tower + 6 * projector + 4 * llm)
+    assert count({"llm"}).matrices == 2 * (2 * tower + 2 * projector + 6 * llm)
+    assert count(set()) == (2 * 2 * (tower + projector + llm), 2 * scores)

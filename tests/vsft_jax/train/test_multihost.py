@@ -1,0 +1,134 @@
+"""Two processes, each with its own device and its own rows, train what one process trains."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evaluation.runner import during_training
+from tests.conftest import devices
+from vsft_jax.checkpoints import Checkpoints
+from vsft_jax.train import loop
+from vsft_jax.train.metrics import read_jsonl
+
+ROOT = Path(__file__).parents[3]
+
+_WORKER = """
+import sys
+import jax
+jax.distributed.initialize("localhost:" + sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
+from ml_collections import ConfigDict
+from evaluation.runner import during_training
+from vsft_jax.train.loop import train
+import json
+
+def tuples(value):  # JSON has lists only
+    if isinstance(value, dict):
+        return {key: tuples(inner) for key, inner in value.items()}
+    return tuple(map(tuples, value)) if isinstance(value, list) else value
+
+config = ConfigDict(tuples(json.load(open(sys.argv[3]))))
+assert jax.device_count() == 2 and jax.local_device_count() == 1
+train(config, sys.argv[4], during_training(config, sys.argv[4]))
+"""
+
+
+def _workers(config, folder: Path, run: str) -> list[subprocess.Popen]:
+    """Two processes that train in <folder>/<run>, on one device each."""
+    path = folder / "config.json"
+    path.write_text(config.to_json())
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    environment = {"JAX_PLATFORMS": "cpu", "PATH": "", "PYTHONPATH": str(ROOT)}
+    return [
+        subprocess.Popen(
+            [sys.executable, "-c", _WORKER, port, str(i), str(path), str(folder / run)],
+            cwd=ROOT,
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(2)
+    ]
+
+
+@pytest.fixture(scope="module")
+def alone(shared_config, tmp_path_factory):
+    """What one process on one device does: (config, workdir)."""
+    config = shared_config.copy_and_resolve_references()
+    config.train.update(steps=3, batch_rows=4, checkpoint_every=2, evaluate_every=3)
+    config.eval.update(batch_rows=4, max_new_tokens=4)
+    workdir = tmp_path_factory.mktemp("alone")
+    with devices(1):
+        loop.train(config, workdir, during_training(config, workdir))
+    return config, workdir
+
+
+def _answers(workdir):
+    (predictions,) = workdir.glob("eval/*/predictions.jsonl")
+    return {(row["benchmark"], row["id"]): row["prediction"] for row in read_jsonl(predictions)}
+
+
+def _compare(workdir, alone):
+    """The losses and the answers to the benchmarks are those of one process."""
+    losses = [[row["loss"] for row in read_jsonl(w / "train.jsonl")] for w in (workdir, alone)]
+    assert len(losses[0]) == 3
+    np.testing.assert_allclose(*losses, rtol=2e-5)
+    assert len(set(_answers(alone).values())) > 1  # so that a mix-up would show
+    assert _answers(workdir) == _answers(alone)
+
+
+def _finish(workers):
+    for worker in workers:
+        _, errors = worker.communicate(timeout=300)
+        assert worker.returncode == 0, errors[-3000:]
+
+
+def test_a_tensor_axis_across_processes(alone, tmp_path):
+    """Both processes have a part of every row, and load them all."""
+    config = alone[0].copy_and_resolve_references()
+    config.mesh.update(data=1, fsdp=1, tensor=2)
+    _finish(_workers(config, tmp_path, "two"))
+    _compare(tmp_path / "two", alone[1])
+
+
+def test_two_processes_give_the_losses_of_one_and_resume_from_its_checkpoint(alone, tmp_path):
+    config = alone[0].copy_and_resolve_references()
+    _finish(_workers(config, tmp_path, "two"))
+    _compare(tmp_path / "two", alone[1])
+    saved = json.loads((tmp_path / "two" / "config.json").read_text())
+    assert saved["config"]["train"]["steps"] == 3
+
+    # What two processes saved, one goes on from.
+    config.train.update(steps=4, evaluate_every=0)
+    with devices(1):
+        loop.train(config, tmp_path / "two")
+    assert [row["step"] for row in read_jsonl(tmp_path / "two" / "train.jsonl")] == [1, 2, 3, 4]
+
+
+def test_sigterm_to_one_process_saves_and_ends_both(shared_config, tmp_path):
+    config = shared_config.copy_and_resolve_references()
+    config.train.update(steps=100_000, batch_rows=4, checkpoint_every=100_000)
+    workers = _workers(config, tmp_path, "run")
+    try:
+        record = tmp_path / "run" / "train.jsonl"
+        deadline = time.monotonic() + 300
+        while not (record.exists() and record.read_text()):
+            assert time.monotonic() < deadline and all(w.poll() is None for w in workers)
+            time.sleep(0.2)
+        workers[1].send_signal(signal.SIGTERM)
+        for worker in workers:
+            _, errors = worker.communicate(timeout=120)
+            assert worker.returncode == 143, errors[-3000:]
+    finally:
+        for worker in workers:
+            worker.kill()
+    rows = read_jsonl(record)
+    assert Checkpoints(tmp_path / "run", read_only=True).latest() == rows[-1]["step"] < 100_000

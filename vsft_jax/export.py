@@ -1,0 +1,274 @@
+"""A model as a Hugging Face directory that transformers loads.
+
+The directory is put together beside its place and moved there when it is complete, so it is there
+whole or not at all; weight files that an interrupted export had finished are kept. Of the weights,
+one tensor at a time is on the host.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import ml_dtypes
+import numpy as np
+from absl import logging
+from jax.experimental import multihost_utils
+from ml_collections import ConfigDict
+
+from input_pipeline.progress import Progress
+from vsft_jax import experiment
+from vsft_jax.huggingface.files import (
+    INDEX,
+    WEIGHTS,
+    SafetensorsReader,
+    read_json,
+    write_safetensors,
+)
+from vsft_jax.inference.answer import LoadedModel, load_model
+from vsft_jax.lora import merge
+from vsft_jax.models.shared.hf.table import hf_tensors, parameter_shapes, tensor_shapes
+
+LARGEST_FILE = 5 * 10**9  # bytes, as transformers' own
+RECORD = "export.json"  # what was exported; by it an interrupted export is recognised
+
+_DTYPES = {"bfloat16": ml_dtypes.bfloat16, "float32": np.float32}
+
+# (name, shape, function that makes the array on the host)
+_Tensor = tuple[str, tuple[int, ...], Callable[[], np.ndarray]]
+# File name -> (name, shape) of its tensors, in order.
+_Files = dict[str, list[tuple[str, tuple[int, ...]]]]
+
+
+def export(config: ConfigDict, workdir: str | Path, *, largest_file: int = LARGEST_FILE) -> Path:
+    """Writes the workdir's newest checkpoint, or without one the model of `config.model.path`.
+
+    Leaves <workdir>/hf with weights in `config.export.dtype` (adapters merged), config.json,
+    generation_config.json, the tokenizer's and the processor's files, and `RECORD`. A directory
+    that is already there is replaced. largest_file: bytes of one weight file.
+
+    Returns the directory. Raises ConfigError for another dtype than "bfloat16" and "float32".
+    """
+    if config.export.dtype not in _DTYPES:
+        raise experiment.ConfigError(
+            f"config.export.dtype = {config.export.dtype!r}: expected one of {tuple(_DTYPES)}"
+        )
+    workdir = Path(workdir).absolute()
+    place, partial = workdir / "hf", workdir / "hf.partial"
+    model = load_model(config, workdir)
+    dtype = np.dtype(_DTYPES[config.export.dtype])
+    with jax.set_mesh(model.mesh):
+        tensors = _tensors(config, model, dtype)
+        files = _files(tensors, dtype, largest_file)
+        record = _record(config, model, files)
+        if jax.process_index() == 0:
+            _begin(partial, record)
+        _wait("begin")
+        _write_weights(partial, files, {name: make for name, _, make in tensors}, dtype)
+    if jax.process_index() == 0:
+        _write_rest(partial, config, workdir, model, files, dtype)
+        _move(partial, place)
+        logging.info("exported %s, step %d, to %s", model.source, model.step, place)
+    _wait("end")
+    return place
+
+
+# ── Weights. ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _tensors(config: ConfigDict, model: LoadedModel, dtype: np.dtype) -> list[_Tensor]:
+    """Every tensor under its published name."""
+    family = experiment.family(config)
+    shape = experiment.model_config(config, model.tokenizer)
+    table = family.checkpoint_table(shape)
+    take = jax.jit(_part, static_argnames="dtype")
+
+    def fetch(array: jax.Array, layer: int | None) -> np.ndarray:
+        part = take(array, layer, dtype=dtype)
+        if part.is_fully_addressable:
+            return np.asarray(part)
+        return multihost_utils.process_allgather(part, tiled=True)
+
+    params = merge(model.graphdef, model.params)
+    made = hf_tensors(family, shape, params, fetch=fetch)
+    shapes = tensor_shapes(table, parameter_shapes(family, shape))
+    unused = {name for row in table if not row.parts for name in row.names()}
+    stored = _stored(config, unused) if unused else {}
+    return [
+        (released, sizes, stored.get(name, make))
+        for (name, sizes), (released, make) in zip(shapes.items(), made, strict=True)
+    ]
+
+
+def _part(array: jax.Array, layer: jax.Array | None, dtype: np.dtype) -> jax.Array:
+    """The layer is an argument, so that one compilation serves a whole stack."""
+    if layer is not None:
+        array = jax.lax.dynamic_index_in_dim(array, layer, keepdims=False)
+    return array.astype(dtype)
+
+
+def _stored(config: ConfigDict, names: set[str]) -> dict[str, Callable[[], np.ndarray]]:
+    """Those of `names` that the directory of `config.model.path` holds: tensors that the model has
+    no use for come back as they were."""
+    directory = experiment.model_dir(config)
+    if directory is None:
+        return {}
+    reader = SafetensorsReader(directory)
+    found = {experiment.family(config).canonical_name(given): given for given in reader.shapes}
+    return {
+        name: lambda given=found[name]: reader.read(
+            given, (slice(None),) * len(reader.shapes[given])
+        )
+        for name in names & found.keys()
+    }
+
+
+def _files(tensors: list[_Tensor], dtype: np.dtype, largest: int) -> _Files:
+    """The tensors in order; a file ends before it grows larger than `largest` bytes."""
+    parts: list[list[tuple[str, tuple[int, ...]]]] = [[]]
+    size = 0
+    for name, shape, _ in tensors:
+        count = int(np.prod(shape)) * dtype.itemsize
+        if parts[-1] and size + count > largest:
+            parts.append([])
+            size = 0
+        parts[-1].append((name, shape))
+        size += count
+    if len(parts) == 1:
+        return {WEIGHTS: parts[0]}
+    return {f"model-{i:05d}-of-{len(parts):05d}.safetensors": p for i, p in enumerate(parts, 1)}
+
+
+def _write_weights(
+    directory: Path,
+    files: _Files,
+    make: Mapping[str, Callable[[], np.ndarray]],
+    dtype: np.dtype,
+) -> None:
+    """Writes the files that are not there yet. Every process takes part, process 0 writes."""
+    finished = np.array([(directory / file).is_file() for file in files])
+    if jax.process_count() > 1:
+        finished = multihost_utils.broadcast_one_to_all(finished)
+    left = {
+        file: parts for (file, parts), done in zip(files.items(), finished, strict=True) if not done
+    }
+    if len(left) < len(files):
+        logging.info("%s: %d of %d files are there", directory, len(files) - len(left), len(files))
+    total = sum(int(np.prod(shape)) for parts in left.values() for _, shape in parts)
+    count = 0
+    with Progress("export", (total * dtype.itemsize) >> 20, unit="MB") as progress:
+
+        def made(name: str) -> np.ndarray:
+            nonlocal count
+            array = make[name]()
+            count += array.size * dtype.itemsize
+            progress.reach(count >> 20)
+            return array
+
+        for file, parts in left.items():
+            if jax.process_index() == 0:
+                rows = [(name, shape, dtype) for name, shape in parts]
+                write_safetensors(directory / file, rows, made, {"format": "pt"})
+            else:
+                for name, _ in parts:
+                    made(name)
+
+
+# ── What stands beside the weights. ─────────────────────────────────────────────────────────────
+
+
+def _write_rest(
+    directory: Path,
+    config: ConfigDict,
+    workdir: Path,
+    model: LoadedModel,
+    files: _Files,
+    dtype: np.dtype,
+) -> None:
+    if len(files) > 1:
+        sizes = [int(np.prod(shape)) for parts in files.values() for _, shape in parts]
+        _write_json(
+            directory / INDEX,
+            {
+                "metadata": {"total_size": sum(sizes) * dtype.itemsize},
+                "weight_map": {name: file for file, parts in files.items() for name, _ in parts},
+            },
+        )
+    family = experiment.family(config)
+    shape = experiment.model_config(config, model.tokenizer)
+    kept = experiment.kept_files(config, workdir)
+    for name, path in kept.items():
+        shutil.copyfile(path, directory / name)
+    template = read_json(kept["tokenizer_config.json"]).get("chat_template")
+    if isinstance(template, str) and not {"chat_template.jinja", "chat_template.json"} & set(kept):
+        # Processors do not look for it in the tokenizer's config.
+        (directory / "chat_template.jinja").write_text(template, encoding="utf-8")
+    if not {"preprocessor_config.json", "processor_config.json"} & set(kept):
+        layout = experiment.layout_rules(config)
+        for name, content in family.processor_files(shape, layout).items():
+            _write_json(directory / name, content)
+    if "generation_config.json" not in kept:
+        stops = list(model.tokenizer.stop_ids())
+        _write_json(
+            directory / "generation_config.json",
+            {"do_sample": False, "eos_token_id": stops, "pad_token_id": stops[0]},
+        )
+    source = experiment.model_dir(config)
+    own = not source or config.model.vision or config.model.text
+    stored = family.to_hf(shape) if own else read_json(source / "config.json")
+    _write_json(directory / "config.json", {"torch_dtype": dtype.name} | _with_dtype(stored, dtype))
+
+
+def _with_dtype(value: Any, dtype: np.dtype) -> Any:
+    """A config.json whose parts say that they are stored in `dtype`."""
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: dtype.name if key in ("dtype", "torch_dtype") else _with_dtype(part, dtype)
+        for key, part in value.items()
+    }
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+# ── Whole or not at all. ────────────────────────────────────────────────────────────────────────
+
+
+def _record(config: ConfigDict, model: LoadedModel, files: _Files) -> dict[str, Any]:
+    """What is exported: a partial export of anything else is not gone on with."""
+    weights = model.source / "checkpoints" / str(model.step) if model.step else model.source
+    return {
+        "source": str(model.source),
+        "step": model.step,
+        "written": weights.stat().st_mtime_ns,
+        "dtype": config.export.dtype,
+        "lora_eval_scale": config.lora.eval_scale,
+        "files": {file: [[name, list(shape)] for name, shape in p] for file, p in files.items()},
+    }
+
+
+def _begin(partial: Path, record: Mapping[str, Any]) -> None:
+    """Makes the directory, without what another export left in it."""
+    found = partial / RECORD
+    if not found.is_file() or found.read_text(encoding="utf-8") != json.dumps(record):
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        found.write_text(json.dumps(record), encoding="utf-8")
+
+
+def _move(partial: Path, place: Path) -> None:
+    old = place.with_name(f"{place.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if place.exists():
+        place.rename(old)
+    partial.rename(place)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _wait(point: str) -> None:
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(f"export: {point}")

@@ -1,0 +1,91 @@
+"""The models that frame budget policies ask for: DINOv2 for "similarity", our own families as
+judges."""
+
+import functools
+import hashlib
+import json
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jax
+import numpy as np
+from flax import nnx
+from ml_collections import ConfigDict
+
+from input_pipeline.frame_budget import ModelError, Tools
+from vsft_jax.huggingface.files import HFError, local_directory
+from vsft_jax.models import dinov2
+
+SIDE = 224  # pixels, as in training at low resolution: 16 x 16 patches
+
+
+def tools(config: ConfigDict, folder: Path) -> Tools:
+    """What `make_policy` needs besides a spec. folder: where models' answers are kept.
+
+    No model is loaded before a policy has a question for it.
+    """
+
+    def judge(spec: Mapping[str, Any]):
+        # Answering needs the whole pipeline, which needs policies.
+        from vsft_jax.frame_models.judge import JudgeModel
+
+        return JudgeModel(spec, config)
+
+    return Tools(embed=DinoEmbedder, ask=judge, folder=folder)
+
+
+class DinoEmbedder:
+    """An `Embed`: the class token's feature of whole frames, for a "similarity" spec.
+
+    Frames are resized to a square, so that nothing of the picture is cut off.
+    """
+
+    side = SIDE
+
+    def __init__(self, spec: Mapping[str, Any]):
+        """Raises ModelError where there is no such directory."""
+        try:
+            self._directory = local_directory(spec["path"])
+        except HFError as error:
+            raise ModelError(f"frame budget: 'path' of the similarity spec: {error}") from error
+        self.identity = f"dinov2 {SIDE} {fingerprint(self._directory)}"
+        self._lock = threading.Lock()
+
+    @functools.cached_property
+    def _model(self):
+        """Loaded under the lock. On one device: it is small, and process 0 works alone."""
+        try:
+            graphdef, params = nnx.split(dinov2.load(self._directory))
+        except HFError as error:
+            raise ModelError(f"frame budget: 'path' of the similarity spec: {error}") from error
+        params = jax.device_put(params, jax.local_devices()[0])
+
+        @jax.jit
+        def features(params, images):
+            return nnx.merge(graphdef, params)(images)[:, 0]
+
+        return functools.partial(features, params)
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        """uint8[F, h, w, 3] -> float32[F, D]."""
+        # Numbers of frames are rounded up, to compile for a few of them only.
+        padded = np.zeros((1 << max(len(frames) - 1, 0).bit_length(), SIDE, SIDE, 3), np.uint8)
+        for i, frame in enumerate(frames):
+            padded[i] = cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+        with self._lock:
+            found = self._model(padded)
+        return np.asarray(found, np.float32)[: len(frames)]
+
+
+def fingerprint(directory: Path) -> str:
+    """Changes when the model in a directory does: its config.json, its weights' sizes and dates."""
+    digest = hashlib.sha256()
+    config = directory / "config.json"
+    digest.update(config.read_bytes() if config.is_file() else b"")
+    files = sorted(directory.glob("*.safetensors"))
+    facts = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    digest.update(json.dumps(facts).encode())
+    return digest.hexdigest()[:16]

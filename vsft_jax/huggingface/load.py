@@ -1,0 +1,143 @@
+"""Weights of a Hugging Face directory, straight into a sharded model.
+
+Every process reads the bytes of its own device shards and no others; a shard is put together from
+slices of the checkpoint's tensors, cast, sent to its devices and forgotten, so the host needs the
+memory of one shard. Which tensors make up which parameter is the family's table
+(vsft_jax/models/shared/hf/table.py).
+"""
+
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from input_pipeline.progress import Progress
+from vsft_jax.huggingface.files import HFError, SafetensorsReader
+from vsft_jax.models.shared.hf.table import (
+    EMBEDDING,
+    HEAD,
+    Place,
+    Read,
+    check_tied,
+    match,
+    parameter_shapes,
+    path_names,
+    places,
+)
+
+# Bytes of the checkpoint's that are read at a time. Some memory is needed beside the shard for
+# each thread's piece; small pieces also stay in the processor's cache while they are transposed.
+_LARGEST_PIECE, _SMALLEST_PIECE = 2 << 20, 1 << 16
+_THREADS = min(16, os.cpu_count() or 1)
+
+
+def load_params(family: Any, config: Any, directory: str | Path, abstract: nnx.State) -> nnx.State:
+    """Parameters of a directory's safetensors files, in their places on the devices.
+
+    Args:
+        family: a family's module.
+        config: its ModelConfig, which the checkpoint must fit.
+        directory: of the checkpoint; see `vsft_jax.huggingface.files.local_directory` for hub ids.
+        abstract: what to make: ShapeDtypeStructs with shardings, by
+            `vsft_jax.sharding.abstract_model`. Values are cast to their dtypes.
+
+    Returns:
+        `abstract` with arrays in it.
+
+    Raises:
+        HFError: files are missing or broken, tensors are missing, unknown or mis-shaped (all are
+            listed), or a stored head differs from the embedding it is tied to.
+    """
+    with SafetensorsReader(directory) as reader, ThreadPoolExecutor(_THREADS) as pool:
+        table = family.checkpoint_table(config)
+        try:
+            given = match(family, config, reader.shapes, source=str(directory))
+            if HEAD in given.keys() - {name for row in table for name in row.names()}:
+                check_tied(_equal(reader, given[HEAD], given[EMBEDDING]), given)
+        except ValueError as error:
+            raise HFError(str(error)) from error
+        found = places(table, parameter_shapes(family, config))
+        largest = max(_shard_bytes(leaf) for leaf in jax.tree.leaves(abstract))
+        loader = _Loader(lambda name, index: reader.read(given[name], index), pool, largest)
+        total = sum(_shard_bytes(leaf) * len(_shards(leaf)) for leaf in jax.tree.leaves(abstract))
+        with Progress(f"read {Path(directory).name}", total >> 20, unit="MB") as progress:
+
+            def load(path: tuple, leaf: jax.ShapeDtypeStruct) -> jax.Array:
+                array = loader.load(leaf, found[path_names(path)])
+                progress.reach(loader.loaded >> 20)
+                return array
+
+            return jax.tree_util.tree_map_with_path(load, abstract)
+
+
+class _Loader:
+    """Puts parameters together in one buffer, which each shard overwrites when it is used up."""
+
+    def __init__(self, read: Read, pool: ThreadPoolExecutor, largest: int):
+        """largest: bytes of the largest shard."""
+        self._read, self._pool = read, pool
+        self.loaded = 0  # bytes of shards
+        # Off the alignment at which XLA takes a host array over as a CPU device's memory instead
+        # of copying it: `may_alias=False` does not keep it from that for arrays of numpy.
+        memory = np.empty(largest + 128, np.uint8)
+        self._buffer = memory[-memory.ctypes.data % 64 + 8 :]
+
+    def load(self, like: jax.ShapeDtypeStruct, place: Place) -> jax.Array:
+        """One parameter, a shard at a time."""
+        arrays = []
+        for index, devices in _shards(like).items():
+            shard = self._buffer[: _shard_bytes(like)].view(like.dtype)
+            shard = shard.reshape(like.sharding.shard_shape(like.shape))
+            self._fill(shard, place, tuple(slice(*bounds) for bounds in index))
+            copies = [jax.device_put(shard, device, may_alias=False) for device in devices]
+            arrays += jax.block_until_ready(copies)
+            self.loaded += shard.nbytes
+        return jax.make_array_from_single_device_arrays(like.shape, like.sharding, arrays)
+
+    def _fill(self, shard: np.ndarray, place: Place, index: tuple[slice, ...]) -> None:
+        def fill(piece) -> None:
+            where, read = piece
+            shard[where] = read()
+
+        pieces = place.pieces(index, self._read, _rows(place, shard))
+        for _ in self._pool.map(fill, pieces):
+            pass
+
+
+def _shards(like: jax.ShapeDtypeStruct) -> dict[tuple, list[jax.Device]]:
+    """This process's different shards: (start, stop) along each axis -> the devices with it."""
+    shards: dict[tuple, list[jax.Device]] = {}
+    for device, index in like.sharding.addressable_devices_indices_map(like.shape).items():
+        bounds = tuple(s.indices(n)[:2] for s, n in zip(index, like.shape, strict=True))
+        shards.setdefault(bounds, []).append(device)
+    return shards
+
+
+def _shard_bytes(like: jax.ShapeDtypeStruct) -> int:
+    return math.prod(like.sharding.shard_shape(like.shape)) * like.dtype.itemsize
+
+
+def _rows(place: Place, shard: np.ndarray) -> int:
+    """Rows of the checkpoint's tensor to read at a time."""
+    sizes = shard.shape[1:] if place.tensor.depth else shard.shape
+    row = math.prod(sizes) // sizes[-1 if place.tensor.transpose else 0] * shard.itemsize
+    piece = min(max(shard.nbytes // (32 * _THREADS), _SMALLEST_PIECE), _LARGEST_PIECE)
+    return max(1, piece // row)
+
+
+def _equal(reader: SafetensorsReader, one: str, other: str) -> bool:
+    """Whether two matrices of a checkpoint are the same; each process looks at its own rows."""
+    rows, columns = reader.shapes[one]
+    share = np.linspace(0, rows, jax.process_count() + 1).astype(int)
+    start, stop = share[jax.process_index() : jax.process_index() + 2]
+    step = max(1, _LARGEST_PIECE // (columns * reader.itemsizes[one]))
+    for first in range(start, stop, step):
+        index = (slice(first, min(first + step, stop)), slice(0, columns))
+        if not np.array_equal(reader.read(one, index), reader.read(other, index)):
+            return False
+    return True

@@ -1,0 +1,237 @@
+"""Generation for a batch of prompts, greedy or sampled, with a key-value cache.
+
+One compiled function does prefill and decoding; it is compiled once for each combination of
+shapes, `max_new_tokens`, stop and banned tokens and `Sampling`, not for each seed.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+from jax.sharding import PartitionSpec
+
+from vsft_jax.inference.token_sampling import GREEDY, Sampling, draw, row_keys
+from vsft_jax.models.shared.decoder import KVCache
+from vsft_jax.models.shared.layers import row_axes
+
+_PROMPT_FIELDS = ("tokens", "positions", "segment_ids")
+_MEDIA_FIELDS = (
+    "visual_index",
+    "visual_weights",
+    "patches",
+    "patch_coords",
+    "patch_frames",
+    "patch_windows",
+)
+
+
+class Generated(NamedTuple):
+    """What was generated, T = max_new_tokens.
+
+    tokens: int32[B, T]; behind the stop token, pad_id.
+    logprobs: float32[B, T], of each token under the model's own distribution: banned tokens left
+        out, at temperature 1 and with all other tokens, however it was drawn. The stop token's is
+        included; 0 behind it.
+    lengths: int32[B], tokens before the stop token. Where lengths < T, tokens[b, lengths[b]] is
+        the stop token; a row with no prompt has length 0 and only padding.
+    """
+
+    tokens: Array
+    logprobs: Array
+    lengths: Array
+
+
+def generate(
+    model_graphdef: nnx.GraphDef,
+    params: Any,
+    arrays: Mapping[str, Array],
+    prompt_lengths: Array,
+    max_new_tokens: int,
+    stop_ids: Iterable[int],
+    banned_ids: Iterable[int],
+    pad_id: int,
+    *,
+    sampling: Sampling = GREEDY,
+    seed: int = 0,
+    keys: Array | None = None,
+) -> Generated:
+    """Continues one prompt a row.
+
+    Args:
+        model_graphdef: of a model with `prefill`, `decode` and `unembed`.
+        params: its parameters.
+        arrays: fields of `Batch` with one example a row, starting at column 0 (segment 1, padding
+            0 on the right). Fields that only training needs are ignored.
+        prompt_lengths: int32[B]; 0 for a row that only fills the batch.
+        max_new_tokens: T.
+        stop_ids: a row ends with the first of these that it chooses.
+        banned_ids: never chosen; media tokens belong here, since no pixels stand behind them.
+        pad_id: fills `tokens` behind the stop token.
+        sampling: how tokens are chosen; by default the most likely one.
+        seed: of what is drawn.
+        keys: uint32[B], each row's own number, needed for drawing: what is drawn for a row depends
+            on the seed and this number, not on the row's place or the other rows.
+
+    Raises:
+        ValueError: max_new_tokens is not positive, every stop token is banned, or keys are missing.
+    """
+    stop, banned = tuple(sorted({*stop_ids})), tuple(sorted({*banned_ids}))
+    if max_new_tokens <= 0:
+        raise ValueError(f"max_new_tokens must be positive, not {max_new_tokens}")
+    if stop and set(stop) <= set(banned):
+        raise ValueError(f"all stop tokens {stop} are among the banned ones {banned}")
+    if sampling.temperature and keys is None:
+        raise ValueError(f"drawing with temperature = {sampling.temperature} needs keys, one a row")
+    used = {name: arrays[name] for name in _PROMPT_FIELDS}
+    used |= {name: arrays[name] for name in _MEDIA_FIELDS if name in arrays}
+    return generate_compiled(
+        model_graphdef,
+        params,
+        used,
+        prompt_lengths,
+        np.uint32(seed),
+        keys if sampling.temperature else None,
+        max_new_tokens=int(max_new_tokens),
+        stop_ids=stop,
+        banned_ids=banned,
+        pad_id=int(pad_id),
+        sampling=sampling,
+    )
+
+
+class _State(NamedTuple):
+    step: Array  # tokens decided so far
+    token: Array  # int32[B], the last one
+    done: Array  # bool[B]
+    cache: KVCache
+    slots: Array  # int32[B, L + T], 1 where the cache holds something to attend to
+    out: Generated
+
+
+@partial(
+    jax.jit,
+    static_argnames=(
+        "model_graphdef",
+        "max_new_tokens",
+        "stop_ids",
+        "banned_ids",
+        "pad_id",
+        "sampling",
+    ),
+)
+def generate_compiled(
+    model_graphdef: nnx.GraphDef,
+    params: Any,
+    arrays: dict[str, Array],
+    prompt_lengths: Array,
+    seed: Array,
+    keys: Array | None,
+    *,
+    max_new_tokens: int,
+    stop_ids: tuple[int, ...],
+    banned_ids: tuple[int, ...],
+    pad_id: int,
+    sampling: Sampling,
+) -> Generated:
+    """`generate` under jit; static arguments hashable."""
+    model = _for_decoding(model_graphdef, params)
+    batch, length = arrays["tokens"].shape
+    rows = jnp.arange(batch)
+    prompt = (jnp.arange(length) < prompt_lengths[:, None]).astype(jnp.int32)
+
+    def choose(hidden: Array, step: Array) -> tuple[Array, Array]:
+        """hidden: float[B, D] -> tokens int32[B], their log-probabilities float32[B]."""
+        logits = model.unembed(hidden)
+        if banned_ids:
+            banned = np.zeros(logits.shape[-1], bool)
+            banned[list(banned_ids)] = True
+            logits = jnp.where(banned, -jnp.inf, logits)
+        if sampling.temperature:
+            token = draw(logits, sampling, row_keys(seed, keys, step))
+        else:
+            token = logits.argmax(axis=-1).astype(jnp.int32)
+        return token, logits[rows, token] - jax.nn.logsumexp(logits, axis=-1)
+
+    def record(out: Generated, step: Array, token: Array, logprob: Array, done: Array):
+        """Writes column `step`; returns what to go on from."""
+        token = jnp.where(done, pad_id, token)
+        stopped = done | jnp.isin(token, jnp.array(stop_ids, jnp.int32))
+        column = (0, step)
+        return (
+            token,
+            stopped,
+            Generated(
+                jax.lax.dynamic_update_slice(out.tokens, token[:, None], column),
+                jax.lax.dynamic_update_slice(
+                    out.logprobs, jnp.where(done, 0.0, logprob)[:, None], column
+                ),
+                out.lengths + ~stopped,
+            ),
+        )
+
+    hidden, cache = model.prefill({**arrays, "segment_ids": prompt * arrays["segment_ids"]})
+    grow = [(0, 0), (0, 0), (0, max_new_tokens), (0, 0), (0, 0)]
+    cache = _shard(jax.tree.map(lambda x: jnp.pad(x, grow), cache))
+    # Text goes on from the highest position on any axis: a medium may end far beyond its tokens.
+    next_position = (arrays["positions"] * prompt[..., None]).max(axis=(1, 2)) + 1
+
+    last = jnp.maximum(prompt_lengths - 1, 0)
+    token, logprob = choose(hidden[rows, last], jnp.int32(0))
+    empty = Generated(
+        jnp.full((batch, max_new_tokens), pad_id, jnp.int32),
+        jnp.zeros((batch, max_new_tokens), jnp.float32),
+        jnp.zeros((batch,), jnp.int32),
+    )
+    token, done, out = record(empty, jnp.int32(0), token, logprob, prompt_lengths == 0)
+    slots = jnp.pad(prompt, [(0, 0), (0, max_new_tokens)])
+
+    def unfinished(state: _State) -> Array:
+        return (state.step < max_new_tokens) & ~state.done.all()
+
+    def advance(state: _State) -> _State:
+        # Every row writes to the same slot; what lies between a short prompt and it stays empty.
+        slot = length + state.step - 1
+        slots = jax.lax.dynamic_update_slice(
+            state.slots, jnp.ones((batch, 1), jnp.int32), (0, slot)
+        )
+        positions = jnp.broadcast_to((next_position + state.step - 1)[:, None, None], (batch, 1, 3))
+        hidden, cache = model.decode(state.token[:, None], positions, state.cache, slot, slots)
+        token, logprob = choose(hidden[:, 0], state.step)
+        token, done, out = record(state.out, state.step, token, logprob, state.done)
+        return _State(state.step + 1, token, done, _shard(cache), slots, out)
+
+    state = _State(jnp.int32(1), token, done, cache, slots, out)
+    return jax.lax.while_loop(unfinished, advance, state).out
+
+
+def _for_decoding(graphdef: nnx.GraphDef, params: nnx.State) -> nnx.Module:
+    """The model, with the language model's parameters in its compute dtype.
+
+    Its layers convert them anyway, so nothing changes but that a decoding step, whose time goes
+    into reading them, reads them converted.
+    """
+    dtype = nnx.merge(graphdef, params).config.dtype
+    llm = jax.tree.map(lambda x: x.astype(dtype), params["llm"])
+    return nnx.merge(graphdef, nnx.merge_state(params, nnx.State({"llm": llm})))
+
+
+def _shard(cache: KVCache) -> KVCache:
+    """Keeps a cache split over its rows, and over its heads where tensor parallelism divides them.
+
+    Long prompts' caches can outgrow the parameters, so no device may hold more than its part. XLA
+    finds the same by itself today; this holds it to it.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    _, rows, _, heads, _ = cache.keys.shape
+    axes = row_axes(mesh, rows)
+    if not axes:
+        return cache
+    divides = "tensor" in mesh.axis_names and heads % mesh.shape["tensor"] == 0
+    free = PartitionSpec.UNCONSTRAINED
+    spec = PartitionSpec(None, axes, None, "tensor" if divides else free, free)
+    return jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, spec), cache)

@@ -1,0 +1,246 @@
+"""The language model of every family: a decoder-only transformer with rotary positions.
+
+Llama, Vicuna, Qwen2 and Qwen3 differ in the numbers and switches of `TextConfig` alone.
+Follows transformers `models/{llama,qwen2,qwen2_5_vl,qwen3_vl}/modeling_*.py`.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+
+from vsft_jax.models.shared.attention import attention
+from vsft_jax.models.shared.compute import check
+from vsft_jax.models.shared.layers import (
+    Block,
+    BlockSpec,
+    Linear,
+    RMSNorm,
+    Rotary,
+    make_stack,
+    rotary_frequencies,
+    scan_stack,
+    shard_rows,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class TextConfig:
+    """The language model's architecture; a family's subclass sets its own defaults.
+
+    mrope_section: how many of the head_dim / 2 rotary frequencies turn with the temporal, the row
+        and the column position; () where positions have one dimension.
+    mrope_interleaved: the axes take turns (t, h, w, t, h, w, …) instead of three blocks.
+    rope_factor: linear scaling; positions are divided by it.
+    qk_norm, qkv_bias: see `layers.BlockSpec`.
+    """
+
+    depth: int
+    width: int
+    mlp_width: int
+    heads: int
+    kv_heads: int
+    vocab_size: int
+    head_dim: int = 128
+    rope_theta: float = 1_000_000.0
+    mrope_section: tuple[int, ...] = ()
+    norm_eps: float = 1e-6
+    tie_word_embeddings: bool = False
+    qkv_bias: bool = False
+    qk_norm: bool = False
+    mrope_interleaved: bool = False
+    rope_factor: float = 1.0
+
+    def __post_init__(self):
+        check(
+            self.heads % self.kv_heads == 0,
+            f"text heads {self.heads} must be a multiple of kv_heads {self.kv_heads}",
+        )
+        check(
+            not self.mrope_section
+            or (len(self.mrope_section) == 3 and 2 * sum(self.mrope_section) == self.head_dim),
+            f"text mrope_section {self.mrope_section} must be three numbers that sum to half of "
+            f"head_dim {self.head_dim}",
+        )
+
+    @property
+    def block(self) -> BlockSpec:
+        """One layer."""
+        return BlockSpec(
+            width=self.width,
+            mlp_width=self.mlp_width,
+            heads=self.heads,
+            kv_heads=self.kv_heads,
+            head_dim=self.head_dim,
+            norm="rms",
+            norm_eps=self.norm_eps,
+            mlp="swiglu",
+            qkv_bias=self.qkv_bias,
+            bias=False,
+            qk_norm=self.qk_norm,
+        )
+
+    def position_axes(self) -> np.ndarray:
+        """int[head_dim / 2]: the axis of the position that each rotary frequency turns with."""
+        if not self.mrope_section:
+            return np.zeros(self.head_dim // 2, int)
+        if not self.mrope_interleaved:
+            return np.repeat(np.arange(3), self.mrope_section)
+        axes = np.zeros(self.head_dim // 2, int)
+        for axis in (1, 2):
+            axes[axis : 3 * self.mrope_section[axis] : 3] = axis
+        return axes
+
+
+class KVCache(NamedTuple):
+    """Keys and values of every layer: float[layers, B, S, kv_heads, K] each, S slots a row.
+
+    A slot's meaning (prompt, generated or empty) is kept by the caller, as segment ids.
+    """
+
+    keys: Array
+    values: Array
+
+
+class Embedding(nnx.Module):
+    """Token ids to vectors."""
+
+    def __init__(self, text: TextConfig, *, dtype: str, param_dtype: str, rngs: nnx.Rngs):
+        init = nnx.initializers.normal(text.width**-0.5)
+        self.embedding = nnx.Param(init(rngs.params(), (text.vocab_size, text.width), param_dtype))
+        self.dtype = dtype
+
+    def __call__(self, tokens: Array) -> Array:
+        """tokens: int[B, L] -> float[B, L, D]."""
+        return jnp.take(self.embedding[...], tokens, axis=0, mode="clip").astype(self.dtype)
+
+
+class Decoder(nnx.Module):
+    """Embedding, transformer layers, final norm and (unless tied) the output matrix."""
+
+    def __init__(self, config, *, rngs: nnx.Rngs):
+        """config: a family's ModelConfig: `text` and the fields of `Compute`."""
+        text, param_dtype = config.text, config.param_dtype
+
+        def make_block(rngs: nnx.Rngs) -> Block:
+            return Block(text.block, param_dtype=param_dtype, rngs=rngs)
+
+        self.config = config
+        self.embed = Embedding(text, dtype=config.dtype, param_dtype=param_dtype, rngs=rngs)
+        self.layers = make_stack(text.depth, make_block, rngs)
+        self.norm = RMSNorm(text.width, eps=text.norm_eps, param_dtype=param_dtype)
+        head_options = dict(bias=False, param_dtype=param_dtype, rngs=rngs)
+        tied = text.tie_word_embeddings
+        self.head = None if tied else Linear(text.width, text.vocab_size, **head_options)
+
+    def __call__(
+        self, x: Array, positions: Array, segment_ids: Array, deepstack: Array | None = None
+    ) -> Array:
+        """Packed rows to final hidden states.
+
+        Args:
+            x: float[B, L, D].
+            positions: int[B, L, 3].
+            segment_ids: int[B, L], 0 = padding.
+            deepstack: float[S, B, L, D], added to the hidden states after layers 0 … S - 1.
+
+        Returns:
+            float[B, L, D].
+        """
+        return self._run(x, positions, segment_ids, deepstack, keep=False)[0]
+
+    def prefill(
+        self, x: Array, positions: Array, segment_ids: Array, deepstack: Array | None = None
+    ) -> tuple[Array, KVCache]:
+        """As `__call__`, and the keys and values of all layers: a cache of S = L slots."""
+        return self._run(x, positions, segment_ids, deepstack, keep=True)
+
+    def _run(self, x: Array, positions: Array, segment_ids: Array, deepstack, keep: bool):
+        rotary = self._rotary(positions)
+
+        def attend(q, k, v):
+            out = attention(
+                q,
+                k,
+                v,
+                segment_ids=segment_ids,
+                causal=True,
+                implementation=self.config.attention,
+            )
+            return out, KVCache(k, v) if keep else None
+
+        def step(block: Block, x: Array, layer: Array):
+            x, cache = block(shard_rows(x), rotary, attend)
+            if deepstack is not None:
+                # Indexed instead of scanned over: only S of the layers have something to add.
+                last = deepstack.shape[0] - 1
+                extra = jax.lax.dynamic_index_in_dim(
+                    deepstack, jnp.minimum(layer, last), keepdims=False
+                )
+                x = x + jnp.where(layer <= last, extra, 0)
+            return x, cache
+
+        layers = jnp.arange(self.config.text.depth)
+        x, cache = scan_stack(self.layers, step, x, layers, remat=self.config.remat)
+        return self.norm(x), cache
+
+    def decode(
+        self, x: Array, positions: Array, cache: KVCache, slot: Array, slot_segments: Array
+    ) -> tuple[Array, KVCache]:
+        """One new token a row.
+
+        Args:
+            x: float[B, 1, D].
+            positions: int[B, 1, 3].
+            cache: S slots a row.
+            slot: int[], where this token's key and value go (the same in every row).
+            slot_segments: int[B, S], 1 for the slots to attend to, `slot` included; else 0.
+
+        Returns:
+            float[B, 1, D] and the cache with this token in it.
+        """
+        rotary = self._rotary(positions)
+        ones = jnp.ones(x.shape[:2], slot_segments.dtype)
+
+        # The cache travels through the layers whole, so that each writes its one slot in place.
+        def step(block: Block, carry, layer):
+            x, cache = carry
+
+            def attend(q, k, v):
+                keys = jax.lax.dynamic_update_slice(cache.keys, k[None], (layer, 0, slot, 0, 0))
+                values = jax.lax.dynamic_update_slice(cache.values, v[None], (layer, 0, slot, 0, 0))
+                out = attention(
+                    q,
+                    jax.lax.dynamic_index_in_dim(keys, layer, keepdims=False),
+                    jax.lax.dynamic_index_in_dim(values, layer, keepdims=False),
+                    q_segment_ids=ones,
+                    kv_segment_ids=slot_segments,
+                    implementation=self.config.attention,
+                )
+                return out, KVCache(keys, values)
+
+            return block(x, rotary, attend), None
+
+        layers = jnp.arange(self.config.text.depth)
+        (x, cache), _ = scan_stack(self.layers, step, (x, cache), layers, remat="none")
+        return self.norm(x), cache
+
+    def unembed(self, hidden: Array) -> Array:
+        """hidden: float[..., D] -> logits float32[..., V]."""
+        kernel = self.output_kernel().astype(hidden.dtype)
+        return jnp.dot(hidden, kernel, preferred_element_type=jnp.float32)
+
+    def output_kernel(self) -> Array:
+        """The matrix from hidden states to logits, float[D, V]."""
+        return self.embed.embedding[...].T if self.head is None else self.head.kernel[...]
+
+    def _rotary(self, positions: Array) -> Rotary:
+        """M-RoPE (arXiv 2409.12191, section 2.1) or RoPE. positions: int[B, L, 3]."""
+        text = self.config.text
+        frequencies = rotary_frequencies(text.head_dim, text.rope_theta) / text.rope_factor
+        turned = positions.astype(jnp.float32)[..., text.position_axes()]
+        return Rotary.of(turned * np.float32(frequencies))

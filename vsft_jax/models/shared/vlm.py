@@ -1,0 +1,109 @@
+"""What every family's model is to the code around it: a tower, a projector and a language model."""
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+
+from vsft_jax.models.shared.decoder import KVCache
+
+NEWLINE = -2  # in visual_index: the learned vector that ends a row of visual tokens
+
+
+class VisionLanguageModel(nnx.Module):
+    """A pure function of parameters and fixed-size arrays: one compilation serves any media.
+
+    Use a family's Model in functional form, under `jax.jit` or `jax.eval_shape` at full size:
+
+        model = Model(config, rngs=nnx.Rngs(0))
+        graphdef, params = nnx.split(model)
+        hidden = nnx.merge(graphdef, params).hidden_states(arrays)
+
+    A family sets the attributes `visual` (tower), `merger` (projector) and `llm`, which are the
+    first part of every parameter's path, and says how media reach the language model: `embed`.
+    """
+
+    def embed(self, arrays: Mapping[str, Array]) -> tuple[Array, Array | None]:
+        """Input of the language model: float[B, L, D], visual tokens in their places, and what is
+        added after its first layers, float[S, B, L, D] or None."""
+        raise NotImplementedError
+
+    def hidden_states(self, arrays: Mapping[str, Array]) -> Array:
+        """Final hidden states of packed rows.
+
+        Args:
+            arrays: fields of `Batch` (input_pipeline/batches): tokens int32[B, L], positions
+                int32[B, L, 3], segment_ids int32[B, L], and for rows with media visual_index
+                int32[B, L, K], visual_weights float32[B, L, K] where K > 1, patches uint8[B, N, C],
+                patch_coords int32[B, N, A], patch_frames int32[B, N], patch_windows int32[B, N].
+                Other fields are not looked at.
+
+        Returns:
+            float[B, L, D] in the config's dtype.
+        """
+        x, deepstack = self.embed(arrays)
+        return self.llm(x, arrays["positions"], arrays["segment_ids"], deepstack)
+
+    def prefill(self, arrays: Mapping[str, Array]) -> tuple[Array, KVCache]:
+        """`hidden_states`, and the keys and values to go on from."""
+        x, deepstack = self.embed(arrays)
+        return self.llm.prefill(x, arrays["positions"], arrays["segment_ids"], deepstack)
+
+    def decode(
+        self, tokens: Array, positions: Array, cache: KVCache, slot: Array, slot_segments: Array
+    ) -> tuple[Array, KVCache]:
+        """One more token a row: tokens int32[B, 1]; the rest as in `Decoder.decode`."""
+        x = self.llm.embed(tokens)
+        return self.llm.decode(x, positions, cache, slot, slot_segments)
+
+    def unembed(self, hidden: Array) -> Array:
+        """hidden: float[..., D] -> logits float32[..., V]."""
+        return self.llm.unembed(hidden)
+
+    def output_kernel(self) -> Array:
+        """The matrix from hidden states to logits, float[D, V]."""
+        return self.llm.output_kernel()
+
+
+def has_media(arrays: Mapping[str, Array]) -> bool:
+    """Whether the rows of these shapes can hold media at all."""
+    return "patches" in arrays and arrays["patches"].shape[1] > 0
+
+
+def gather(features: Array, visual_index: Array, visual_weights: Array | None) -> Array:
+    """The visual feature of every text position, a weighted sum where K > 1.
+
+    Args:
+        features: float[B, M, D].
+        visual_index: int32[B, L, K], places in M; below 0 counts as 0.
+        visual_weights: float32[B, L, K], or None for K = 1.
+
+    Returns:
+        float[B, L, D]; meaningless where visual_index is below 0.
+    """
+    total = None
+    for tap in range(visual_index.shape[-1]):
+        index = jnp.maximum(visual_index[..., tap, None], 0)
+        taken = jnp.take_along_axis(features, index, axis=1, mode="clip")
+        if visual_weights is not None:
+            taken = taken * visual_weights[..., tap, None].astype(taken.dtype)
+        total = taken if total is None else total + taken
+    return total
+
+
+def place(x: Array, visual: Array, visual_index: Array, newline: Array | None = None) -> Array:
+    """Puts visual features where visual tokens stand, text embeddings elsewhere.
+
+    Args:
+        x: float[B, L, D], embedded text.
+        visual: float[B, L, D], from `gather`.
+        visual_index: int32[B, L, K]; -1 is text, `NEWLINE` the learned newline.
+        newline: float[D].
+
+    Returns:
+        float[B, L, D].
+    """
+    first = visual_index[..., :1]
+    x = jnp.where(first >= 0, visual, x)
+    return x if newline is None else jnp.where(first == NEWLINE, newline.astype(x.dtype), x)

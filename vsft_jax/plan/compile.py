@@ -1,0 +1,307 @@
+"""The plan job: what a config's training step takes on a TPU topology, with no TPU at hand.
+
+The step that `train` would run is compiled by libtpu for the topology, from shapes alone, and the
+compiled program is read: memory by the compiler's own account, time by its static estimates.
+"""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from jax.experimental import topologies
+from ml_collections import ConfigDict
+
+from input_pipeline.batches.rows import RowShape, build_row, device_arrays, stack_rows
+from vsft_jax import experiment
+from vsft_jax.checkpoints import flatten
+from vsft_jax.experiment import ConfigError
+from vsft_jax.plan.chips import Chip, parse_topology
+from vsft_jax.plan.flops import ModelFlops, model_flops
+from vsft_jax.plan.hlo import Cost, Estimator, Program
+from vsft_jax.plan.report import print_plan
+from vsft_jax.sharding import batch_sharding, batch_shards, make_mesh
+from vsft_jax.train.loop import make_trainer
+from vsft_jax.train.step import Trainer
+
+# What libtpu would otherwise find out about the machine that it runs on.
+_ENVIRONMENT = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What one training step takes. Bytes and seconds are those of one device.
+
+    rows_per_device: packed rows of a microbatch; batch_rows: of a step, over all devices.
+    memory: part -> bytes; needed: their sum; available: the device's memory as the compiler counts
+    it. Where the step does not fit, only these two are known, and needed may be a lower bound.
+    cost: the static estimate of one step; seconds: its length. mfu: model operations a second over
+    the chips' peak. largest_rows: rows a device and microbatch that fit at most, where searched.
+    """
+
+    topology: str
+    chip: str
+    devices: int
+    mesh: dict[str, int]
+    rows_per_device: int
+    batch_rows: int
+    accumulate: int
+    row_tokens: int
+    row_patches: int
+    fits: bool
+    needed: float
+    available: float
+    compile_seconds: float
+    versions: dict[str, str]
+    memory: dict[str, float] = dataclasses.field(default_factory=dict)
+    cost: Cost = dataclasses.field(default_factory=Cost)
+    model_flops: ModelFlops = ModelFlops(0.0, 0.0)
+    mfu: float = 0.0
+    largest_rows: int | None = None
+
+    @property
+    def seconds(self) -> float:
+        return self.cost.seconds
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values; figures are static estimates."""
+        values = dataclasses.asdict(self)
+        values["cost"]["collectives"] = {
+            kind: dict(zip(("count", "bytes", "seconds"), numbers, strict=True))
+            for kind, numbers in self.cost.collectives.items()
+        }
+        values["cost"]["pallas"] = {
+            name: dict(zip(("count", "seconds"), numbers, strict=True))
+            for name, numbers in self.cost.pallas.items()
+        }
+        return values | {"model_flops": self.model_flops._asdict()}
+
+
+def plan(config: ConfigDict, workdir: str | Path) -> Plan:
+    """Compiles the step for `config.plan.topology`, prints what it takes and writes plan.json.
+
+    Needs neither data, tokenizer nor a TPU, and allocates nothing of the model's size. With
+    `config.plan.search` it also finds the largest number of rows a device that fits.
+
+    Raises ConfigError where libtpu is missing or the config does not go with the topology.
+    """
+    devices = topology_devices(config.plan.topology)
+    found = plan_step(config, devices)
+    if config.plan.search:
+        found = dataclasses.replace(found, largest_rows=_largest_rows(config, devices, found))
+    file = Path(workdir).absolute() / "plan.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(found.to_json(), indent=1) + "\n", encoding="utf-8")
+    print_plan(found)
+    logging.info("wrote %s", file)
+    return found
+
+
+def topology_devices(name: str) -> Sequence[jax.Device]:
+    """Devices to compile for, in place of real ones.
+
+    Raises ConfigError where libtpu is not installed or does not know the topology.
+    """
+    try:
+        parse_topology(name)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    if importlib.util.find_spec("libtpu") is None:
+        wanted = importlib.metadata.requires("jax") or []
+        pinned = next((r.split(";")[0].strip() for r in wanted if r.startswith("libtpu")), "libtpu")
+        raise ConfigError(
+            f"--job=plan compiles with libtpu, which is not installed: pip install '{pinned}'"
+        )
+    # No TPU is looked for or locked, and nothing is asked of the cloud's metadata server.
+    for variable, value in _ENVIRONMENT.items():
+        os.environ.setdefault(variable, value)
+    jax.config.update("jax_platforms", "cpu")
+    try:
+        return topologies.get_topology_desc(platform="tpu", topology_name=name).devices
+    except Exception as error:  # libtpu's own, of several types
+        raise ConfigError(f"config.plan.topology = {name!r}: libtpu says: {error}") from error
+
+
+def plan_step(config: ConfigDict, devices: Sequence[jax.Device]) -> Plan:
+    """Compiles the config's training step for devices of `config.plan.topology` and reads it."""
+    chip, torus = parse_topology(config.plan.topology)
+    config = config.copy_and_resolve_references()
+    shards = batch_shards(make_mesh(config.mesh, devices))
+    config.train.batch_rows = config.plan.rows * shards * config.train.accumulate
+    trainer = make_trainer(config, devices=devices)
+    batch = abstract_batch(config, trainer)
+    known = dict(
+        topology=config.plan.topology,
+        chip=chip.name,
+        devices=len(devices),
+        mesh=dict(trainer.mesh.shape),
+        rows_per_device=config.plan.rows,
+        batch_rows=config.train.batch_rows,
+        accumulate=config.train.accumulate,
+        row_tokens=config.layout.row_tokens,
+        row_patches=config.layout.row_patches,
+        versions={name: importlib.metadata.version(name) for name in ("jax", "libtpu")},
+    )
+    logging.info("compiling the training step for %s", config.plan.topology)
+    start = time.monotonic()
+    try:
+        with (
+            jax.set_mesh(trainer.mesh),
+            _no_compilation_cache(),
+            tempfile.TemporaryDirectory() as dump,
+        ):
+            lowered = trainer.step.lower(trainer.abstract_state, batch)
+            options = {"xla_dump_to": dump, "xla_dump_hlo_as_text": True}
+            compiled = lowered.compile(compiler_options=options)
+            seconds = time.monotonic() - start
+            program = _program(dump)
+    except jax.errors.JaxRuntimeError as error:
+        needed, available = _out_of_memory(str(error), chip)
+        seconds = time.monotonic() - start
+        return Plan(
+            **known, fits=False, needed=needed, available=available, compile_seconds=seconds
+        )
+    memory = _memory(compiled, trainer, batch)
+    cost = Estimator(program, chip, torus).total()
+    flops = _model_flops(config, trainer)
+    return Plan(
+        **known,
+        fits=True,
+        needed=sum(memory.values()),
+        available=chip.hbm,
+        compile_seconds=seconds,
+        memory=memory,
+        cost=cost,
+        model_flops=flops,
+        mfu=sum(flops) / (len(devices) * chip.peak * cost.seconds),
+    )
+
+
+def abstract_batch(config: ConfigDict, trainer: Trainer) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes, dtypes and shardings of a step's batch, taken from one empty row."""
+    shape = RowShape(config.layout.row_tokens, config.layout.row_patches)
+    row = build_row([], None, experiment.layout_rules(config), shape)
+    return {
+        name: jax.ShapeDtypeStruct(
+            (config.train.batch_rows, *array.shape[1:]),
+            array.dtype,
+            sharding=batch_sharding(trainer.mesh),
+        )
+        for name, array in device_arrays(stack_rows([row])).items()
+    }
+
+
+@contextlib.contextmanager
+def _no_compilation_cache() -> Iterator[None]:
+    """A program from the cache could be neither timed nor read."""
+    before = jax.config.jax_enable_compilation_cache
+    jax.config.update("jax_enable_compilation_cache", False)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", before)
+
+
+def bytes_per_device(tree: Any) -> int:
+    """Bytes of one device's shards of a tree of sharded shapes."""
+    return sum(
+        int(np.prod(leaf.sharding.shard_shape(leaf.shape))) * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(tree)
+    )
+
+
+def _memory(compiled, trainer: Trainer, batch) -> dict[str, float]:
+    """Part -> bytes a device. The first four go by shapes, the rest by the compiler's account."""
+    state = trainer.abstract_state
+    found = compiled.memory_analysis()
+    parts = {
+        "parameters": bytes_per_device(state.params),
+        "optimiser": bytes_per_device(state.opt_state),
+        "batch": bytes_per_device(batch),
+        "gradients": bytes_per_device(state.trainable),
+    }
+    temporaries = found.temp_size_in_bytes - parts["gradients"]
+    if temporaries < 0:  # they never exist all at once
+        parts["gradients"], temporaries = found.temp_size_in_bytes, 0
+    arguments = parts["parameters"] + parts["optimiser"] + parts["batch"]
+    outputs = found.output_size_in_bytes - found.alias_size_in_bytes
+    return parts | {
+        "activations and other temporaries": temporaries,
+        "padding, outputs and program": found.argument_size_in_bytes
+        - arguments
+        + outputs
+        + found.generated_code_size_in_bytes,
+    }
+
+
+def _out_of_memory(message: str, chip: Chip) -> tuple[float, float]:
+    """(needed, available) bytes from the compiler's error; raises it anew if it is another one."""
+    if "RESOURCE_EXHAUSTED" not in message:
+        raise RuntimeError(f"the step does not compile for {chip.name}: {message}")
+    units = {"K": 2**10, "M": 2**20, "G": 2**30}
+    sizes = [
+        float(n) * units[unit] for n, unit in re.findall(r"\b(\d+(?:\.\d+)?)([KMG])\b", message)
+    ]
+    return (sizes[0], sizes[1]) if len(sizes) > 1 else (float("nan"), chip.hbm)
+
+
+def _program(dump: str) -> Program:
+    """The compiled program, as the compiler wrote it into a directory.
+
+    A compiled object's `as_text` fails on some topologies over asynchronous instructions. Of the
+    compiler's several texts, the one after code generation carries estimates of cycles.
+    """
+    texts = [path.read_text() for path in Path(dump).glob("*.after_codegen.txt")]
+    text = max(texts, key=len, default="")
+    if "estimated_cycles" not in text:
+        raise RuntimeError("this libtpu writes no program with estimated cycles: try another one")
+    return Program.parse(text)
+
+
+def _model_flops(config: ConfigDict, trainer: Trainer) -> ModelFlops:
+    shapes = {path: leaf.shape for path, leaf in flatten(trainer.abstract_state.params).items()}
+    return model_flops(
+        shapes,
+        trainer.trains,
+        experiment.family(config).component_of,
+        experiment.architecture(config).text,
+        rows=config.train.batch_rows,
+        row_tokens=config.layout.row_tokens,
+        row_patches=config.layout.row_patches,
+        patches_per_unit=experiment.layout_rules(config).patches_per_unit,
+    )
+
+
+def _largest_rows(config: ConfigDict, devices: Sequence[jax.Device], first: Plan) -> int:
+    """The most rows a device and microbatch that fit: doubling, then halving the interval."""
+
+    def fits(rows: int) -> bool:
+        trial = config.copy_and_resolve_references()
+        trial.plan.rows = rows
+        found = plan_step(trial, devices)
+        logging.info("%d rows a device %s", rows, "fit" if found.fits else "do not fit")
+        return found.fits
+
+    good, bad = (first.rows_per_device, None) if first.fits else (0, first.rows_per_device)
+    while bad is None:
+        good, bad = (2 * good, None) if fits(2 * good) else (good, 2 * good)
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        good, bad = (middle, bad) if fits(middle) else (good, middle)
+    return good

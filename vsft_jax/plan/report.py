@@ -1,0 +1,95 @@
+"""A plan, printed."""
+
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from vsft_jax.plan.chips import GIB
+
+if TYPE_CHECKING:
+    from vsft_jax.plan.compile import Plan
+
+_KNOBS = """What makes a step smaller, roughly in the order in which it costs speed:
+  config.mesh.fsdp              more devices to split parameters and optimiser over
+  config.optimizer.mu_dtype     bfloat16 saves 2 bytes a trained parameter
+  config.train.accumulate       more microbatches of fewer rows
+  config.train.loss_chunk       fewer logits at a time
+  config.model.remat            "full" keeps least of each layer
+  config.layout.row_tokens, row_patches   shorter rows
+  config.lora.rank, config.train.only, learning rates of 0   fewer trained parameters"""
+
+
+def print_plan(plan: "Plan", console: Console | None = None) -> None:
+    """Tables of memory, time and collectives."""
+    console = console or Console(width=100)
+    mesh = " × ".join(f"{axis} {size}" for axis, size in plan.mesh.items())
+    console.print(
+        f"[bold]{plan.topology}[/bold]: {plan.devices} devices ({plan.chip}), {mesh}; "
+        f"rows of {plan.row_tokens} tokens and {plan.row_patches} patches, {plan.rows_per_device} "
+        f"a device × {plan.accumulate} microbatches: config.train.batch_rows = {plan.batch_rows}"
+    )
+    if not plan.fits:
+        over = (plan.needed - plan.available) / GIB
+        console.print(
+            f"[bold red]Does not fit[/bold red]: the compiler needs {plan.needed / GIB:.2f} GiB of "
+            f"{plan.available / GIB:.2f} GiB, {over:.2f} GiB too much.\n{_KNOBS}",
+            highlight=False,
+        )
+    else:
+        console.print(_memory(plan))
+        console.print(_time(plan))
+        console.print(_collectives(plan))
+    if plan.largest_rows is not None:
+        console.print(f"Most rows a device and microbatch that fit: {plan.largest_rows}")
+    versions = ", ".join(f"{name} {version}" for name, version in plan.versions.items())
+    console.print(
+        f"Compiled in {plan.compile_seconds:.0f} s with {versions}. Times are static estimates: "
+        "nothing was run.",
+        highlight=False,
+    )
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="right" if i else "left")
+    return table
+
+
+def _memory(plan: "Plan") -> Table:
+    table = _table("Memory of one device", "", "GiB", "of its memory")
+    for name, size in plan.memory.items():
+        table.add_row(name, f"{size / GIB:.2f}", f"{size / plan.available:.0%}")
+    table.add_section()
+    share = plan.needed / plan.available
+    table.add_row("needed", f"{plan.needed / GIB:.2f}", f"{share:.0%}", style="bold")
+    table.add_row("available", f"{plan.available / GIB:.2f}", "")
+    return table
+
+
+def _time(plan: "Plan") -> Table:
+    cost, flops = plan.cost, plan.model_flops
+    table = _table("Time of one step, by static estimates", "", "seconds", "of the step")
+    for name, seconds in (
+        ("matrix products", cost.matrix),
+        ("attention kernels, every block visited", cost.kernels),
+        ("everything else on the chip", cost.other),
+        ("waiting for collectives", cost.waiting),
+    ):
+        table.add_row(name, f"{seconds:.3f}", f"{seconds / cost.seconds:.0%}")
+    table.add_section()
+    table.add_row("step", f"{cost.seconds:.3f}", "", style="bold")
+    table.add_row("model FLOPs: products with parameters", f"{flops.matrices:.3e}", "")
+    table.add_row("model FLOPs: causal attention", f"{flops.attention:.3e}", "")
+    table.add_row("compiled FLOPs, with recomputation", f"{cost.flops * plan.devices:.3e}", "")
+    table.add_row("MFU", f"{plan.mfu:.1%}", "", style="bold")
+    return table
+
+
+def _collectives(plan: "Plan") -> Table:
+    table = _table("Collectives of one step, on one device", "", "count", "GiB", "seconds on links")
+    for kind, (count, size, seconds) in sorted(plan.cost.collectives.items()):
+        table.add_row(kind, f"{count:.0f}", f"{size / GIB:.2f}", f"{seconds:.3f}")
+    return table
