@@ -2,7 +2,8 @@
 
 The merge_size² patches of a visual token are neighbours (see `Batch` in
 input_pipeline/batches), so merging is a reshape. Follows transformers
-`models/qwen3_vl/modeling_qwen3_vl.py`; the features taken from inside the tower are DeepStack (arXiv 2406.04334).
+`models/qwen3_vl/modeling_qwen3_vl.py`; the features taken from inside the tower are DeepStack
+(arXiv 2406.04334).
 """
 
 import jax
