@@ -1,0 +1,52 @@
+"""Files that appear whole or not at all, whatever kills the process that writes them."""
+
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def write_atomically(path: str | os.PathLike, data: str | bytes) -> None:
+    """Writes a file through `replacing`; text as UTF-8."""
+    content = data.encode("utf-8") if isinstance(data, str) else data
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike, *, sync: bool = True) -> Iterator[Path]:
+    """Gives a partial path in the same folder to write to, which becomes `path` at the end.
+
+    The folder is made where it is missing. When the writing raises, the partial file goes and what
+    stood at `path` stays. A killed process leaves a hidden "*.partial" behind, and `path` as it
+    was. Writers do not disturb each other, in other threads, processes or hosts: the last one wins.
+
+    sync: the bytes are on disk before the name is, so that a power failure leaves the old file or
+    the new one, both whole (the new name itself may be lost, as if the writing had not come that
+    far). Without it, which saves a wait for the disk, the file may then be there and be empty:
+    only for what a reader checks and can make again.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The host counts too: in containers that share a folder, process numbers are often equal.
+    writer = f"{socket.gethostname()}.{os.getpid()}.{threading.get_native_id()}"
+    partial = path.with_name(f".{path.name}.{writer}.partial")
+    try:
+        yield partial
+        if sync:
+            _to_disk(partial)
+        os.replace(partial, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+
+
+def _to_disk(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
