@@ -297,7 +297,7 @@ def index_spec(config: ConfigDict, workdir: str | Path, frames: Mapping[str, Any
     return IndexSpec(
         tokenizer_dir=tokenizer_dir(config, workdir),
         layout=layout_rules(config),
-        frames=frames,
+        frame_policy=frames,
         max_tokens=config.layout.row_tokens,
         max_patches=config.layout.row_patches,
         tools=_tools(config, workdir, frames),

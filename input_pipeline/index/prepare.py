@@ -142,7 +142,7 @@ def _build(
         raise ValueError(
             f"no usable example in {dataset.annotations}: {rejected}, see {quarantine_of(path)}"
         )
-    summary = summarise(dataset.name, dataset.mode, spec.frames, store, rejected)
+    summary = summarise(dataset.name, dataset.mode, spec.frame_policy, store, rejected)
     text = json.dumps(summary, indent=1, ensure_ascii=False)
     write_atomically(_summary_of(path), lambda partial: partial.write_text(text))
     shutil.rmtree(folder)
@@ -172,6 +172,6 @@ def _file_name(dataset: DatasetSpec, spec: IndexSpec) -> str:
     rules = type(spec.layout)
     facts = [_VERSION, dataset.media_root, dataset.mode, f"{rules.__module__}.{rules.__name__}"]
     facts += [SCHEMA.to_string(), dataset.format, dataset.name, dataclasses.asdict(spec.layout)]
-    facts += [spec.max_tokens, spec.max_patches, frame_budget.spec_hash(spec.frames)]
+    facts += [spec.max_tokens, spec.max_patches, frame_budget.spec_hash(spec.frame_policy)]
     digest.update(json.dumps(facts, sort_keys=True).encode())
     return f"{dataset.name}-{dataset.mode}-{digest.hexdigest()[:16]}"

@@ -40,12 +40,12 @@ _LASTING = frozenset(
 class IndexSpec:
     """What a prepared index depends on besides the data: tokenizer, layout, limits, policy.
 
-    tools: the models that the policy of `frames` needs, if it needs any.
+    tools: the models that `frame_policy` needs, if it needs any.
     """
 
     tokenizer_dir: str
     layout: VisionLayout
-    frames: Mapping[str, Any]
+    frame_policy: Mapping[str, Any]
     max_tokens: int
     max_patches: int
     tools: frame_budget.Tools = frame_budget.Tools()
@@ -75,8 +75,8 @@ class RowMaker:
         self._spec = spec
         tokenizer = ChatTokenizer.load(spec.tokenizer_dir, spec.layout.media_tokens)
         self._encode = tokenizer.encode if mode == "train" else tokenizer.encode_prompt
-        self._policy = frame_budget.make_policy(spec.frames, spec.tools)
-        self._most_frames = frame_budget.most_frames(spec.frames)
+        self._policy = frame_budget.make_policy(spec.frame_policy, spec.tools)
+        self._most_frames = frame_budget.most_frames(spec.frame_policy)
         self._decoder, self._cache = decoder, cache
         self._preview = functools.lru_cache(_REMEMBERED_PREVIEWS)(self._decoded_preview)
         self._remembered: dict[tuple[MediaRef, str | None], MediaInfo | MediaError] = {}

@@ -11,11 +11,15 @@ from input_pipeline.index.store import ExampleStore
 
 
 def summarise(
-    name: str, mode: str, frames: Mapping[str, Any], store: ExampleStore, rejected: dict[str, int]
+    name: str,
+    mode: str,
+    frame_policy: Mapping[str, Any],
+    store: ExampleStore,
+    rejected: dict[str, int],
 ) -> dict[str, Any]:
     """Counts, budgets and an example of each budget; JSON values only.
 
-    frames: the frame-budget spec. rejected: what was left out, by reason.
+    frame_policy: the frame-budget spec. rejected: what was left out, by reason.
     """
     values = np.unique(store.budgets[store.budgets > 0])
     firsts = {int(value): int(np.argmax(store.budgets == value)) for value in values}
@@ -30,7 +34,7 @@ def summarise(
         "tokens": int(store.tokens.sum()),
         "visual_tokens": int(store.visual_tokens.sum()),
         **frame_budget.budget_summary(
-            frames,
+            frame_policy,
             store.budgets,
             store.visual_tokens,
             store.most_visual_tokens,

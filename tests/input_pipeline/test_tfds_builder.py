@@ -119,7 +119,7 @@ def test_they_can_be_moved_and_prepared_like_files(corpus, built, tmp_path):
             video_min_pixels=28 * 28,
             video_max_pixels=56 * 56,
         ),
-        frames={"kind": "fixed", "frames": 8},
+        frame_policy={"kind": "fixed", "frames": 8},
         max_tokens=512,
         max_patches=512,
     )

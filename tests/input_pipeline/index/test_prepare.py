@@ -58,7 +58,7 @@ def corpus(tmp_path):
     spec = IndexSpec(
         tokenizer_dir=str(tmp_path / "tokenizer"),
         layout=LAYOUT,
-        frames={"kind": "fixed", "frames": 16},
+        frame_policy={"kind": "fixed", "frames": 16},
         max_tokens=512,
         max_patches=512,
     )
@@ -118,7 +118,7 @@ def test_the_index_is_reused_until_something_it_depends_on_changes(tmp_path, cor
         _prepare(tmp_path, corpus, [*lines, json.dumps(_record("b", video="good.mp4"))])[0],
     }
     root, spec = corpus
-    fewer = IndexSpec(**{**vars(spec), "frames": {"kind": "fixed", "frames": 8}})
+    fewer = IndexSpec(**{**vars(spec), "frame_policy": {"kind": "fixed", "frames": 8}})
     others.add(_prepare(tmp_path, (root, fewer), lines)[0])
     assert len(others | {path}) == 4
 
@@ -266,7 +266,7 @@ def test_a_changed_policy_probes_no_file_again(tmp_path, corpus):
     files = {ref.path for ref in first.asked}
     assert len(files) == 19 and max(first.asked.values()) == 1
     for changes in (
-        {"frames": {"kind": "fixed", "frames": 4}},
+        {"frame_policy": {"kind": "fixed", "frames": 4}},
         {"layout": dataclasses.replace(LAYOUT, video_max_pixels=28 * 28)},
         {"max_tokens": 300},
     ):

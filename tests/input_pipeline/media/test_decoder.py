@@ -43,7 +43,7 @@ def clip(tmp_path):
 def test_processes_and_threads_agree(in_processes, clip, size):
     for decoder in (in_processes, Decoder()):
         assert decoder.probe(clip) == probe(clip)
-        np.testing.assert_array_equal(decoder.preview(clip, 4), preview_frames(clip, 4))
+        np.testing.assert_array_equal(decoder.preview(clip, 4, 64), preview_frames(clip, 4, 64))
         np.testing.assert_array_equal(
             decoder.frames(clip, (0, 7, 7, 23), size), read_frames(clip, (0, 7, 7, 23), size)
         )
@@ -106,7 +106,7 @@ def test_files_that_hang_do_not_hang_prepare(tmp_path, monkeypatch):
     spec = IndexSpec(
         tokenizer_dir=str(tiny_qwen.write_checkpoint(tmp_path / "qwen")),
         layout=SPEC,
-        frames={"kind": "fixed", "frames": 4},
+        frame_policy={"kind": "fixed", "frames": 4},
         max_tokens=512,
         max_patches=512,
     )
