@@ -36,7 +36,7 @@ def test_every_config_builds_its_model_layout_and_policy(name, tmp_path):
     experiment.layout_rules(config)
     tokenizer = _tokenizer(config, tmp_path)
     family, shape = experiment.family(config), experiment.model_config(config, tokenizer)
-    params = jax.eval_shape(lambda: nnx.split(family.Model(shape, rngs=nnx.Rngs(0)))[1])
+    params = jax.eval_shape(lambda: nnx.split(family.model(shape, rngs=nnx.Rngs(0)))[1])
     embedding = params["llm"]["embed"]["embedding"]
     assert embedding.shape == (config.model.text.vocab_size, config.model.text.width)
 
@@ -44,7 +44,7 @@ def test_every_config_builds_its_model_layout_and_policy(name, tmp_path):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_published_size_has_a_config(name):
     module = importlib.import_module(f"configs.{name}")
-    for size in experiment.family(module.get_config()).SIZES:
+    for size in experiment.family(module.get_config()).sizes:
         config = module.get_config(f"size={size}")
         family, shape = experiment.family(config), experiment.architecture(config)
         assert (shape.vision, shape.text) == (

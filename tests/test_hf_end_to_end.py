@@ -25,7 +25,7 @@ from vsft_jax import experiment
 from vsft_jax.checkpoints import CheckpointError
 from vsft_jax.export import export
 from vsft_jax.inference.answer import load_model
-from vsft_jax.models import qwen2_5_vl
+from vsft_jax.models.qwen2_5_vl import FAMILY as qwen2_5_vl
 from vsft_jax.train.loop import train
 
 ROOT = Path(__file__).parents[1]

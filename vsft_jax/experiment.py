@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import importlib
 import itertools
 import json
 import shutil
@@ -28,7 +27,7 @@ from input_pipeline.progress import Progress
 from input_pipeline.text.chat_tokenizer import TOKENIZER_FILES, ChatTokenizer
 from vsft_jax.frame_models import dino as frame_tools
 from vsft_jax.huggingface.files import HFError, local_directory, read_json
-from vsft_jax.models import FAMILIES
+from vsft_jax.models import FAMILIES, Family, family_named
 
 
 class ConfigError(ValueError):
@@ -40,13 +39,13 @@ def as_json(config: ConfigDict) -> dict[str, Any]:
     return json.loads(config.to_json_best_effort())
 
 
-def family(config: ConfigDict):
-    """The module of the model family that `config.model.family` names."""
+def family(config: ConfigDict) -> Family:
+    """The model family that `config.model.family` names."""
     if config.model.family not in FAMILIES:
         raise ConfigError(
             f"config.model.family = {config.model.family!r}: known families are {FAMILIES}"
         )
-    return importlib.import_module(f"vsft_jax.models.{config.model.family}")
+    return family_named(config.model.family)
 
 
 def resolve_path(config: ConfigDict, workdir: str | Path, path: str) -> str:
@@ -134,7 +133,7 @@ def architecture(config: ConfigDict):
     """
     module, model = family(config), config.model
     compute = {key: model[key] for key in ("dtype", "param_dtype", "remat", "attention")}
-    parts = {"vision": module.VisionConfig, "text": module.TextConfig}
+    parts = {"vision": module.vision_config, "text": module.text_config}
     try:
         if model.path:
             found = _stored_architecture(config, compute)
@@ -142,7 +141,7 @@ def architecture(config: ConfigDict):
             found = module.published(model.size, **compute)
         else:
             parts = {name: kind(**model[name].to_dict()) for name, kind in parts.items()}
-            return module.ModelConfig(**parts, **compute)
+            return module.model_config(**parts, **compute)
         changed = {
             name: dataclasses.replace(getattr(found, name), **model[name].to_dict())
             for name in parts
@@ -205,7 +204,7 @@ def model_config(config: ConfigDict, tokenizer: ChatTokenizer):
             f"{tokenizer.vocab_size} ids: config.tokenizer and config.model do not belong together"
         )
     ids = {}
-    for field, token in family(config).SPECIAL_TOKENS.items():
+    for field, token in family(config).special_tokens.items():
         ids[field], stored = tokenizer.token_id(token), getattr(found, field)
         if config.model.path and ids[field] != stored:
             raise ConfigError(

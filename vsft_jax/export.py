@@ -20,16 +20,18 @@ from ml_collections import ConfigDict
 
 from input_pipeline.progress import Progress
 from vsft_jax import experiment
-from vsft_jax.huggingface.files import (
+from vsft_jax.huggingface import (
     INDEX,
     WEIGHTS,
     SafetensorsReader,
+    hf_tensors,
+    parameter_shapes,
     read_json,
+    tensor_shapes,
     write_safetensors,
 )
 from vsft_jax.inference.answer import LoadedModel, load_model
 from vsft_jax.lora import merge
-from vsft_jax.models.shared.hf.table import hf_tensors, parameter_shapes, tensor_shapes
 
 LARGEST_FILE = 5 * 10**9  # bytes, as transformers' own
 RECORD = "export.json"  # what was exported; by it an interrupted export is recognised

@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 
 from vsft_jax.checkpoints import flatten
 from vsft_jax.experiment import ConfigError
+from vsft_jax.models import Family
 from vsft_jax.models.shared.layers import Linear
 from vsft_jax.selection import PRESETS, selector
 
@@ -64,14 +65,14 @@ class ModelBuilder:
     For `sharding.abstract_model` and under jit: called plainly, everything is on one device.
     """
 
-    family: Any
+    family: Family
     config: Any
     lora: Lora | None = None
     seed: int = 0
 
     def __call__(self) -> nnx.Module:
         rngs = nnx.Rngs(self.seed)
-        model = self.family.Model(self.config, rngs=rngs)
+        model = self.family.model(self.config, rngs=rngs)
         if self.lora:
             add_lora(model, self.lora, rngs)
         return model

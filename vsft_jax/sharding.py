@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from flax import nnx
 from jax.experimental import mesh_utils
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXES = ("data", "fsdp", "tensor")
 
@@ -88,7 +88,7 @@ def _divisible(axes: tuple, shape: tuple[int, ...], mesh: Mesh) -> list[tuple[st
     return [tuple(names) or None for names in split]
 
 
-def place(shapes: Any, rules: Sequence[tuple[str, tuple]], mesh: Mesh) -> Any:
+def with_shardings(shapes: Any, rules: Sequence[tuple[str, tuple]], mesh: Mesh) -> Any:
     """ShapeDtypeStructs with the shardings that `shardings` gives them."""
     return jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
@@ -109,7 +109,25 @@ def abstract_model(
         return params
 
     shapes = jax.eval_shape(split)
-    return found[0], place(shapes, rules, mesh)
+    return found[0], with_shardings(shapes, rules, mesh)
+
+
+def shard_rows(x: jax.Array) -> jax.Array:
+    """Keeps the batch rows (axis 0) of an activation split over the 'data' and 'fsdp' mesh axes.
+
+    Without a mesh (`jax.set_mesh`), and for rows that do not divide evenly, x is returned as is.
+    """
+    axes = row_axes(jax.sharding.get_abstract_mesh(), x.shape[0])
+    if not axes:
+        return x
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(axes, *[None] * (x.ndim - 1)))
+
+
+def row_axes(mesh: AbstractMesh, rows: int) -> tuple[str, ...]:
+    """The mesh axes that batch rows are split over: 'data' and 'fsdp', or () for no mesh and for
+    rows that do not divide evenly."""
+    axes = tuple(axis for axis in ("data", "fsdp") if axis in mesh.axis_names)
+    return axes if rows % math.prod(mesh.shape[axis] for axis in axes) == 0 else ()
 
 
 def batch_shards(mesh: Mesh) -> int:

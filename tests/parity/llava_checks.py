@@ -13,8 +13,8 @@ from safetensors.numpy import save_file
 from input_pipeline.layout import tiles
 from input_pipeline.media import frames as decode
 from tests.parity.llava_reference import Host, Oracle, hf_model, media_of, pillow_resize
+from vsft_jax.huggingface.tensors import params_from_hf, params_to_hf
 from vsft_jax.inference.generate import generate
-from vsft_jax.models.shared.hf.table import params_from_hf, params_to_hf
 
 TOLERANCE = 2e-4
 
@@ -40,7 +40,7 @@ class Case:
 
     def split(self, config):
         """Graph definition and shapes of our model; nothing is computed."""
-        return nnx.split(nnx.eval_shape(lambda: self.family.Model(config, rngs=nnx.Rngs(0))))
+        return nnx.split(nnx.eval_shape(lambda: self.family.model(config, rngs=nnx.Rngs(0))))
 
     def our_config(self, dtype: str):
         return self.family.from_hf(self.numbers, dtype=dtype, remat="none")

@@ -12,7 +12,7 @@ import torch
 from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 from tests.parity.reference import Text, randomise
-from vsft_jax.models.qwen3_vl import ModelConfig, from_hf
+from vsft_jax.models.qwen3_vl.config import ModelConfig, from_hf
 
 COLUMNS = 3 * 2 * 16 * 16
 

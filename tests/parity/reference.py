@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from vsft_jax.models.qwen2_5_vl import ModelConfig, from_hf
+from vsft_jax.models.qwen2_5_vl.config import ModelConfig, from_hf
 
 HF_CONFIG = {
     "model_type": "qwen2_5_vl",

@@ -9,8 +9,8 @@ import torch
 from transformers import Dinov2Config, Dinov2Model
 
 from tests.parity.reference import randomise
-from vsft_jax.huggingface.files import HFError
-from vsft_jax.models import dinov2
+from vsft_jax.huggingface import HFError, load_on_one_device
+from vsft_jax.models.dinov2 import DINOV2
 from vsft_jax.models.dinov2.config import IMAGE_MEAN, IMAGE_STD
 from vsft_jax.models.dinov2.model import cubic_weights
 
@@ -35,6 +35,10 @@ def written(request, tmp_path_factory):
     return directory, model
 
 
+def _load(directory):
+    return load_on_one_device(DINOV2, directory, attention="xla", remat="none")
+
+
 def expected(model, images):
     """transformers' features of uint8[B, H, W, 3]."""
     pixels = (images / 255 - np.array(IMAGE_MEAN)) / np.array(IMAGE_STD)
@@ -48,7 +52,7 @@ def test_features(written, sides):
     # at the learned positions, at fewer, and at a picture that is not square
     directory, model = written
     images = np.random.default_rng(0).integers(0, 256, (2, *sides, 3), dtype=np.uint8)
-    found = jax.jit(lambda model, images: model(images))(dinov2.load(directory), images)
+    found = jax.jit(lambda model, images: model(images))(_load(directory), images)
     wanted = expected(model, images)
     assert np.abs(wanted).max() > 1
     np.testing.assert_allclose(found, wanted, atol=1e-4, rtol=1e-4)
@@ -69,7 +73,7 @@ def test_published_numbers():
     # transformers' config.json of facebook/dinov2-giant
     giant = dict(hidden_size=1536, num_hidden_layers=40, num_attention_heads=24, image_size=518)
     config = Dinov2Config(**giant, use_swiglu_ffn=True).to_dict()
-    found = dinov2.from_hf(config)
+    found = DINOV2.from_hf(config)
     assert (found.mlp_width, found.heads, found.grid) == (4096, 24, 37)
 
 
@@ -90,4 +94,4 @@ def test_a_directory_that_does_not_fit_is_named(written, tmp_path, change, messa
     config = json.loads((directory / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | change))
     with pytest.raises(HFError, match=message):
-        dinov2.load(tmp_path)
+        _load(tmp_path)

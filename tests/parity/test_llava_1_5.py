@@ -14,7 +14,7 @@ from tests.parity.llava_reference import (
     video,
     words,
 )
-from vsft_jax.models import llava_1_5
+from vsft_jax.models.llava_1_5 import FAMILY as llava_1_5
 
 HF_CONFIG = {
     "model_type": "llava",

@@ -15,7 +15,7 @@ from tests.parity.llava_reference import (
     video,
     words,
 )
-from vsft_jax.models import llava_next_video
+from vsft_jax.models.llava_next_video import FAMILY as llava_next_video
 
 HF_CONFIG = {
     "model_type": "llava_next_video",

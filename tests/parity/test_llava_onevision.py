@@ -15,7 +15,7 @@ from tests.parity.llava_reference import (
     video,
     words,
 )
-from vsft_jax.models import llava_onevision
+from vsft_jax.models.llava_onevision import FAMILY as llava_onevision
 
 # 72 pixels are 5 patches a side and an edge of 2 that no patch covers, as 384 are 27 and 6.
 SIDES = (72, 144, 216)

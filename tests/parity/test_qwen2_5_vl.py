@@ -20,10 +20,10 @@ from tests.parity.reference import (
     random_media,
     random_text,
 )
+from vsft_jax.huggingface.tensors import params_from_hf, params_to_hf
 from vsft_jax.inference.generate import generate
-from vsft_jax.models import qwen2_5_vl
-from vsft_jax.models.qwen2_5_vl import Qwen2_5VL
-from vsft_jax.models.shared.hf.table import params_from_hf, params_to_hf
+from vsft_jax.models.qwen2_5_vl import FAMILY as qwen2_5_vl
+from vsft_jax.models.qwen2_5_vl.model import Qwen2_5VL
 from vsft_jax.train.loss import token_loss
 
 LENGTH, PATCHES = 112, 320

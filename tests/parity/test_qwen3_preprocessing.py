@@ -23,13 +23,11 @@ from tests.input_pipeline.layout.test_patches import photograph
 from tests.input_pipeline.media_fixtures import write_clip
 from tests.parity.qwen3_reference import hf_model
 from tests.parity.qwen_files import write_tokenizer
-from vsft_jax.models import qwen3_vl
-from vsft_jax.models.qwen3_vl.layout import TRANSFORMERS_SIZES, grid_times
+from vsft_jax.models.qwen3_vl import FAMILY as qwen3_vl
+from vsft_jax.models.qwen3_vl.layout import TRANSFORMERS_SIZES, Layout, grid_times
 
 UNIT = 32 * 32
-LAYOUT = qwen3_vl.Layout(
-    image_max_pixels=100 * UNIT, video_min_pixels=8 * UNIT, video_max_pixels=20 * UNIT
-)
+LAYOUT = Layout(image_max_pixels=100 * UNIT, video_min_pixels=8 * UNIT, video_max_pixels=20 * UNIT)
 # Qwen3-VL's conversation format, written out from its description: no default system prompt.
 TEMPLATE = """\
 {% for message in messages -%}
@@ -187,7 +185,7 @@ def test_text_of_a_clip():
 def test_default_sizes_equal_fetch_video(monkeypatch):
     """qwen-vl-utils' own `fetch_video`, its reader replaced by one that knows only lengths."""
     rng = random.Random(0)
-    layout, clip = qwen3_vl.Layout(), {}
+    layout, clip = Layout(), {}
     monkeypatch.setattr(vision_process, "get_video_reader_backend", lambda: "torchcodec")
     monkeypatch.setitem(
         vision_process.VIDEO_READER_BACKENDS,
@@ -212,7 +210,7 @@ def test_default_sizes_equal_fetch_video(monkeypatch):
 def test_sizes_of_the_released_processors():
     """With TRANSFORMERS_SIZES, those of transformers at the released size settings."""
     rng = random.Random(0)
-    layout = qwen3_vl.Layout(**TRANSFORMERS_SIZES)
+    layout = Layout(**TRANSFORMERS_SIZES)
     images = Qwen2VLImageProcessorPil(
         size={"shortest_edge": 65536, "longest_edge": 16777216}, patch_size=16, merge_size=2
     )
@@ -230,7 +228,7 @@ def test_sizes_of_the_released_processors():
 def test_processor_files_say_the_layout_s_sizes():
     """transformers' processors, made from them, give our sizes."""
     rng = random.Random(1)
-    layout = qwen3_vl.Layout(video_max_pixels=300 * UNIT, video_total_pixels=4000 * UNIT)
+    layout = Layout(video_max_pixels=300 * UNIT, video_total_pixels=4000 * UNIT)
     files = qwen3_vl.processor_files(qwen3_vl.published("4b"), layout)
     images = Qwen2VLImageProcessorPil(**files["preprocessor_config.json"])
     videos = Qwen3VLVideoProcessor(**files["video_preprocessor_config.json"])

@@ -25,10 +25,10 @@ from tests.parity.qwen3_reference import (
     random_video,
 )
 from tests.parity.reference import random_text
+from vsft_jax.huggingface.tensors import params_from_hf, params_to_hf
 from vsft_jax.inference.generate import generate
-from vsft_jax.models import qwen3_vl
+from vsft_jax.models.qwen3_vl import FAMILY as qwen3_vl
 from vsft_jax.models.qwen3_vl.vision import position_weights
-from vsft_jax.models.shared.hf.table import params_from_hf, params_to_hf
 from vsft_jax.train.loss import token_loss
 
 ROWS, LENGTH, PATCHES = 2, 224, 512
@@ -66,7 +66,7 @@ def ours(torch_model):
     config = our_config()
     tensors = {name: value.numpy() for name, value in torch_model.state_dict().items()}
     params = params_from_hf(qwen3_vl, config, tensors)
-    graphdef, own = nnx.split(qwen3_vl.Model(config, rngs=nnx.Rngs(0)))
+    graphdef, own = nnx.split(qwen3_vl.model(config, rngs=nnx.Rngs(0)))
     assert jax.tree.structure(params) == jax.tree.structure(own)
     return config, graphdef, params
 
@@ -218,7 +218,7 @@ def test_gradients(torch_model, ours):
     expected = {name: p.grad.numpy() for name, p in torch_model.named_parameters()}
 
     config = our_config(remat="full")
-    graphdef, _ = nnx.split(qwen3_vl.Model(config, rngs=nnx.Rngs(0)))
+    graphdef, _ = nnx.split(qwen3_vl.model(config, rngs=nnx.Rngs(0)))
 
     @jax.jit
     @jax.value_and_grad
@@ -249,7 +249,7 @@ def test_bfloat16_is_as_close_as_transformers_bfloat16(torch_model, ours):
     exact = _hf_logits(torch_model, config, parts)
     theirs = _hf_logits(hf_model().to(torch.bfloat16), config, parts)
     half = dataclasses.replace(config, dtype="bfloat16")
-    graphdef, _ = nnx.split(qwen3_vl.Model(half, rngs=nnx.Rngs(0)))
+    graphdef, _ = nnx.split(qwen3_vl.model(half, rngs=nnx.Rngs(0)))
     hidden, found = _run(graphdef, params, _arrays(config, [parts]))
     assert hidden.dtype == jnp.bfloat16
     found = np.asarray(found)[0, : len(exact)]
@@ -266,7 +266,7 @@ def test_tied_embeddings():
     assert "lm_head.weight" in tensors
     params = params_from_hf(qwen3_vl, config, tensors)
     assert "lm_head.weight" not in params_to_hf(qwen3_vl, config, params)
-    graphdef, _ = nnx.split(qwen3_vl.Model(config, rngs=nnx.Rngs(0)))
+    graphdef, _ = nnx.split(qwen3_vl.model(config, rngs=nnx.Rngs(0)))
     parts = EXAMPLES["text"]
     arrays = _arrays(config, [parts])
     fields = ("tokens", "positions", "segment_ids")

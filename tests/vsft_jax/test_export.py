@@ -214,7 +214,7 @@ def trained(shared_config, tmp_path):
     config = shared_config.copy_and_resolve_references().unlock()
     tokenizer = experiment.load_tokenizer(config, tmp_path)
     family, shape = experiment.family(config), experiment.model_config(config, tokenizer)
-    params = nnx.split(family.Model(shape, rngs=nnx.Rngs(3)))[1]
+    params = nnx.split(family.model(shape, rngs=nnx.Rngs(3)))[1]
     checkpoints = Checkpoints(tmp_path)
     meta = {"config": experiment.as_json(config), "frames": config.frames.to_dict(), "step": 7}
     checkpoints.save(7, params, {"step": np.int32(7)}, meta)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import importlib
 
 import jax
 import jax.numpy as jnp
@@ -17,16 +16,17 @@ from vsft_jax import lora
 from vsft_jax.checkpoints import flatten
 from vsft_jax.experiment import ConfigError
 from vsft_jax.lora import Lora, ModelBuilder
-from vsft_jax.models import FAMILIES, qwen2_5_vl
+from vsft_jax.models import FAMILIES, family_named
+from vsft_jax.models.qwen2_5_vl import FAMILY as qwen2_5_vl
 from vsft_jax.models.shared.layers import Linear
 from vsft_jax.selection import PRESETS, selector
 from vsft_jax.sharding import abstract_model, make_mesh
 from vsft_jax.train.optimizer import make_optimizer, trainable
 from vsft_jax.train.step import Trainer
 
-TINY = qwen2_5_vl.ModelConfig(
-    qwen2_5_vl.VisionConfig(depth=2, width=16, mlp_width=24, heads=2, fullatt_block_indexes=(0,)),
-    qwen2_5_vl.TextConfig(3, 32, 48, 4, 2, 50, head_dim=8, mrope_section=(2, 1, 1)),
+TINY = qwen2_5_vl.model_config(
+    qwen2_5_vl.vision_config(depth=2, width=16, mlp_width=24, heads=2, fullatt_block_indexes=(0,)),
+    qwen2_5_vl.text_config(3, 32, 48, 4, 2, 50, head_dim=8, mrope_section=(2, 1, 1)),
     dtype="float32",
     remat="none",
 )
@@ -108,9 +108,9 @@ def test_a_pattern_is_for_whole_paths_or_what_lies_below():
 
 
 def _family(name):
-    """A family's model at a published size, in shapes only: (module, ModelConfig)."""
-    family = importlib.import_module(f"vsft_jax.models.{name}")
-    return family, family.published(family.SIZES[0], param_dtype="bfloat16")
+    """A family and its ModelConfig at a published size."""
+    family = family_named(name)
+    return family, family.published(family.sizes[0], param_dtype="bfloat16")
 
 
 STRATEGIES = {

@@ -2,8 +2,6 @@
 judges."""
 
 import functools
-import hashlib
-import json
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,8 +14,8 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from input_pipeline.frame_budget import ModelError, Tools
-from vsft_jax.huggingface.files import HFError, local_directory
-from vsft_jax.models import dinov2
+from vsft_jax.huggingface import HFError, load_on_one_device, local_directory, model_fingerprint
+from vsft_jax.models.dinov2 import DINOV2
 
 SIDE = 224  # pixels, as in training at low resolution: 16 x 16 patches
 
@@ -51,14 +49,15 @@ class DinoEmbedder:
             self._directory = local_directory(spec["path"])
         except HFError as error:
             raise ModelError(f"frame budget: 'path' of the similarity spec: {error}") from error
-        self.identity = f"dinov2 {SIDE} {fingerprint(self._directory)}"
+        self.identity = f"dinov2 {SIDE} {model_fingerprint(self._directory)}"
         self._lock = threading.Lock()
 
     @functools.cached_property
     def _model(self):
         """Loaded under the lock. On one device: it is small, and process 0 works alone."""
         try:
-            graphdef, params = nnx.split(dinov2.load(self._directory))
+            model = load_on_one_device(DINOV2, self._directory, attention="xla", remat="none")
+            graphdef, params = nnx.split(model)
         except HFError as error:
             raise ModelError(f"frame budget: 'path' of the similarity spec: {error}") from error
         params = jax.device_put(params, jax.local_devices()[0])
@@ -78,14 +77,3 @@ class DinoEmbedder:
         with self._lock:
             found = self._model(padded)
         return np.asarray(found, np.float32)[: len(frames)]
-
-
-def fingerprint(directory: Path) -> str:
-    """Changes when the model in a directory does: its config.json, its weights' sizes and dates."""
-    digest = hashlib.sha256()
-    config = directory / "config.json"
-    digest.update(config.read_bytes() if config.is_file() else b"")
-    files = sorted(directory.glob("*.safetensors"))
-    facts = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-    digest.update(json.dumps(facts).encode())
-    return digest.hexdigest()[:16]

@@ -5,6 +5,7 @@ when they are loaded, so they are refused.
 """
 
 import functools
+import hashlib
 import json
 import os
 import re
@@ -65,6 +66,17 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise HFError(f"{path}: expected a JSON object, found a {type(value).__name__}")
     return value
+
+
+def model_fingerprint(directory: Path) -> str:
+    """Changes when the model in a directory does: its config.json, its weights' sizes and dates."""
+    digest = hashlib.sha256()
+    config = directory / "config.json"
+    digest.update(config.read_bytes() if config.is_file() else b"")
+    files = sorted(directory.glob("*.safetensors"))
+    facts = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    digest.update(json.dumps(facts).encode())
+    return digest.hexdigest()[:16]
 
 
 class SafetensorsReader:

@@ -17,18 +17,20 @@ import numpy as np
 from flax import nnx
 
 from input_pipeline.progress import Progress
-from vsft_jax.huggingface.files import HFError, SafetensorsReader
-from vsft_jax.models.shared.hf.table import (
-    EMBEDDING,
-    HEAD,
-    Place,
+from vsft_jax.huggingface.files import HFError, SafetensorsReader, read_json
+from vsft_jax.huggingface.tensors import (
+    Location,
+    Piece,
     Read,
     check_tied,
+    locate,
     match,
     parameter_shapes,
+    params_from_hf,
     path_names,
-    places,
 )
+from vsft_jax.models import PortedModel
+from vsft_jax.models.shared.hf.table import EMBEDDING, HEAD
 
 # Bytes of the checkpoint's that are read at a time. Some memory is needed beside the shard for
 # each thread's piece; small pieces also stay in the processor's cache while they are transposed.
@@ -36,11 +38,13 @@ _LARGEST_PIECE, _SMALLEST_PIECE = 2 << 20, 1 << 16
 _THREADS = min(16, os.cpu_count() or 1)
 
 
-def load_params(family: Any, config: Any, directory: str | Path, abstract: nnx.State) -> nnx.State:
+def load_params(
+    family: PortedModel, config: Any, directory: str | Path, abstract: nnx.State
+) -> nnx.State:
     """Parameters of a directory's safetensors files, in their places on the devices.
 
     Args:
-        family: a family's module.
+        family: of the model.
         config: its ModelConfig, which the checkpoint must fit.
         directory: of the checkpoint; see `vsft_jax.huggingface.files.local_directory` for hub ids.
         abstract: what to make: ShapeDtypeStructs with shardings, by
@@ -61,7 +65,7 @@ def load_params(family: Any, config: Any, directory: str | Path, abstract: nnx.S
                 check_tied(_equal(reader, given[HEAD], given[EMBEDDING]), given)
         except ValueError as error:
             raise HFError(str(error)) from error
-        found = places(table, parameter_shapes(family, config))
+        found = locate(table, parameter_shapes(family, config))
         largest = max(_shard_bytes(leaf) for leaf in jax.tree.leaves(abstract))
         loader = _Loader(lambda name, index: reader.read(given[name], index), pool, largest)
         total = sum(_shard_bytes(leaf) * len(_shards(leaf)) for leaf in jax.tree.leaves(abstract))
@@ -73,6 +77,28 @@ def load_params(family: Any, config: Any, directory: str | Path, abstract: nnx.S
                 return array
 
             return jax.tree_util.tree_map_with_path(load, abstract)
+
+
+def load_on_one_device(kind: PortedModel, directory: str | Path, **compute: Any) -> nnx.Module:
+    """A small model of a directory, on the default device. compute: fields of `Compute`.
+
+    Raises HFError for a directory that does not hold one.
+    """
+    directory = Path(directory)
+    try:
+        config = kind.from_hf(read_json(directory / "config.json"), **compute)
+        with SafetensorsReader(directory) as reader:
+            tensors = {
+                name: reader.read(name, tuple(slice(0, size) for size in shape))
+                for name, shape in reader.shapes.items()
+            }
+        params = params_from_hf(kind, config, tensors)
+    except HFError:
+        raise
+    except ValueError as error:
+        raise HFError(f"{directory}: {error}") from error
+    model = nnx.eval_shape(lambda: kind.model(config, rngs=nnx.Rngs(0)))
+    return nnx.merge(nnx.graphdef(model), params)
 
 
 class _Loader:
@@ -87,25 +113,23 @@ class _Loader:
         memory = np.empty(largest + 128, np.uint8)
         self._buffer = memory[-memory.ctypes.data % 64 + 8 :]
 
-    def load(self, like: jax.ShapeDtypeStruct, place: Place) -> jax.Array:
+    def load(self, like: jax.ShapeDtypeStruct, location: Location) -> jax.Array:
         """One parameter, a shard at a time."""
         arrays = []
         for index, devices in _shards(like).items():
             shard = self._buffer[: _shard_bytes(like)].view(like.dtype)
             shard = shard.reshape(like.sharding.shard_shape(like.shape))
-            self._fill(shard, place, tuple(slice(*bounds) for bounds in index))
+            self._fill(shard, location, tuple(slice(*bounds) for bounds in index))
             copies = [jax.device_put(shard, device, may_alias=False) for device in devices]
             arrays += jax.block_until_ready(copies)
             self.loaded += shard.nbytes
         return jax.make_array_from_single_device_arrays(like.shape, like.sharding, arrays)
 
-    def _fill(self, shard: np.ndarray, place: Place, index: tuple[slice, ...]) -> None:
-        def fill(piece) -> None:
-            where, read = piece
-            shard[where] = read()
+    def _fill(self, shard: np.ndarray, location: Location, index: tuple[slice, ...]) -> None:
+        def fill(piece: Piece) -> None:
+            shard[piece.target] = location.read(piece, self._read)
 
-        pieces = place.pieces(index, self._read, _rows(place, shard))
-        for _ in self._pool.map(fill, pieces):
+        for _ in self._pool.map(fill, location.pieces(index, _rows(location, shard))):
             pass
 
 
@@ -122,10 +146,10 @@ def _shard_bytes(like: jax.ShapeDtypeStruct) -> int:
     return math.prod(like.sharding.shard_shape(like.shape)) * like.dtype.itemsize
 
 
-def _rows(place: Place, shard: np.ndarray) -> int:
+def _rows(location: Location, shard: np.ndarray) -> int:
     """Rows of the checkpoint's tensor to read at a time."""
-    sizes = shard.shape[1:] if place.tensor.depth else shard.shape
-    row = math.prod(sizes) // sizes[-1 if place.tensor.transpose else 0] * shard.itemsize
+    sizes = shard.shape[1:] if location.tensor.depth else shard.shape
+    row = math.prod(sizes) // sizes[-1 if location.tensor.transpose else 0] * shard.itemsize
     piece = min(max(shard.nbytes // (32 * _THREADS), _SMALLEST_PIECE), _LARGEST_PIECE)
     return max(1, piece // row)
 

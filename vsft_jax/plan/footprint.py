@@ -5,18 +5,16 @@
 prints the table of docs/models.md. Activations, gradients and the program come on top of it.
 """
 
-import importlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import jax
 from flax import nnx
 from jax.sharding import AbstractMesh, AxisType
 
-from vsft_jax.models import FAMILIES
+from vsft_jax.models import FAMILIES, family_named
 from vsft_jax.plan.chips import GIB, parse_topology
-from vsft_jax.sharding import AXES, place
+from vsft_jax.sharding import AXES, with_shardings
 
 # Bytes of a parameter: float32 with AdamW's two moments, or bfloat16 alone.
 TRAINING, INFERENCE = 12, 2
@@ -26,18 +24,13 @@ TOPOLOGIES = ("v5e:16x16", "v5p:4x4x4", "v6e:16x16")
 _DATA = (1, 2, 4, 8)
 
 
-def parameter_tree(family: Any, config: Any) -> nnx.State:
-    """The parameters' shapes; nothing is allocated. family: a family's module."""
-    return jax.eval_shape(lambda: nnx.split(family.Model(config, rngs=nnx.Rngs(0)))[1])
-
-
 def values_per_chip(
     tree: nnx.State, rules: Sequence[tuple[str, tuple]], mesh: Mapping[str, int]
 ) -> int:
     """Values of parameters that one chip holds: the shards' sizes, as placed by `sharding`.
 
     Args:
-        tree: see `parameter_tree`.
+        tree: `Family.parameters`.
         rules: the family's `partition_rules()`.
         mesh: size of every axis; those that are left out are 1.
     """
@@ -45,7 +38,7 @@ def values_per_chip(
     abstract = AbstractMesh(sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES))
     return sum(
         math.prod(leaf.sharding.shard_shape(leaf.shape))
-        for leaf in jax.tree.leaves(place(tree, rules, abstract))
+        for leaf in jax.tree.leaves(with_shardings(tree, rules, abstract))
     )
 
 
@@ -76,9 +69,9 @@ def table() -> Iterator[str]:
     yield "| | parameters | " + " | ".join(columns) + " |"
     yield "|---|" + "---|" * (len(columns) + 1)
     for family_name in FAMILIES:
-        family = importlib.import_module(f"vsft_jax.models.{family_name}")
-        for size in family.SIZES:
-            tree = parameter_tree(family, family.published(size))
+        family = family_named(family_name)
+        for size in family.sizes:
+            tree = family.parameters(family.published(size))
             total = sum(leaf.size for leaf in jax.tree.leaves(tree))
             cells = []
             for chips in pods:

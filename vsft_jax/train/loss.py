@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import PartitionSpec
 
-from vsft_jax.models.shared.layers import row_axes
+from vsft_jax.sharding import row_axes
 
 
 class LossSums(NamedTuple):

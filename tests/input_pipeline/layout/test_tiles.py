@@ -32,9 +32,9 @@ from input_pipeline.media.probe import MediaInfo
 from input_pipeline.text.chat_tokenizer import EncodedText
 from vsft_jax.models import llava_1_5, llava_next_video, llava_onevision
 
-ONE = llava_1_5.layout(llava_1_5.VisionConfig())
-NEXT = llava_next_video.layout(llava_next_video.VisionConfig())
-OV = llava_onevision.layout(llava_onevision.VisionConfig())
+ONE = llava_1_5.FAMILY.layout(llava_1_5.FAMILY.vision_config())
+NEXT = llava_next_video.FAMILY.layout(llava_next_video.FAMILY.vision_config())
+OV = llava_onevision.FAMILY.layout(llava_onevision.FAMILY.vision_config())
 
 
 def image_info(height: int, width: int) -> MediaInfo:
@@ -171,7 +171,9 @@ def test_ladder():
 
 def test_max_tiles():
     for most, grid in ((None, 5), (3, 4), (2, 3), (0, 1)):
-        rules = llava_next_video.layout(llava_next_video.VisionConfig(), image_max_tiles=most)
+        rules = llava_next_video.FAMILY.layout(
+            llava_next_video.FAMILY.vision_config(), image_max_tiles=most
+        )
         medium = rules.lay_out(image_info(1000, 700 if most != 3 else 200), (0,), 1.0)
         assert medium.grid[0] == grid
 
@@ -204,7 +206,7 @@ def test_tiles(monkeypatch, size):
     """The inputs of an image, pixel by pixel, and where a patch's pixels end up."""
     monkeypatch.setattr(tiles, "resize", _pillow)
     canvases = ((56, 112), (112, 56), (112, 112), (168, 56))
-    rules = llava_next_video.Layout(image_size=56, canvases=canvases)
+    rules = llava_next_video.layout.Layout(image_size=56, canvases=canvases)
     picture = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     processor = LlavaNextImageProcessorPil(
         size={"shortest_edge": 56},
@@ -265,11 +267,11 @@ def test_what_cannot_be_laid_out():
         with pytest.raises(LayoutError, match="2010x10"):
             rules.lay_out(image_info(10, 2010), (0,), 1.0)
     with pytest.raises(ValueError, match="fit must be one of"):
-        llava_1_5.Layout(fit="squeeze")
+        llava_1_5.layout.Layout(fit="squeeze")
     with pytest.raises(ValueError, match="multiples of image_size = 336"):
-        llava_next_video.Layout(canvases=((336, 500),))
+        llava_next_video.layout.Layout(canvases=((336, 500),))
     with pytest.raises(ValueError, match="image_max_tiles"):
-        llava_onevision.Layout(image_max_tiles=-1)
+        llava_onevision.layout.Layout(image_max_tiles=-1)
     medium = ONE.lay_out(video_info(3), (0, 1, 2), 1.0)
     with pytest.raises(ValueError, match="2 frames decoded, 3 laid out"):
         ONE.write_patches(

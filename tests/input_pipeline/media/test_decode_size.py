@@ -10,13 +10,13 @@ from input_pipeline.media.resize import resize
 from vsft_jax.models import llava_1_5, llava_next_video, llava_onevision, qwen2_5_vl, qwen3_vl
 
 RULES = {
-    "qwen2_5_vl": qwen2_5_vl.Layout(video_min_pixels=784, video_max_pixels=100 * 784),
-    "qwen3_vl": qwen3_vl.Layout(),
-    "llava_1_5 crop": llava_1_5.Layout(fit="crop"),
-    "llava_1_5 pad": llava_1_5.Layout(fit="pad"),
-    "llava_1_5 stretch": llava_1_5.Layout(fit="stretch"),
-    "llava_next_video": llava_next_video.Layout(),
-    "llava_onevision": llava_onevision.Layout(),
+    "qwen2_5_vl": qwen2_5_vl.layout.Layout(video_min_pixels=784, video_max_pixels=100 * 784),
+    "qwen3_vl": qwen3_vl.layout.Layout(),
+    "llava_1_5 crop": llava_1_5.layout.Layout(fit="crop"),
+    "llava_1_5 pad": llava_1_5.layout.Layout(fit="pad"),
+    "llava_1_5 stretch": llava_1_5.layout.Layout(fit="stretch"),
+    "llava_next_video": llava_next_video.layout.Layout(),
+    "llava_onevision": llava_onevision.layout.Layout(),
 }
 SIZES = [(96, 130), (360, 200), (336, 336), (337, 336), (700, 401)]
 

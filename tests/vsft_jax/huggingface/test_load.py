@@ -19,8 +19,8 @@ from tests.vsft_jax.hf_fixtures import edit_json, write_model
 from vsft_jax.huggingface import files as hf_files
 from vsft_jax.huggingface.files import HFError, SafetensorsReader, local_directory
 from vsft_jax.huggingface.load import load_params
-from vsft_jax.models import qwen2_5_vl
-from vsft_jax.models.shared.hf.table import params_from_hf, params_to_hf
+from vsft_jax.huggingface.tensors import params_from_hf, params_to_hf
+from vsft_jax.models.qwen2_5_vl import FAMILY as qwen2_5_vl
 from vsft_jax.sharding import abstract_model, make_mesh
 
 ONE_FILE = "model.safetensors"
@@ -34,7 +34,7 @@ def _config(directory, **compute):
 
 def _abstract(config, **mesh):
     mesh = make_mesh({"data": 1, "fsdp": -1, "tensor": 1} | mesh)
-    build = lambda: qwen2_5_vl.Model(config, rngs=nnx.Rngs(0))  # noqa: E731
+    build = lambda: qwen2_5_vl.model(config, rngs=nnx.Rngs(0))  # noqa: E731
     return abstract_model(build, qwen2_5_vl.partition_rules(), mesh)[1]
 
 

@@ -11,13 +11,9 @@ from flax import nnx
 from tests.conftest import devices
 from vsft_jax.inference.generate import _for_decoding, generate, generate_compiled
 from vsft_jax.inference.token_sampling import GREEDY, Sampling, narrow
-from vsft_jax.models.qwen2_5_vl import (
-    ModelConfig,
-    Qwen2_5VL,
-    TextConfig,
-    VisionConfig,
-    partition_rules,
-)
+from vsft_jax.models.qwen2_5_vl.config import ModelConfig, TextConfig, VisionConfig
+from vsft_jax.models.qwen2_5_vl.model import Qwen2_5VL
+from vsft_jax.models.shared.partition import partition_rules
 from vsft_jax.sharding import abstract_model, make_mesh, put_batch
 
 STEPS = 6

@@ -1,6 +1,5 @@
 """The published sizes of every family, by their shapes: nothing is allocated."""
 
-import importlib
 import math
 import re
 
@@ -9,9 +8,9 @@ import pytest
 import torch
 import transformers
 
-from vsft_jax.models import FAMILIES
-from vsft_jax.models.shared.hf.table import parameter_shapes, places, tensor_shapes
-from vsft_jax.plan.footprint import parameter_tree, smallest, values_per_chip
+from vsft_jax.huggingface.tensors import locate, parameter_shapes, tensor_shapes
+from vsft_jax.models import FAMILIES, family_named
+from vsft_jax.plan.footprint import smallest, values_per_chip
 from vsft_jax.sharding import path_string
 
 # Totals in model.safetensors.index.json of the released checkpoints (bytes / 2). Where there is no
@@ -29,20 +28,16 @@ COUNTS = {
 }
 
 
-def _family(name):
-    return importlib.import_module(f"vsft_jax.models.{name}")
-
-
-SIZES = [(name, size) for name in FAMILIES for size in _family(name).SIZES]
+SIZES = [(name, size) for name in FAMILIES for size in family_named(name).sizes]
 
 
 @pytest.fixture(scope="module", params=SIZES, ids=" ".join)
 def published(request):
     """Family, config, and path -> shape of every parameter."""
     name, size = request.param
-    family = _family(name)
+    family = family_named(name)
     config = family.published(size)
-    return request.param, family, config, parameter_tree(family, config)
+    return request.param, family, config, family.parameters(config)
 
 
 def _paths(tree):
@@ -76,7 +71,7 @@ def test_parameters_are_those_of_transformers(published):
     """Every tensor of transformers' model of this config is in our table, with its shape."""
     key, family, config, tree = published
     shapes, table = parameter_shapes(family, config), family.checkpoint_table(config)
-    assert places(table, shapes).keys() == shapes.keys()
+    assert locate(table, shapes).keys() == shapes.keys()
     written = family.to_hf(config)
     assert family.from_hf(written) == config
     kind = getattr(transformers, written["architectures"][0])
@@ -99,8 +94,8 @@ def test_every_size_is_counted():
 def test_the_mesh_of_the_footprint_is_the_smallest():
     """Qwen3-VL 8B's tower is 1152 wide, which 256 does not divide: every chip would hold it whole,
     so that keeping the parameters twice takes less."""
-    family = _family("qwen3_vl")
-    tree = parameter_tree(family, family.published("8b"))
+    family = family_named("qwen3_vl")
+    tree = family.parameters(family.published("8b"))
     rules = family.partition_rules()
     total = sum(leaf.size for leaf in jax.tree.leaves(tree))
     tower = sum(leaf.size for leaf in jax.tree.leaves(tree["visual"]))

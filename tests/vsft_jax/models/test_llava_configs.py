@@ -1,8 +1,6 @@
 """The LLaVA families at full size, against transformers' models and the published counts; nothing
 is allocated."""
 
-import importlib
-
 import numpy as np
 import pytest
 import torch
@@ -18,8 +16,11 @@ from transformers.models.llava_onevision.image_processing_pil_llava_onevision im
 from input_pipeline.layout import tiles
 from input_pipeline.media.probe import MediaInfo
 from tests.parity.llava_reference import pillow_resize
-from vsft_jax.models import llava_1_5, llava_next_video, llava_onevision
-from vsft_jax.models.shared.hf.table import parameter_shapes, places, tensor_shapes
+from vsft_jax.huggingface.tensors import locate, parameter_shapes, tensor_shapes
+from vsft_jax.models import family_named
+from vsft_jax.models.llava_1_5 import FAMILY as llava_1_5
+from vsft_jax.models.llava_next_video import FAMILY as llava_next_video
+from vsft_jax.models.llava_onevision import FAMILY as llava_onevision
 
 # Parameters of the Hugging Face checkpoints, and rows of the vocabulary that some of them lack:
 # the counts of LLaVA-1.5 13b and of OneVision are those of the original repositories, before
@@ -37,11 +38,11 @@ PUBLISHED = {
 @pytest.mark.parametrize("name, size", PUBLISHED)
 def test_published_sizes(name, size):
     """Every tensor of transformers' model of this config is in our table, with its shape."""
-    family = importlib.import_module(f"vsft_jax.models.{name}")
-    assert size in family.SIZES
+    family = family_named(name)
+    assert size in family.sizes
     config = family.published(size)
     table, shapes = family.checkpoint_table(config), parameter_shapes(family, config)
-    assert places(table, shapes).keys() == shapes.keys()
+    assert locate(table, shapes).keys() == shapes.keys()
     found = tensor_shapes(table, shapes)
 
     written = family.to_hf(config)
@@ -154,7 +155,7 @@ def test_processor_files(monkeypatch):
         (llava_next_video, LlavaNextImageProcessorPil, {}),
         (llava_onevision, LlavaOnevisionImageProcessorPil, {}),
     ):
-        config = family.published(family.SIZES[0])
+        config = family.published(family.sizes[0])
         layout = family.layout(config.vision, **choices)
         files = family.processor_files(config, layout)
         assert set(files) - {"video_preprocessor_config.json"} == {

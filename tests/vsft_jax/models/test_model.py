@@ -10,16 +10,15 @@ import pytest
 from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from vsft_jax.models.qwen2_5_vl import (
+from vsft_jax.models.qwen2_5_vl.config import (
     ModelConfig,
-    Qwen2_5VL,
     TextConfig,
     VisionConfig,
-    component_of,
     from_hf,
-    partition_rules,
     published,
 )
+from vsft_jax.models.qwen2_5_vl.model import Qwen2_5VL
+from vsft_jax.models.shared.partition import component_of, partition_rules
 
 TINY = ModelConfig(
     VisionConfig(depth=3, width=16, mlp_width=16, heads=2, fullatt_block_indexes=(2,)),

@@ -1,17 +1,15 @@
 """DINOv2 (arXiv 2304.07193): pictures to features, trained without labels."""
 
-from vsft_jax.models.dinov2.config import ModelConfig, from_hf
-from vsft_jax.models.dinov2.hf import canonical_name, checkpoint_table, load
-from vsft_jax.models.dinov2.model import Dinov2
+from vsft_jax.models.dinov2 import config, hf, model
+from vsft_jax.models.family import PortedModel
 
-Model = Dinov2  # the name under which shared code finds a family's model
+DINOV2 = PortedModel(
+    name="dinov2",
+    model=model.Dinov2,
+    model_config=config.ModelConfig,
+    from_hf=config.from_hf,
+    checkpoint_table=hf.checkpoint_table,
+    canonical_name=hf.canonical_name,
+)
 
-__all__ = [
-    "Dinov2",
-    "Model",
-    "ModelConfig",
-    "canonical_name",
-    "checkpoint_table",
-    "from_hf",
-    "load",
-]
+__all__ = ["DINOV2"]

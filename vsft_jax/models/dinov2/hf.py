@@ -1,14 +1,7 @@
-"""transformers' DINOv2 checkpoints: names and layout of their tensors, and reading one."""
+"""transformers' DINOv2 checkpoints: names and layout of their tensors."""
 
-import sys
-from pathlib import Path
-
-from flax import nnx
-
-from vsft_jax.huggingface.files import HFError, SafetensorsReader, read_json
-from vsft_jax.models.dinov2.config import ModelConfig, from_hf
-from vsft_jax.models.dinov2.model import Dinov2
-from vsft_jax.models.shared.hf.table import Tensor, linear, norm, params_from_hf, tensor
+from vsft_jax.models.dinov2.config import ModelConfig
+from vsft_jax.models.shared.hf.table import Tensor, linear, norm, tensor
 
 
 def checkpoint_table(config: ModelConfig) -> list[Tensor]:
@@ -43,26 +36,3 @@ def checkpoint_table(config: ModelConfig) -> list[Tensor]:
 def canonical_name(name: str) -> str | None:
     """A tensor's name in the table; None for the mask token, which only training uses."""
     return None if name == "embeddings.mask_token" else name
-
-
-def load(directory: str | Path) -> Dinov2:
-    """The model of a Hugging Face directory, on the default device.
-
-    Raises HFError for a directory that does not hold one.
-    """
-    family = sys.modules[__package__]
-    directory = Path(directory)
-    try:
-        config = from_hf(read_json(directory / "config.json"), attention="xla", remat="none")
-        with SafetensorsReader(directory) as reader:
-            tensors = {
-                name: reader.read(name, tuple(slice(0, size) for size in shape))
-                for name, shape in reader.shapes.items()
-            }
-        params = params_from_hf(family, config, tensors)
-    except HFError:
-        raise
-    except ValueError as error:
-        raise HFError(f"{directory}: {error}") from error
-    model = nnx.eval_shape(lambda: Dinov2(config, rngs=nnx.Rngs(0)))
-    return nnx.merge(nnx.graphdef(model), params)

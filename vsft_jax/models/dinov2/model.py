@@ -10,8 +10,9 @@ from jax import Array
 
 from vsft_jax.models.dinov2.config import IMAGE_MEAN, IMAGE_STD, ModelConfig
 from vsft_jax.models.shared.attention import attention
-from vsft_jax.models.shared.layers import Block, LayerNorm, make_stack, scan_stack
+from vsft_jax.models.shared.layers import Block, LayerNorm
 from vsft_jax.models.shared.patch_embed import PatchEmbed
+from vsft_jax.models.shared.stacks import make_stack, scan_stack
 
 _CUBIC = -0.75  # torch's choice of the free parameter of cubic convolution
 

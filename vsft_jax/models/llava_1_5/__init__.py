@@ -1,44 +1,26 @@
 """LLaVA-1.5 (arXiv 2310.03744)."""
 
-from vsft_jax.models.llava_1_5.config import (
-    SIZES,
-    SPECIAL_TOKENS,
-    ModelConfig,
-    from_hf,
-    published,
-    to_hf,
-)
-from vsft_jax.models.llava_1_5.hf import (
-    canonical_name,
-    checkpoint_table,
-    processor_files,
-    released_name,
-)
-from vsft_jax.models.llava_1_5.layout import Layout, layout
-from vsft_jax.models.llava_1_5.model import Llava15
+from vsft_jax.models.family import Family
+from vsft_jax.models.llava_1_5 import config, hf, layout, model
 from vsft_jax.models.shared.decoder import TextConfig
-from vsft_jax.models.shared.partition import component_of, partition_rules
 from vsft_jax.models.shared.vit import VisionConfig
 
-Model = Llava15  # the name under which shared code finds a family's model
+FAMILY = Family(
+    name="llava_1_5",
+    model=model.Llava15,
+    model_config=config.ModelConfig,
+    vision_config=VisionConfig,
+    text_config=TextConfig,
+    special_tokens=config.SPECIAL_TOKENS,
+    sizes=config.SIZES,
+    published=config.published,
+    from_hf=config.from_hf,
+    to_hf=config.to_hf,
+    checkpoint_table=hf.checkpoint_table,
+    canonical_name=hf.canonical_name,
+    released_name=hf.released_name,
+    processor_files=hf.processor_files,
+    layout=layout.layout,
+)
 
-__all__ = [
-    "SIZES",
-    "SPECIAL_TOKENS",
-    "Layout",
-    "Llava15",
-    "Model",
-    "ModelConfig",
-    "TextConfig",
-    "VisionConfig",
-    "canonical_name",
-    "checkpoint_table",
-    "component_of",
-    "from_hf",
-    "layout",
-    "partition_rules",
-    "processor_files",
-    "published",
-    "released_name",
-    "to_hf",
-]
+__all__ = ["FAMILY"]

@@ -1,44 +1,25 @@
 """LLaVA-NeXT-Video (blog of 2024-04-30, llava-vl.github.io)."""
 
-from vsft_jax.models.llava_next_video.config import (
-    SIZES,
-    SPECIAL_TOKENS,
-    ModelConfig,
-    VisionConfig,
-    from_hf,
-    published,
-    to_hf,
-)
-from vsft_jax.models.llava_next_video.hf import (
-    canonical_name,
-    checkpoint_table,
-    processor_files,
-    released_name,
-)
-from vsft_jax.models.llava_next_video.layout import Layout, layout
-from vsft_jax.models.llava_next_video.model import LlavaNextVideo
+from vsft_jax.models.family import Family
+from vsft_jax.models.llava_next_video import config, hf, layout, model
 from vsft_jax.models.shared.decoder import TextConfig
-from vsft_jax.models.shared.partition import component_of, partition_rules
 
-Model = LlavaNextVideo  # the name under which shared code finds a family's model
+FAMILY = Family(
+    name="llava_next_video",
+    model=model.LlavaNextVideo,
+    model_config=config.ModelConfig,
+    vision_config=config.VisionConfig,
+    text_config=TextConfig,
+    special_tokens=config.SPECIAL_TOKENS,
+    sizes=config.SIZES,
+    published=config.published,
+    from_hf=config.from_hf,
+    to_hf=config.to_hf,
+    checkpoint_table=hf.checkpoint_table,
+    canonical_name=hf.canonical_name,
+    released_name=hf.released_name,
+    processor_files=hf.processor_files,
+    layout=layout.layout,
+)
 
-__all__ = [
-    "SIZES",
-    "SPECIAL_TOKENS",
-    "Layout",
-    "LlavaNextVideo",
-    "Model",
-    "ModelConfig",
-    "TextConfig",
-    "VisionConfig",
-    "canonical_name",
-    "checkpoint_table",
-    "component_of",
-    "from_hf",
-    "layout",
-    "partition_rules",
-    "processor_files",
-    "published",
-    "released_name",
-    "to_hf",
-]
+__all__ = ["FAMILY"]

@@ -7,10 +7,10 @@ from jax import Array
 
 from vsft_jax.models.llava_next_video.config import ModelConfig
 from vsft_jax.models.shared.decoder import Decoder
-from vsft_jax.models.shared.layers import shard_rows
 from vsft_jax.models.shared.projector import Projector
 from vsft_jax.models.shared.vit import VisionTower
 from vsft_jax.models.shared.vlm import VisionLanguageModel, gather, has_media, place
+from vsft_jax.sharding import shard_rows
 
 
 class LlavaNextVideo(VisionLanguageModel):

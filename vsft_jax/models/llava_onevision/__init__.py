@@ -1,44 +1,24 @@
 """LLaVA-OneVision (arXiv 2408.03326)."""
 
-from vsft_jax.models.llava_onevision.config import (
-    SIZES,
-    SPECIAL_TOKENS,
-    ModelConfig,
-    TextConfig,
-    VisionConfig,
-    from_hf,
-    published,
-    to_hf,
-)
-from vsft_jax.models.llava_onevision.hf import (
-    canonical_name,
-    checkpoint_table,
-    processor_files,
-    released_name,
-)
-from vsft_jax.models.llava_onevision.layout import Layout, layout
-from vsft_jax.models.llava_onevision.model import LlavaOnevision
-from vsft_jax.models.shared.partition import component_of, partition_rules
+from vsft_jax.models.family import Family
+from vsft_jax.models.llava_onevision import config, hf, layout, model
 
-Model = LlavaOnevision  # the name under which shared code finds a family's model
+FAMILY = Family(
+    name="llava_onevision",
+    model=model.LlavaOnevision,
+    model_config=config.ModelConfig,
+    vision_config=config.VisionConfig,
+    text_config=config.TextConfig,
+    special_tokens=config.SPECIAL_TOKENS,
+    sizes=config.SIZES,
+    published=config.published,
+    from_hf=config.from_hf,
+    to_hf=config.to_hf,
+    checkpoint_table=hf.checkpoint_table,
+    canonical_name=hf.canonical_name,
+    released_name=hf.released_name,
+    processor_files=hf.processor_files,
+    layout=layout.layout,
+)
 
-__all__ = [
-    "SIZES",
-    "SPECIAL_TOKENS",
-    "Layout",
-    "LlavaOnevision",
-    "Model",
-    "ModelConfig",
-    "TextConfig",
-    "VisionConfig",
-    "canonical_name",
-    "checkpoint_table",
-    "component_of",
-    "from_hf",
-    "layout",
-    "partition_rules",
-    "processor_files",
-    "published",
-    "released_name",
-    "to_hf",
-]
+__all__ = ["FAMILY"]

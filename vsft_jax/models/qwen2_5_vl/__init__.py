@@ -1,44 +1,24 @@
 """Qwen2.5-VL (arXiv 2502.13923)."""
 
-from vsft_jax.models.qwen2_5_vl.config import (
-    SIZES,
-    SPECIAL_TOKENS,
-    ModelConfig,
-    TextConfig,
-    VisionConfig,
-    from_hf,
-    published,
-    to_hf,
-)
-from vsft_jax.models.qwen2_5_vl.hf import (
-    canonical_name,
-    checkpoint_table,
-    processor_files,
-    released_name,
-)
-from vsft_jax.models.qwen2_5_vl.layout import Layout, layout
-from vsft_jax.models.qwen2_5_vl.model import Qwen2_5VL
-from vsft_jax.models.shared.partition import component_of, partition_rules
+from vsft_jax.models.family import Family
+from vsft_jax.models.qwen2_5_vl import config, hf, layout, model
 
-Model = Qwen2_5VL  # the name under which shared code finds a family's model
+FAMILY = Family(
+    name="qwen2_5_vl",
+    model=model.Qwen2_5VL,
+    model_config=config.ModelConfig,
+    vision_config=config.VisionConfig,
+    text_config=config.TextConfig,
+    special_tokens=config.SPECIAL_TOKENS,
+    sizes=config.SIZES,
+    published=config.published,
+    from_hf=config.from_hf,
+    to_hf=config.to_hf,
+    checkpoint_table=hf.checkpoint_table,
+    canonical_name=hf.canonical_name,
+    released_name=hf.released_name,
+    processor_files=hf.processor_files,
+    layout=layout.layout,
+)
 
-__all__ = [
-    "SIZES",
-    "SPECIAL_TOKENS",
-    "Layout",
-    "Model",
-    "ModelConfig",
-    "Qwen2_5VL",
-    "TextConfig",
-    "VisionConfig",
-    "canonical_name",
-    "checkpoint_table",
-    "component_of",
-    "from_hf",
-    "layout",
-    "partition_rules",
-    "processor_files",
-    "published",
-    "released_name",
-    "to_hf",
-]
+__all__ = ["FAMILY"]

@@ -8,8 +8,8 @@ from jax import Array
 from vsft_jax.models.qwen2_5_vl.config import ModelConfig
 from vsft_jax.models.qwen2_5_vl.vision import Merger, VisionTower
 from vsft_jax.models.shared.decoder import Decoder
-from vsft_jax.models.shared.layers import shard_rows
 from vsft_jax.models.shared.vlm import VisionLanguageModel, gather, has_media, place
+from vsft_jax.sharding import shard_rows
 
 
 class Qwen2_5VL(VisionLanguageModel):  # noqa: N801 (the model's own name)

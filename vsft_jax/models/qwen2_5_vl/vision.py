@@ -13,17 +13,10 @@ from jax import Array
 
 from vsft_jax.models.qwen2_5_vl.config import ModelConfig
 from vsft_jax.models.shared.attention import attention
-from vsft_jax.models.shared.layers import (
-    Block,
-    Linear,
-    RMSNorm,
-    Rotary,
-    make_stack,
-    rotary_frequencies,
-    scan_kinds,
-    shard_rows,
-)
+from vsft_jax.models.shared.layers import Block, Linear, RMSNorm, Rotary, rotary_frequencies
 from vsft_jax.models.shared.patch_embed import PatchEmbed
+from vsft_jax.models.shared.stacks import make_stack, scan_kinds
+from vsft_jax.sharding import shard_rows
 
 
 class VisionTower(nnx.Module):

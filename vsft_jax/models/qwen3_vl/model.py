@@ -10,8 +10,8 @@ from jax import Array
 from vsft_jax.models.qwen3_vl.config import ModelConfig
 from vsft_jax.models.qwen3_vl.vision import Projector, VisionTower
 from vsft_jax.models.shared.decoder import Decoder
-from vsft_jax.models.shared.layers import shard_rows
 from vsft_jax.models.shared.vlm import VisionLanguageModel, gather, has_media, place
+from vsft_jax.sharding import shard_rows
 
 
 class Qwen3VL(VisionLanguageModel):

@@ -14,17 +14,10 @@ from jax import Array
 
 from vsft_jax.models.qwen3_vl.config import ModelConfig
 from vsft_jax.models.shared.attention import attention
-from vsft_jax.models.shared.layers import (
-    Block,
-    LayerNorm,
-    Linear,
-    Rotary,
-    make_stack,
-    rotary_frequencies,
-    scan_stack,
-    shard_rows,
-)
+from vsft_jax.models.shared.layers import Block, LayerNorm, Linear, Rotary, rotary_frequencies
 from vsft_jax.models.shared.patch_embed import PatchEmbed
+from vsft_jax.models.shared.stacks import make_stack, scan_stack
+from vsft_jax.sharding import shard_rows
 
 
 def position_weights(coords: Array, side: int) -> Array:

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from vsft_jax.models.shared import attention, layers
+from vsft_jax.models.shared import attention, stacks
 
 
 def check(holds: bool, message: str) -> None:
@@ -16,7 +16,7 @@ class Compute:
     """Base of every family's ModelConfig.
 
     dtype: of activations and matrix products; param_dtype: of the stored parameters.
-    remat: what the backward pass keeps of each layer, one of `layers.REMAT`.
+    remat: what the backward pass keeps of each layer, one of `stacks.REMAT`.
     attention: implementation, one of `attention.IMPLEMENTATIONS`.
     """
 
@@ -27,8 +27,8 @@ class Compute:
 
     def __post_init__(self):
         check(
-            self.remat in layers.REMAT,
-            f"remat {self.remat!r} is unknown; use one of {tuple(layers.REMAT)}",
+            self.remat in stacks.REMAT,
+            f"remat {self.remat!r} is unknown; use one of {tuple(stacks.REMAT)}",
         )
         check(
             self.attention in attention.IMPLEMENTATIONS,

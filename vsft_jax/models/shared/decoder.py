@@ -21,11 +21,10 @@ from vsft_jax.models.shared.layers import (
     Linear,
     RMSNorm,
     Rotary,
-    make_stack,
     rotary_frequencies,
-    scan_stack,
-    shard_rows,
 )
+from vsft_jax.models.shared.stacks import make_stack, scan_stack
+from vsft_jax.sharding import shard_rows
 
 
 @dataclasses.dataclass(frozen=True)

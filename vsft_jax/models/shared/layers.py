@@ -1,13 +1,10 @@
-"""Layers that the models share, and how stacks of them are built and run.
+"""Layers that the models share; for stacks of them see `stacks`.
 
 Parameters keep their own dtype; every layer computes in the dtype of its input.
 """
 
 import dataclasses
-import functools
-import itertools
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -16,17 +13,6 @@ import numpy as np
 from flax import nnx
 from jax import Array
 from jax.ad_checkpoint import checkpoint_name
-from jax.sharding import AbstractMesh, PartitionSpec
-
-# Name of a policy -> which named activations of a layer the backward pass finds stored; the rest
-# is computed again. None: store whatever the derivative needs (fastest, most memory).
-REMAT: dict[str, tuple[str, ...] | None] = {
-    "none": None,
-    "full": (),
-    "attention": ("attention",),
-    "qkv": ("attention", "qkv"),
-    "mlp": ("attention", "qkv", "mlp"),
-}
 
 # What a block does with its queries, keys and values: [B, L, H, K], [B, L, G, K] x 2 ->
 # (float[B, L, H, K], anything the caller wants back from each layer).
@@ -232,97 +218,3 @@ class Rotary(NamedTuple):
 def rotary_frequencies(width: int, theta: float) -> np.ndarray:
     """float32[width / 2]: theta^(-2i / width)."""
     return (1.0 / theta ** (np.arange(0, width, 2, dtype=np.float32) / width)).astype(np.float32)
-
-
-def make_stack(depth: int, make_layer: Callable[[nnx.Rngs], nnx.Module], rngs: nnx.Rngs):
-    """One module whose parameters have a leading axis of `depth` layers."""
-    make = nnx.vmap(make_layer, in_axes=0, out_axes=0)
-    return nnx.split_rngs(splits=depth)(make)(rngs)
-
-
-def scan_stack(
-    stack: nnx.Module,
-    step: Callable[[Any, Array, Any], tuple[Array, Any]],
-    x: Any,
-    per_layer: Any = None,
-    *,
-    remat: str,
-) -> tuple[Any, Any]:
-    """Runs `step(layer, x, per_layer[i]) -> (x, extra)` through a stack made by `make_stack`.
-
-    Returns the last x, and the extras with a leading layer axis. `remat`: a key of `REMAT`.
-    """
-    graphdef, params = nnx.split(stack)
-
-    def body(x, scanned):
-        layer_params, value = scanned
-        return step(nnx.merge(graphdef, layer_params), x, value)
-
-    return jax.lax.scan(_rematted(body, remat), x, (params, per_layer))
-
-
-def scan_kinds(
-    stack: nnx.Module,
-    step: Callable[[Any, Array, Any], Array],
-    x: Array,
-    kinds: Sequence[Any],
-    *,
-    remat: str,
-) -> Array:
-    """Runs `step(layer, x, kinds[i]) -> x` through a stack whose layers are of several kinds.
-
-    Kinds are static, so each is compiled on its own, without a branch at run time: a scan over the
-    periods of `kinds` (to compile a period, not the stack), in it a scan for each run of one kind.
-    `remat`: a key of `REMAT`.
-    """
-    graphdef, params = nnx.split(stack)
-    depth = len(kinds)
-    period = next(
-        size
-        for size in range(1, depth + 1)
-        if depth % size == 0 and tuple(kinds) == tuple(kinds[:size]) * (depth // size)
-    )
-    runs = [(kind, len(list(run))) for kind, run in itertools.groupby(kinds[:period])]
-
-    def layer(x, layer_params, kind):
-        return step(nnx.merge(graphdef, layer_params), x, kind), None
-
-    def one_period(x, params):
-        start = 0
-        for kind, length in runs:
-            part = jax.tree.map(lambda p: p[start : start + length], params)  # noqa: B023
-            body = _rematted(functools.partial(layer, kind=kind), remat)
-            x, _ = jax.lax.scan(body, x, part)
-            start += length
-        return x, None
-
-    cut = jax.tree.map(lambda p: p.reshape(depth // period, period, *p.shape[1:]), params)
-    return jax.lax.scan(one_period, x, cut)[0]
-
-
-def _rematted(body: Callable, remat: str) -> Callable:
-    """A scan's body of which the backward pass keeps what `REMAT[remat]` says."""
-    names = REMAT[remat]
-    if names is None:
-        return body
-    policy = jax.checkpoint_policies.save_only_these_names(*names)
-    # Inside a scan nothing can be merged back, so the (slow) guard against it is not needed.
-    return jax.checkpoint(body, policy=policy, prevent_cse=False)
-
-
-def shard_rows(x: Array) -> Array:
-    """Keeps the batch rows (axis 0) of an activation split over the 'data' and 'fsdp' mesh axes.
-
-    Without a mesh (`jax.set_mesh`), and for rows that do not divide evenly, x is returned as is.
-    """
-    axes = row_axes(jax.sharding.get_abstract_mesh(), x.shape[0])
-    if not axes:
-        return x
-    return jax.lax.with_sharding_constraint(x, PartitionSpec(axes, *[None] * (x.ndim - 1)))
-
-
-def row_axes(mesh: AbstractMesh, rows: int) -> tuple[str, ...]:
-    """The mesh axes that batch rows are split over: 'data' and 'fsdp', or () for no mesh and for
-    rows that do not divide evenly."""
-    axes = tuple(axis for axis in ("data", "fsdp") if axis in mesh.axis_names)
-    return axes if rows % math.prod(mesh.shape[axis] for axis in axes) == 0 else ()

@@ -14,15 +14,10 @@ from jax import Array
 
 from vsft_jax.models.shared.attention import attention
 from vsft_jax.models.shared.compute import check
-from vsft_jax.models.shared.layers import (
-    Block,
-    BlockSpec,
-    LayerNorm,
-    make_stack,
-    scan_stack,
-    shard_rows,
-)
+from vsft_jax.models.shared.layers import Block, BlockSpec, LayerNorm
 from vsft_jax.models.shared.patch_embed import PatchEmbed
+from vsft_jax.models.shared.stacks import make_stack, scan_stack
+from vsft_jax.sharding import shard_rows
 
 # Pixel statistics, as in the models' preprocessor_config.json.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)

@@ -1,0 +1,90 @@
+"""What a folder of models offers the code around it, under the same names for all of them."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import jax
+from flax import nnx
+
+from input_pipeline.layout.example_layout import VisionLayout
+from vsft_jax.models.shared import partition
+from vsft_jax.models.shared.compute import Compute
+from vsft_jax.models.shared.decoder import TextConfig
+from vsft_jax.models.shared.hf.table import Tensor
+from vsft_jax.models.shared.vlm import VisionLanguageModel
+
+
+class FromHF(Protocol):
+    """Reads a transformers `config.json`; compute: fields of `Compute`. Raises ValueError for
+    another model type, and for a variant that is not computed here."""
+
+    def __call__(self, config: Mapping[str, Any], **compute: Any) -> Any: ...
+
+
+class Published(Protocol):
+    """The ModelConfig of a published size; compute: fields of `Compute`. Raises ValueError for a
+    size that there is not."""
+
+    def __call__(self, size: str, **compute: Any) -> Any: ...
+
+
+class MakeLayout(Protocol):
+    """Layout rules for a tower. Raises TypeError or ValueError for choices that it has not."""
+
+    def __call__(self, vision: Any, **choices: Any) -> VisionLayout: ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PortedModel:
+    """A model whose weights come from transformers' checkpoints.
+
+    name: of its folder in vsft_jax/models.
+    model: its class, made by `model(config, rngs=...)`; model_config: the class of that config.
+    from_hf: see `FromHF`.
+    checkpoint_table: (config) → every tensor of a checkpoint; each parameter is a part of one.
+    canonical_name: a tensor's name in any release or version of transformers → its name in the
+        table, None for a tensor that checkpoints may hold and the model has no use for.
+    """
+
+    name: str
+    model: type[nnx.Module]
+    model_config: type[Compute]
+    from_hf: FromHF
+    checkpoint_table: Callable[[Any], list[Tensor]]
+    canonical_name: Callable[[str], str | None]
+
+    def parameters(self, config: Any) -> nnx.State:
+        """The shapes of the model's parameters; nothing is allocated."""
+        return jax.eval_shape(lambda: nnx.split(self.model(config, rngs=nnx.Rngs(0)))[1])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Family(PortedModel):
+    """A family of vision-language models.
+
+    vision_config, text_config: the classes of the config's parts.
+    special_tokens: field of the ModelConfig → the token whose id it is.
+    sizes: what `published` knows.
+    to_hf: (config) → a `config.json` that transformers reads; inverse of `from_hf`.
+    released_name: a tensor's name in the table → the name under which it was published, which
+        every version of transformers reads.
+    processor_files: (config, layout) → name and content of the files from which transformers makes
+        the model's processor.
+    layout: see `MakeLayout`; choices are fields of `config.layout`.
+    component_of: path of a parameter → "tower", "projector" or "llm".
+    partition_rules: () → which mesh axes each parameter is split over.
+    """
+
+    model: type[VisionLanguageModel]
+    vision_config: type
+    text_config: type[TextConfig]
+    special_tokens: Mapping[str, str]
+    sizes: tuple[str, ...]
+    published: Published
+    to_hf: Callable[[Any], dict[str, Any]]
+    released_name: Callable[[str], str]
+    processor_files: Callable[[Any, Any], dict[str, dict[str, Any]]]
+    layout: MakeLayout
+    component_of: Callable[[str], str] = partition.component_of
+    partition_rules: Callable[[], list[partition.PartitionRule]] = partition.partition_rules
