@@ -12,6 +12,7 @@ import numpy as np
 from input_pipeline import frame_budget
 from input_pipeline.annotations.rejected import Rejected
 from input_pipeline.examples import Example, MediaRef
+from input_pipeline.frame_budget.query import PREVIEW_PIXELS
 from input_pipeline.index.probe_cache import Probe, ProbeCache, stamp_of
 from input_pipeline.layout.example_layout import (
     ExampleLayout,
@@ -21,19 +22,13 @@ from input_pipeline.layout.example_layout import (
     layout_example,
 )
 from input_pipeline.media.decoder import Decoder
-from input_pipeline.media.frames import PREVIEW_PIXELS
+from input_pipeline.media.errors import LASTING
 from input_pipeline.media.probe import MediaError, MediaInfo, cut_clip
 from input_pipeline.text.chat_tokenizer import ChatError, ChatTokenizer
 
 # Neighbouring examples are often about the same clip. The frame times of an hour take 3 MB.
 _REMEMBERED_PROBES = 32
 _REMEMBERED_PREVIEWS = 64
-# Failures that come back as long as the file is the same; of others (the network, a lack of
-# memory) the next preparation finds out again.
-_LASTING = frozenset(
-    {"empty", "too_large", "unsupported_format", "not_video", "corrupt", "truncated", "encrypted"}
-    | {"no_frames", "no_times", "too_many_pixels", "too_long"}
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +109,7 @@ class RowMaker:
                 found = self._decoder.probe(ref)
             except MediaError as error:
                 found = error
-            if stamp is not None and (isinstance(found, MediaInfo) or found.reason in _LASTING):
+            if stamp is not None and (isinstance(found, MediaInfo) or found.reason in LASTING):
                 probes.append(Probe(ref, stamp, found))
         with self._lock:
             self._remembered[ref, stamp] = found

@@ -11,7 +11,7 @@ from absl import logging
 
 from input_pipeline.examples import MediaRef
 from input_pipeline.media.frame_cache import CacheSettings, read_frames_cached
-from input_pipeline.media.frames import PREVIEW_PIXELS, Size, preview_frames, read_frames
+from input_pipeline.media.frames import Size, preview_frames, read_frames
 from input_pipeline.media.probe import MediaError, MediaInfo, probe
 from input_pipeline.media.workers.pool import WorkerCrash, WorkerPool
 
@@ -47,7 +47,7 @@ class Decoder:
         """See `media.probe`."""
         return self._run(ref, probe, ref)
 
-    def preview(self, ref: MediaRef, count: int, side: int = PREVIEW_PIXELS) -> np.ndarray:
+    def preview(self, ref: MediaRef, count: int, side: int) -> np.ndarray:
         """See `decode.preview_frames`."""
         return self._run(ref, preview_frames, ref, count, side)
 

@@ -37,7 +37,6 @@ DECODE_VERSION = 1  # raise when the pixels change: kept frames are then decoded
 # Codecs whose decoders skip exactly the pictures that nothing refers to.
 SKIPPABLE_CODECS = frozenset({"h264", "hevc"})
 
-PREVIEW_PIXELS = 64  # longest side of a preview
 # How far a preview may lie from its even place, as a fraction of the distance between two.
 PREVIEW_SLACK = 0.25
 
@@ -88,7 +87,7 @@ def decode_frames(
     return _decode(ref, choose, _Output(size), needs_times=needs_times, threads=threads)
 
 
-def preview_frames(ref: MediaRef, count: int, side: int = PREVIEW_PIXELS) -> np.ndarray:
+def preview_frames(ref: MediaRef, count: int, side: int) -> np.ndarray:
     """At most `count` small frames spread over a clip -> uint8[F, h, w, 3], longest side `side`
     pixels or the clip's.
 

@@ -160,7 +160,7 @@ def test_previews_are_small_and_near_their_places(tmp_path):
     # Blocks of 8 pixels along the top of 256 become 2 of 64.
     numbers = [
         sum(1 << bit for bit in range(8) if frame[0, 2 * bit].mean() > 128)
-        for frame in preview_frames(ref, 8)
+        for frame in preview_frames(ref, 8, 64)
     ]
     places = np.round(np.linspace(0, 239, 8))
     nearest_keys = [24 * min(round(place / 24), 9) for place in places]
@@ -168,8 +168,8 @@ def test_previews_are_small_and_near_their_places(tmp_path):
     for number, place, key in zip(numbers, places, nearest_keys, strict=True):
         assert number == (key if abs(key - place) <= slack else place)
     assert {24, 48, 72} & set(numbers) and set(numbers) - set(range(0, 240, 24))
-    assert preview_frames(ref, 8).shape == (8, 32, 64, 3)
-    tiny = preview_frames(MediaRef("video", str(write_clip(tmp_path / "b.mp4", 3))), 8)
+    assert preview_frames(ref, 8, 64).shape == (8, 32, 64, 3)
+    tiny = preview_frames(MediaRef("video", str(write_clip(tmp_path / "b.mp4", 3))), 8, 64)
     assert tiny.shape[0] == 2 and max(tiny.shape[1:3]) == 64
 
 

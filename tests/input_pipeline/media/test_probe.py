@@ -1,6 +1,5 @@
 """Sizes and times of clips that were written with known ones."""
 
-import pickle
 from fractions import Fraction
 
 import cv2
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 
 from input_pipeline.examples import MediaRef
-from input_pipeline.media.probe import MediaError, MediaInfo, probe
+from input_pipeline.media.probe import MediaInfo, probe
 from tests.input_pipeline.media_fixtures import (
     jpeg_with_orientation,
     painted_frame,
@@ -118,10 +117,3 @@ def test_exif_orientation_exchanges_the_sides(tmp_path, orientation):
     info = probe(MediaRef("image", str(path)))
     shown = cv2.imread(str(path))  # OpenCV applies the orientation by itself
     assert (info.height, info.width) == shown.shape[:2]
-
-
-def test_media_error_survives_pickling():
-    error = MediaError("/data/a.mp4", "truncated", "40 of 96 frames")
-    copy = pickle.loads(pickle.dumps(error))
-    assert (copy.path, copy.reason, copy.detail) == (error.path, error.reason, error.detail)
-    assert str(copy) == "/data/a.mp4: truncated: 40 of 96 frames"

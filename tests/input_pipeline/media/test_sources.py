@@ -84,7 +84,7 @@ def test_a_folder_is_a_clip(folder):
     assert [read_number(f) for f in read_frames(ref, [0, 1, 8, 9, 10])] == [1, 2, 9, 10, 11]
     assert read_frames(ref, [0, 11]).shape == (2, 96, 128, 3)
     assert read_frames(ref, [0, 11], (28, 56)).shape == (2, 28, 56, 3)
-    assert preview_frames(ref, 4).shape == (4, 48, 64, 3)
+    assert preview_frames(ref, 4, 64).shape == (4, 48, 64, 3)
     clip = MediaRef("video", f"{folder}?fps=4", 1.0, 2.0)
     assert [read_number(f) for f in read_frames(clip, range(5))] == [5, 6, 7, 8, 9]
     assert kind_of_file(folder) == "video"
