@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from evaluation.records import ResultError, from_record, read_object
 from evaluation.statistics import mean_interval
+from input_pipeline.files import write_atomically
+from input_pipeline.frame_budget import spec_label
 
 PREDICTIONS_FILE = "predictions.jsonl"
-
-
-class ResultError(ValueError):
-    """A result file that cannot be used; the message names the file and what is wrong."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,14 +51,36 @@ class Part:
 
 
 @dataclasses.dataclass(frozen=True)
+class Provenance:
+    """What a result was made with.
+
+    frame_policy: the resolved spec of the frame policy that the questions were asked under.
+    trained_with: label of the policy that the checkpoint was trained with, for print; None for a
+    base model. checkpoint: {"step", "path"}. config: that the model was trained with.
+    examples_per_second: of the evaluation. generation: the settings that answers were generated
+    with; None in older files.
+    """
+
+    frame_policy: Mapping[str, Any]
+    trained_with: str | None
+    checkpoint: Mapping[str, Any]
+    config: Mapping[str, Any]
+    examples_per_second: float
+    generation: Mapping[str, Any] | None = None
+
+    @property
+    def frame_policy_label(self) -> str:
+        """The policy's name, for print and for folders."""
+        return spec_label(self.frame_policy)
+
+
+@dataclasses.dataclass(frozen=True)
 class BenchmarkResult:
     """One model on one benchmark: the content of <benchmark>.json.
 
     score is the mean over questions (micro average); an answer that could not be read counts as
     wrong and in `unparsed`. masked: questions that could not be asked, because their media failed
     to decode; they are in no mean. by_frames has the number of frames shown as key.
-    trained_with: label of the policy that the checkpoint was trained with, None for a base model.
-    generation: the settings that answers were generated with; None in older files.
     """
 
     benchmark: str
@@ -74,13 +94,7 @@ class BenchmarkResult:
     masked: int
     by_task: Mapping[str, Part]
     by_frames: Mapping[str, Part]
-    frame_policy: Mapping[str, Any]
-    frame_policy_label: str
-    trained_with: str | None
-    checkpoint: Mapping[str, Any]
-    examples_per_second: float
-    config: Mapping[str, Any]
-    generation: Mapping[str, Any] | None = None
+    provenance: Provenance
 
     def save(self, path: str | Path) -> None:
         """Writes the result as JSON; the file appears whole or not at all."""
@@ -88,23 +102,33 @@ class BenchmarkResult:
 
     @classmethod
     def load(cls, path: str | Path) -> "BenchmarkResult":
-        """Reads what `save` wrote. Raises ResultError naming the file and what is wrong in it."""
-        try:
-            record = json.loads(Path(path).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ResultError(f"{path}: no such result file") from None
-        except ValueError as error:
-            raise ResultError(f"{path}: not JSON: {error}") from error
+        """Reads what `save` wrote, now or when the provenance lay among the other fields.
+
+        Raises ResultError naming the file and what is wrong in it.
+        """
+        record = read_object(path)
         parts = {}
         for key in ("by_task", "by_frames"):
-            groups = record.get(key) if isinstance(record, dict) else None
+            groups = record.get(key)
             if not isinstance(groups, dict):
                 raise ResultError(f"{path}: {key} must be an object, found {groups!r}")
             parts[key] = {
-                name: _from_record(Part, value, f"{path}: {key}[{name!r}]")
+                name: from_record(Part, value, f"{path}: {key}[{name!r}]")
                 for name, value in groups.items()
             }
-        return _from_record(cls, {**record, **parts}, str(path))
+        record = _nested(record)
+        provenance = from_record(Provenance, record["provenance"], f"{path}: provenance")
+        return from_record(cls, {**record, **parts, "provenance": provenance}, str(path))
+
+
+def _nested(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A result's record with its provenance in one field; older files have it in seven."""
+    if "provenance" in record:
+        return dict(record)
+    names = {field.name for field in dataclasses.fields(Provenance)}
+    kept = {key: value for key, value in record.items() if key not in names}
+    kept.pop("frame_policy_label", None)
+    return {**kept, "provenance": {key: record[key] for key in names & set(record)}}
 
 
 def summarise(
@@ -113,13 +137,7 @@ def summarise(
     benchmark: str,
     modality: str,
     masked: int,
-    frame_policy: Mapping[str, Any],
-    frame_policy_label: str,
-    trained_with: str | None,
-    checkpoint: Mapping[str, Any],
-    examples_per_second: float,
-    config: Mapping[str, Any],
-    generation: Mapping[str, Any] | None = None,
+    provenance: Provenance,
 ) -> BenchmarkResult:
     """Means, intervals and counts of one benchmark from its answered questions.
 
@@ -154,14 +172,29 @@ def summarise(
         masked=masked,
         by_task=_parts(predictions, lambda p: p.task),
         by_frames={str(frames): part for frames, part in by_frames.items()},
-        frame_policy=frame_policy,
-        frame_policy_label=frame_policy_label,
-        trained_with=trained_with,
-        checkpoint=checkpoint,
-        examples_per_second=examples_per_second,
-        config=config,
-        generation=generation,
+        provenance=provenance,
     )
+
+
+def save_evaluation(
+    workdir: str | Path,
+    frame_policy: Mapping[str, Any],
+    results: Iterable[BenchmarkResult],
+    predictions: Iterable[Prediction],
+) -> Path:
+    """Writes what one evaluation of a workdir's model found, and returns the folder:
+    `evaluation_folder` with predictions.jsonl and a <benchmark>.json for each result."""
+    folder = evaluation_folder(workdir, frame_policy)
+    # The results last: a benchmark counts as evaluated when its file is there.
+    write_predictions(folder / PREDICTIONS_FILE, predictions)
+    for result in results:
+        result.save(folder / f"{result.benchmark}.json")
+    return folder
+
+
+def evaluation_folder(workdir: str | Path, frame_policy: Mapping[str, Any]) -> Path:
+    """<workdir>/eval/<label>: results of the workdir's model under a frame policy."""
+    return Path(workdir) / "eval" / spec_label(frame_policy)
 
 
 def write_predictions(path: str | Path, predictions: Iterable[Prediction]) -> None:
@@ -185,20 +218,8 @@ def read_predictions(path: str | Path) -> list[Prediction]:
             record = json.loads(line)
         except ValueError as error:
             raise ResultError(f"{path}, line {number}: not JSON: {error}") from error
-        predictions.append(_from_record(Prediction, record, f"{path}, line {number}"))
+        predictions.append(from_record(Prediction, record, f"{path}, line {number}"))
     return predictions
-
-
-def write_atomically(path: str | Path, text: str) -> None:
-    """Writes text through a temporary file in the same folder, which is made if needed."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _parts(predictions: Iterable[Prediction], key: Callable[[Prediction], Any]) -> dict[Any, Part]:
@@ -212,15 +233,3 @@ def _part(predictions: Sequence[Prediction]) -> Part:
     interval = mean_interval(np.array([p.score for p in predictions]))
     chance = float(np.mean([p.chance for p in predictions]))
     return Part(interval.mean, interval.n, interval.low, interval.high, chance)
-
-
-def _from_record(cls: type, record: Any, where: str) -> Any:
-    if not isinstance(record, dict):
-        raise ResultError(f"{where}: expected an object, found {record!r}")
-    fields = dataclasses.fields(cls)
-    required = {f.name for f in fields if f.default is dataclasses.MISSING}
-    if missing := sorted(required - set(record)):
-        raise ResultError(f"{where}: missing {', '.join(missing)}")
-    if unknown := sorted(set(record) - {f.name for f in fields}):
-        raise ResultError(f"{where}: unknown {', '.join(unknown)}")
-    return cls(**record)

@@ -165,10 +165,10 @@ def test_an_imported_model_is_evaluated_trained_and_exported(source, benchmark, 
     config = _config(source, **benchmark)
     with devices(1):
         before = runner.evaluate_checkpoint(config, tmp_path)["world_image"]
-        assert before.n > 12 and before.trained_with is None
-        assert before.checkpoint == {"step": 0, "path": str(source)}
+        assert before.n > 12 and before.provenance.trained_with is None
+        assert before.provenance.checkpoint == {"step": 0, "path": str(source)}
         saved = BenchmarkResult.load(next(tmp_path.glob("eval/*/world_image.json")))
-        assert saved.checkpoint == before.checkpoint
+        assert saved.provenance.checkpoint == before.provenance.checkpoint
 
         config.optimizer.update(warmup_steps=1)
         config.optimizer.learning_rate.update(tower=0.0, projector=1e-2, llm=0.0)

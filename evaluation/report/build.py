@@ -8,7 +8,7 @@ from evaluation.report.markdown import to_markdown
 from evaluation.report.read_study import read_study
 from evaluation.report.sections import make_document
 from evaluation.report.tables import study_csv
-from evaluation.results import write_atomically
+from input_pipeline.files import write_atomically
 
 
 def build_report(study_dir: str | Path, out_dir: str | Path) -> Path:
@@ -25,7 +25,7 @@ def build_report(study_dir: str | Path, out_dir: str | Path) -> Path:
     light = {figure.name: png(figure.draw(LIGHT)) for figure in figures}
     dark = {figure.name: png(figure.draw(DARK)) for figure in figures}
     for name, content in light.items():
-        (out_dir / f"{name}.png").write_bytes(content)
+        write_atomically(out_dir / f"{name}.png", content)
     write_atomically(out_dir / "study.csv", study_csv(study))
     write_atomically(out_dir / "report.md", to_markdown(document))
     write_atomically(out_dir / "report.html", to_html(document, light, dark))

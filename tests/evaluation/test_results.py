@@ -8,13 +8,25 @@ import pytest
 from evaluation.results import (
     BenchmarkResult,
     Prediction,
+    Provenance,
     ResultError,
+    evaluation_folder,
     read_predictions,
+    save_evaluation,
     summarise,
-    write_atomically,
     write_predictions,
 )
 from evaluation.statistics import wilson
+from input_pipeline.files import write_atomically
+
+PROVENANCE = Provenance(
+    frame_policy={"kind": "fixed", "frames": 8},
+    trained_with=None,
+    checkpoint={"step": 10, "path": "checkpoints/10"},
+    config={"train": {"steps": 10}},
+    examples_per_second=3.5,
+    generation={"max_new_tokens": 4},
+)
 
 
 def prediction(id, score=1.0, **changes):
@@ -40,12 +52,7 @@ def summary(predictions, **changes):
         "benchmark": "world_video",
         "modality": "video",
         "masked": 2,
-        "frame_policy": {"kind": "fixed", "frames": 8},
-        "frame_policy_label": "fixed-8",
-        "trained_with": None,
-        "checkpoint": {"step": 10, "path": "checkpoints/10"},
-        "examples_per_second": 3.5,
-        "config": {"max_new_tokens": 4},
+        "provenance": PROVENANCE,
     }
     return summarise(predictions, **(options | changes))
 
@@ -116,7 +123,37 @@ def test_save_and_load(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["world_video.json"]
     record = json.loads(path.read_text())
     assert record["by_task"]["count"].keys() == {"score", "n", "low", "high", "chance"}
-    assert record["checkpoint"] == {"step": 10, "path": "checkpoints/10"}
+    assert record["provenance"]["checkpoint"] == {"step": 10, "path": "checkpoints/10"}
+    assert result.provenance.frame_policy_label == "fixed-8"
+
+
+def test_results_with_a_flat_provenance_stay_readable(tmp_path):
+    """What was written before the provenance was one field; the oldest had no `generation`."""
+    result = summary([prediction("1"), prediction("2", 0.0, frames=16)])
+    path = tmp_path / "world_video.json"
+    result.save(path)
+    record = json.loads(path.read_text())
+    record |= record.pop("provenance") | {"frame_policy_label": "fixed-8"}
+    path.write_text(json.dumps(record))
+    assert BenchmarkResult.load(path) == result
+    del record["generation"]
+    path.write_text(json.dumps(record))
+    assert BenchmarkResult.load(path).provenance == dataclasses.replace(PROVENANCE, generation=None)
+    del record["checkpoint"]
+    path.write_text(json.dumps(record))
+    with pytest.raises(ResultError, match="world_video.json: provenance: missing checkpoint"):
+        BenchmarkResult.load(path)
+
+
+def test_an_evaluation_lies_in_a_folder_named_by_its_policy(tmp_path):
+    rows = [prediction("1"), prediction("2", 0.0)]
+    result = summary(rows)
+    folder = save_evaluation(tmp_path, PROVENANCE.frame_policy, [result], rows)
+    assert folder == tmp_path / "eval" / "fixed-8"
+    assert folder == evaluation_folder(tmp_path, {"kind": "fixed", "frames": 8, "label": None})
+    assert {path.name for path in folder.iterdir()} == {"predictions.jsonl", "world_video.json"}
+    assert BenchmarkResult.load(folder / "world_video.json") == result
+    assert read_predictions(folder / "predictions.jsonl") == rows
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
@@ -137,6 +174,8 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     [
         (lambda r: r.pop("score"), "missing score"),
         (lambda r: r.update(scoer=1), "unknown scoer"),
+        (lambda r: r["provenance"].update(frams=1), "provenance: unknown frams"),
+        (lambda r: r.update(provenance=None), "provenance: expected an object, found None"),
         (lambda r: r["by_task"]["count"].pop("n"), r"by_task\['count'\]: missing n"),
         (lambda r: r.update(by_frames=[]), r"by_frames must be an object, found \[\]"),
     ],

@@ -92,13 +92,15 @@ def test_evaluation_applies_the_checkpoints_budget_whatever_the_config_says(
     assert other.frames.kind == "hybrid"
     results = runner.evaluate_checkpoint(other, folder)
     video = results["world_video"]
-    assert spec_hash(video.frame_policy) == spec_hash(meta["frames"])
+    assert spec_hash(video.provenance.frame_policy) == spec_hash(meta["frames"])
     assert set(video.by_frames) == {"4"}
-    assert video.frame_policy_label == video.trained_with == "fixed-4"
+    made = video.provenance
+    assert made.frame_policy_label == made.trained_with == "fixed-4"
 
     other.eval.frames = "config"
     asked = runner.evaluate_checkpoint(other, folder)["world_video"]
-    assert asked.frame_policy_label == "hybrid" and asked.trained_with == "fixed-4"
+    made = asked.provenance
+    assert made.frame_policy_label == "hybrid" and made.trained_with == "fixed-4"
     assert set(asked.by_frames) > {"2", "16"}
     other.eval.frames = "both"
     with pytest.raises(ConfigError, match="config.eval.frames = 'both'"):
@@ -148,10 +150,10 @@ def test_predict_with_text_alone_a_picture_and_a_missing_file(config, finished):
 
 def test_results_say_what_they_were_made_with(finished):
     path = finished / "cells" / "hybrid-seed0" / "eval" / "hybrid" / "world_video.json"
-    result = BenchmarkResult.load(path)
-    assert result.checkpoint["step"] == 1
-    assert result.frame_policy["kind"] == "hybrid" and result.frame_policy["candidates"]
-    assert result.config["train"]["steps"] == 1
+    made = BenchmarkResult.load(path).provenance
+    assert made.checkpoint["step"] == 1
+    assert made.frame_policy["kind"] == "hybrid" and made.frame_policy["candidates"]
+    assert made.config["train"]["steps"] == 1
 
 
 def test_two_entries_for_one_policy_are_refused(config, tmp_path):
