@@ -15,7 +15,7 @@ import numpy as np
 
 from bench.decode_clips import FPS, SMALL
 from input_pipeline.examples import MediaRef
-from input_pipeline.media.frames import read_frames
+from input_pipeline.media import read_frames
 
 Frames = Callable[[str, Sequence[int], int], np.ndarray]
 

@@ -23,7 +23,7 @@ from bench.decode_methods import qwen_vision_process
 from bench.pipeline_corpus import ROW_PATCHES, ROW_TOKENS, Corpus
 from input_pipeline.batches.plan import BatchPlan, SourceSizes
 from input_pipeline.batches.rows import RowShape, make_batches
-from input_pipeline.media.decoder import Decoder
+from input_pipeline.media import Decoder
 from input_pipeline.text.chat_tokenizer import ChatTokenizer
 
 

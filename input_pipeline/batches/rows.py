@@ -15,8 +15,7 @@ import numpy as np
 from input_pipeline.examples import Example
 from input_pipeline.layout.example_layout import ExampleLayout, VisionLayout
 from input_pipeline.layout.positions import expand_text
-from input_pipeline.media.decoder import Decoder
-from input_pipeline.media.probe import MediaError
+from input_pipeline.media import Decoder, MediaError
 from input_pipeline.text.chat_tokenizer import ChatTokenizer
 
 Mode = Literal["train", "prompt"]

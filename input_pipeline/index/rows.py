@@ -21,9 +21,7 @@ from input_pipeline.layout.example_layout import (
     VisionLayout,
     layout_example,
 )
-from input_pipeline.media.decoder import Decoder
-from input_pipeline.media.errors import LASTING
-from input_pipeline.media.probe import MediaError, MediaInfo, cut_clip
+from input_pipeline.media import LASTING, Decoder, MediaError, MediaInfo, cut_clip
 from input_pipeline.text.chat_tokenizer import ChatError, ChatTokenizer
 
 # Neighbouring examples are often about the same clip. The frame times of an hour take 3 MB.

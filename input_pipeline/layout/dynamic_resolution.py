@@ -15,10 +15,10 @@ import numpy as np
 from input_pipeline.layout.example_layout import LayoutError, MediaLayout, PatchIndices, TokenBlock
 from input_pipeline.layout.patches import check_frames, patchify
 from input_pipeline.layout.positions import VisionIndices, vision_indices
-from input_pipeline.media.resize import resize
+from input_pipeline.media import resize
 
 if TYPE_CHECKING:
-    from input_pipeline.media.probe import MediaInfo
+    from input_pipeline.media import MediaInfo
 
 MAX_ASPECT_RATIO = 200
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 import numpy as np
 
 from input_pipeline.examples import MediaKind
-from input_pipeline.media.sampling import uniform_frame_indices
+from input_pipeline.media import uniform_frame_indices
 
 if TYPE_CHECKING:
-    from input_pipeline.media.probe import MediaInfo
+    from input_pipeline.media import MediaInfo
     from input_pipeline.text.chat_tokenizer import EncodedText
 
 NEWLINE = -2  # in a feature index: the learned vector that ends a row of visual tokens

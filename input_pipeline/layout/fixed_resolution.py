@@ -22,7 +22,7 @@ from input_pipeline.layout.example_layout import (
 from input_pipeline.layout.patches import check_frames, patchify
 
 if TYPE_CHECKING:
-    from input_pipeline.media.probe import MediaInfo
+    from input_pipeline.media import MediaInfo
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from input_pipeline.media.resize import resize
+from input_pipeline.media import resize
 
 Fit = Literal["crop", "pad", "stretch"]
 FITS = ("crop", "pad", "stretch")

@@ -1,1 +1,34 @@
-"""Media files in; facts about them, and pixels, out."""
+"""Media: from an address (a file, a record, a remote object, a folder of pictures) to facts about
+it, and to chosen frames as RGB pixels.
+
+In:  a `MediaRef`. Out: `MediaInfo` of what can be used, uint8[F, H, W, 3] of its frames, or a
+`MediaError` with a reason. `Decoder` is the way in for the pipeline: it probes and decodes in
+processes that a hang cannot stop, and keeps frames on disk.
+"""
+
+from input_pipeline.media.decoder import Decoder
+from input_pipeline.media.errors import LASTING, PASSING, MediaError
+from input_pipeline.media.frame_cache import CacheSettings
+from input_pipeline.media.frames import decode_frames, read_frames
+from input_pipeline.media.probing import MediaInfo, cut_clip, kind_of_file, probe
+from input_pipeline.media.resize import resize
+from input_pipeline.media.sampling import uniform_frame_indices
+from input_pipeline.media.sources import is_frame_folder, read_source
+
+__all__ = [
+    "LASTING",
+    "PASSING",
+    "CacheSettings",
+    "Decoder",
+    "MediaError",
+    "MediaInfo",
+    "cut_clip",
+    "decode_frames",
+    "is_frame_folder",
+    "kind_of_file",
+    "probe",
+    "read_frames",
+    "read_source",
+    "resize",
+    "uniform_frame_indices",
+]

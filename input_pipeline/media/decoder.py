@@ -10,9 +10,10 @@ import numpy as np
 from absl import logging
 
 from input_pipeline.examples import MediaRef
+from input_pipeline.media.errors import MediaError
 from input_pipeline.media.frame_cache import CacheSettings, read_frames_cached
 from input_pipeline.media.frames import Size, preview_frames, read_frames
-from input_pipeline.media.probe import MediaError, MediaInfo, probe
+from input_pipeline.media.probing import MediaInfo, probe
 from input_pipeline.media.workers.pool import WorkerCrash, WorkerPool
 
 
@@ -22,7 +23,7 @@ class Decoder:
     processes: how many processes decode at a time; 0: the calling threads do it themselves, which
         needs no start-up but cannot be ended when a file makes it hang or crash.
     timeout_s: seconds for one call, in processes. cache: None keeps no frames. threads: of one call
-        for frames, see `decode.decode_frames`.
+        for frames, see `frames.decode_frames`.
     counts: of calls by what became of them: "timeout", "crashed", "cache_hit", "cache_miss",
         "cache_error".
 
@@ -44,17 +45,17 @@ class Decoder:
         self.counts: collections.Counter[str] = collections.Counter()
 
     def probe(self, ref: MediaRef) -> MediaInfo:
-        """See `media.probe`."""
+        """See `probing.probe`."""
         return self._run(ref, probe, ref)
 
     def preview(self, ref: MediaRef, count: int, side: int) -> np.ndarray:
-        """See `decode.preview_frames`."""
+        """See `frames.preview_frames`."""
         return self._run(ref, preview_frames, ref, count, side)
 
     def frames(
         self, ref: MediaRef, frame_indices: Sequence[int], size: Size | None = None
     ) -> np.ndarray:
-        """See `decode.read_frames`. Only frames of a given size are kept."""
+        """See `frames.read_frames`. Only frames of a given size are kept."""
         cache = self._cache
         if cache is None or size is None:
             return self._run(ref, read_frames, ref, frame_indices, size, self._threads)

@@ -20,7 +20,7 @@ import numpy as np
 
 from input_pipeline.examples import MediaRef
 from input_pipeline.media.frames import DECODE_VERSION, Size, read_frames
-from input_pipeline.media.probe import MAX_IMAGE_BYTES
+from input_pipeline.media.probing import MAX_IMAGE_BYTES
 from input_pipeline.media.sources import fingerprint, frame_folder, is_frame_folder
 from input_pipeline.media.video.container import MAX_VIDEO_BYTES
 

@@ -17,7 +17,8 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from input_pipeline.examples import MediaRef
-from input_pipeline.media.probe import MediaError, clip_frames, in_folder, load_image
+from input_pipeline.media.errors import MediaError
+from input_pipeline.media.probing import clip_frames, in_folder, load_image
 from input_pipeline.media.resize import resize
 from input_pipeline.media.sampling import uniform_frame_indices
 from input_pipeline.media.sources import frame_folder, is_frame_folder

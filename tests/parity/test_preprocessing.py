@@ -21,8 +21,8 @@ from input_pipeline.batches.rows import RowShape, build_row
 from input_pipeline.examples import Example, MediaRef, Turn
 from input_pipeline.index.prepare import IndexSpec, lay_out
 from input_pipeline.layout.dynamic_resolution import smart_resize
-from input_pipeline.media import probe
-from input_pipeline.media.frames import decode_frames, read_image
+from input_pipeline.media import decode_frames, probe
+from input_pipeline.media.frames import read_image
 from input_pipeline.text.chat_tokenizer import ChatTokenizer
 from tests.input_pipeline.layout.test_patches import photograph
 from tests.input_pipeline.media_fixtures import write_clip

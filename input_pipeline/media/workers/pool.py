@@ -6,8 +6,6 @@ that has stalled, or crash. In a process of its own that costs one sample; in a 
 
 import contextlib
 import os
-import pickle
-import resource
 import signal
 import socket
 import subprocess
@@ -21,8 +19,8 @@ from typing import Any
 from input_pipeline.media.workers.channel import Channel
 
 _START_S = 120.0  # to import what a worker needs, on a machine that is busy with other things
-_GRACE_S = 5.0  # after the deadline, until a worker whose parent is gone ends itself
-_MAX_BYTES = 8 * 2**30  # memory of a worker; a 134 megapixel image of 16 bits takes about 3 GiB
+_GRACE_S = 5.0  # for an idle worker to end by itself, and a killed one to be gone
+_WORKER = "input_pipeline.media.workers.worker"
 
 
 class WorkerCrash(Exception):
@@ -85,7 +83,7 @@ class _Worker:
         root = str(Path(__file__).parents[3])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", __name__, str(theirs.fileno()), str(deadline_s)],
+            [sys.executable, "-P", "-m", _WORKER, str(theirs.fileno()), str(deadline_s)],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
@@ -143,56 +141,3 @@ def _stop_all(workers: list[_Worker]) -> None:
         worker.hang_up()
     while workers:
         workers.pop().stop()
-
-
-# ── The worker's side. ──────────────────────────────────────────────────────────────────────────
-
-
-def _serve(channel: Channel, deadline_s: float) -> None:
-    """Answers requests until the channel is closed."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # sent to all of a job: the parent decides
-        signal.signal(number, signal.SIG_IGN)
-    _limit_memory()
-    _import_decoders()
-    channel.send((True, None))
-    while True:
-        try:
-            function, args = channel.receive()
-        except EOFError:
-            return
-        # Not handled, so it ends the process, even inside a library's loop.
-        signal.setitimer(signal.ITIMER_REAL, deadline_s + _GRACE_S)
-        try:
-            reply = (True, function(*args))
-        except Exception as error:
-            reply = (False, _sendable(error))
-        channel.send(reply)
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        del function, args, reply  # not kept until the next request
-
-
-def _limit_memory() -> None:
-    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    limit = _MAX_BYTES if hard == resource.RLIM_INFINITY else min(_MAX_BYTES, hard)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
-
-
-def _import_decoders() -> None:
-    """Before the first deadline runs; and with one thread each, since there are many workers."""
-    import cv2
-
-    import input_pipeline.media.frame_cache  # noqa: F401
-
-    cv2.setNumThreads(1)
-
-
-def _sendable(error: Exception) -> Exception:
-    try:
-        pickle.loads(pickle.dumps(error))
-        return error
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
-
-
-if __name__ == "__main__":
-    _serve(Channel.from_descriptor(int(sys.argv[1])), float(sys.argv[2]))

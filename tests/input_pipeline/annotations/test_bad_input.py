@@ -13,9 +13,9 @@ import pytest
 
 from input_pipeline.examples import MediaRef
 from input_pipeline.index.quarantine import BadFraction, Quarantine, TooManyBad, read_quarantine
-from input_pipeline.media import probe as media
-from input_pipeline.media.frames import decode_frames, read_frames, read_image
-from input_pipeline.media.probe import MediaError, probe
+from input_pipeline.media import MediaError, decode_frames, probe, read_frames
+from input_pipeline.media import probing as media
+from input_pipeline.media.frames import read_image
 from input_pipeline.media.video import container as video
 from tests.input_pipeline.media_fixtures import (
     painted_frame,

@@ -16,8 +16,7 @@ from input_pipeline.batches.rows import (
 from input_pipeline.examples import Example, MediaRef, Turn
 from input_pipeline.layout.example_layout import layout_example
 from input_pipeline.layout.patches import patchify
-from input_pipeline.media import probe
-from input_pipeline.media.frames import decode_frames
+from input_pipeline.media import decode_frames, probe
 from input_pipeline.text.chat_tokenizer import ChatTokenizer
 from tests.input_pipeline import tiny_qwen
 from tests.input_pipeline.media_fixtures import write_clip

@@ -3,7 +3,7 @@
 import numpy as np
 
 from input_pipeline.frame_budget import BudgetQuery
-from input_pipeline.media.probe import MediaInfo
+from input_pipeline.media import MediaInfo
 
 
 class Preview:

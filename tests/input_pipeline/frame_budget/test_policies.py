@@ -17,7 +17,7 @@ from input_pipeline.frame_budget import (
     spec_label,
 )
 from input_pipeline.frame_budget.candidates import nearest_candidate
-from input_pipeline.media.probe import MediaInfo
+from input_pipeline.media import MediaInfo
 
 COUNTING = "How many times does the man clap?"
 COLOUR = "What colour is the car?"

@@ -25,8 +25,8 @@ from input_pipeline.examples import Example, MediaRef, Turn
 from input_pipeline.index.pieces import quarantine_of
 from input_pipeline.index.prepare import DatasetSpec, ExampleStore, IndexSpec, lay_out, prepare
 from input_pipeline.index.quarantine import TooManyBad, read_quarantine
-from input_pipeline.media import probe as media
-from input_pipeline.media.decoder import Decoder
+from input_pipeline.media import Decoder
+from input_pipeline.media import probing as media
 from tests.input_pipeline.media_fixtures import write_clip
 from vsft_jax.models.qwen2_5_vl.layout import Layout
 
@@ -211,8 +211,8 @@ def test_workers_and_chunks_do_not_change_the_result(tmp_path, corpus, options):
 _KILLED = """
 import sys, time
 from pathlib import Path
-from input_pipeline.media import probe as media
-from input_pipeline.media.decoder import Decoder
+from input_pipeline.media import probing as media
+from input_pipeline.media import Decoder
 from tests.input_pipeline.index.test_prepare import CountingDecoder, DatasetSpec, prepare
 import pickle
 if __name__ == "__main__":

@@ -3,7 +3,7 @@ import pytest
 
 from input_pipeline.examples import MediaRef
 from input_pipeline.index.probe_cache import Probe, ProbeCache, stamp_of
-from input_pipeline.media.probe import MediaError, MediaInfo
+from input_pipeline.media import MediaError, MediaInfo
 
 REF = MediaRef("video", "/a.mp4")
 

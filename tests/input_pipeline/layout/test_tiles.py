@@ -28,7 +28,7 @@ from input_pipeline.layout.example_layout import (
     TooLong,
     layout_example,
 )
-from input_pipeline.media.probe import MediaInfo
+from input_pipeline.media import MediaInfo
 from input_pipeline.text.chat_tokenizer import EncodedText
 from vsft_jax.models import llava_1_5, llava_next_video, llava_onevision
 

@@ -5,9 +5,9 @@ import sys
 import threading
 import time
 
+from input_pipeline.media import MediaError
 from input_pipeline.media import frames as decode
-from input_pipeline.media import probe as media
-from input_pipeline.media.probe import MediaError
+from input_pipeline.media import probing as media
 
 
 def _misbehave(ref):

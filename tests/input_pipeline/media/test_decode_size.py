@@ -5,8 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from input_pipeline.media.probe import MediaInfo
-from input_pipeline.media.resize import resize
+from input_pipeline.media import MediaInfo, resize
 from vsft_jax.models import llava_1_5, llava_next_video, llava_onevision, qwen2_5_vl, qwen3_vl
 
 RULES = {

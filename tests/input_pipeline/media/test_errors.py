@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import input_pipeline.media
-from input_pipeline.media.errors import LASTING, PASSING, REASONS, MediaError
+from input_pipeline.media import LASTING, PASSING, MediaError
+from input_pipeline.media.errors import REASONS
 
 MEDIA = Path(input_pipeline.media.__file__).parent
 

@@ -12,10 +12,8 @@ import numpy as np
 import pytest
 
 from input_pipeline.examples import MediaRef
-from input_pipeline.media import frame_cache
-from input_pipeline.media.decoder import Decoder
-from input_pipeline.media.frame_cache import CacheSettings, FrameCache, entry_key
-from input_pipeline.media.frames import read_frames
+from input_pipeline.media import CacheSettings, Decoder, frame_cache, read_frames
+from input_pipeline.media.frame_cache import FrameCache, entry_key
 from tests.input_pipeline.media_fixtures import write_clip
 
 SIZE = (56, 84)

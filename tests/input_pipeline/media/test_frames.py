@@ -9,9 +9,8 @@ import psutil
 import pytest
 
 from input_pipeline.examples import MediaRef
-from input_pipeline.media.frames import decode_frames, preview_frames, read_image
-from input_pipeline.media.probe import MediaError, probe
-from input_pipeline.media.resize import resize
+from input_pipeline.media import MediaError, decode_frames, probe, resize
+from input_pipeline.media.frames import preview_frames, read_image
 from tests.input_pipeline.media_fixtures import (
     exif_orientation,
     jpeg_with_orientation,

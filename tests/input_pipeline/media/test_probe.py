@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from input_pipeline.examples import MediaRef
-from input_pipeline.media.probe import MediaInfo, probe
+from input_pipeline.media import MediaInfo, probe
 from tests.input_pipeline.media_fixtures import (
     jpeg_with_orientation,
     painted_frame,

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from input_pipeline.media.sampling import is_constant_rate, uniform_frame_indices
+from input_pipeline.media import uniform_frame_indices
+from input_pipeline.media.sampling import is_constant_rate
 
 
 def even_times(frames, fps=25.0):

@@ -11,10 +11,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from input_pipeline.examples import MediaRef
-from input_pipeline.media import sources
-from input_pipeline.media.frames import preview_frames, read_frames
-from input_pipeline.media.probe import MediaError, cut_clip, kind_of_file, probe
-from input_pipeline.media.sources import frame_folder, open_source, read_source
+from input_pipeline.media import (
+    MediaError,
+    cut_clip,
+    kind_of_file,
+    probe,
+    read_frames,
+    read_source,
+    sources,
+)
+from input_pipeline.media.frames import preview_frames
+from input_pipeline.media.sources import frame_folder, open_source
 from tests.input_pipeline.media_fixtures import painted_frame, read_number, write_clip
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from input_pipeline.media.probe import MediaError
+from input_pipeline.media import MediaError
 from input_pipeline.media.workers.pool import WorkerCrash, WorkerPool
 from tests.input_pipeline.media.stalling import (
     busy_loop,

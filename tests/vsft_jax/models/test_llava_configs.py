@@ -14,7 +14,7 @@ from transformers.models.llava_onevision.image_processing_pil_llava_onevision im
 )
 
 from input_pipeline.layout import tiles
-from input_pipeline.media.probe import MediaInfo
+from input_pipeline.media import MediaInfo
 from tests.parity.llava_reference import pillow_resize
 from vsft_jax.huggingface.tensors import locate, parameter_shapes, tensor_shapes
 from vsft_jax.models import family_named

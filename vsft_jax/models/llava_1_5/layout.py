@@ -12,7 +12,7 @@ from input_pipeline.layout.tiles import FITS, Fit, Size, fit_square, size_before
 from vsft_jax.models.shared.vit import CLIP_MEAN, VisionConfig
 
 if TYPE_CHECKING:
-    from input_pipeline.media.probe import MediaInfo
+    from input_pipeline.media import MediaInfo
 
 _BACKGROUND = tuple(int(255 * value) for value in CLIP_MEAN)
 

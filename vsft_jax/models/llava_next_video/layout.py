@@ -11,7 +11,7 @@ from input_pipeline.layout.tiles import Size, fit_square, grid_taps, mean_taps, 
 from vsft_jax.models.llava_next_video.config import VisionConfig
 
 if TYPE_CHECKING:
-    from input_pipeline.media.probe import MediaInfo
+    from input_pipeline.media import MediaInfo
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

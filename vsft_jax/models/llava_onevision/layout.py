@@ -13,7 +13,7 @@ from input_pipeline.layout.tiles import Size, fit_square, grid_taps, linear_taps
 from vsft_jax.models.llava_onevision.config import VisionConfig
 
 if TYPE_CHECKING:
-    from input_pipeline.media.probe import MediaInfo
+    from input_pipeline.media import MediaInfo
 
 _BACKGROUND = (127, 127, 127)
 # Features of a canvas are left as they are up to this excess over the limit, as a ratio of sides.

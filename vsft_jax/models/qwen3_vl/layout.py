@@ -10,7 +10,7 @@ from input_pipeline.layout.example_layout import MediaLayout, PatchIndices, Toke
 from vsft_jax.models.qwen3_vl.config import VisionConfig
 
 if TYPE_CHECKING:
-    from input_pipeline.media.probe import MediaInfo
+    from input_pipeline.media import MediaInfo
 
 _UNIT = 32 * 32  # pixels of one visual token in one frame
 
