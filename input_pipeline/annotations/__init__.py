@@ -1,1 +1,32 @@
-"""Annotation files in, examples out."""
+"""Annotation files in, examples out, whatever the format of the records and the kind of file.
+
+`read_annotations` gives an `Example`, or a `Rejected` with the reason, for every record; nothing is
+dropped and nothing repaired by guessing. Media are not opened: `MediaRef`s say where they are, and
+bytes inside annotation files stay there until `read_record_bytes` follows a reference to them.
+"""
+
+from input_pipeline.annotations.formats.shards import medium_name
+from input_pipeline.annotations.read import read_annotations, read_with_places
+from input_pipeline.annotations.records import (
+    count_records,
+    fingerprint_records,
+    is_record,
+    is_remote,
+    read_record_bytes,
+    record_file,
+)
+from input_pipeline.annotations.rejected import AnnotationError, Rejected
+
+__all__ = [
+    "AnnotationError",
+    "Rejected",
+    "count_records",
+    "fingerprint_records",
+    "is_record",
+    "is_remote",
+    "medium_name",
+    "read_annotations",
+    "read_record_bytes",
+    "read_with_places",
+    "record_file",
+]

@@ -15,10 +15,8 @@ from typing import Any
 from input_pipeline.annotations.conversation import check_values, to_example
 from input_pipeline.annotations.formats import find_format
 from input_pipeline.annotations.records import Record, is_remote, read_records
-from input_pipeline.annotations.rejected import AnnotationError, Rejected, Unusable
+from input_pipeline.annotations.rejected import Rejected, Unusable
 from input_pipeline.examples import Example
-
-__all__ = ["AnnotationError", "Rejected", "read_annotations", "read_with_places"]
 
 SNIFFED_RECORDS = 20  # looked at to tell what a file is
 

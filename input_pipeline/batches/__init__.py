@@ -1,1 +1,36 @@
-"""Batches."""
+"""Prepared indexes in, fixed-shape batches out.
+
+`Mixture` says what an epoch takes of each data set, `pack` which examples share a row, `BatchPlan`
+which rows make up step k, and `make_batches` decodes them: step k follows from its number alone.
+"""
+
+from input_pipeline.batches.mixture import Mixture, parse_mixture, parse_shares, realised_mix
+from input_pipeline.batches.packing import balanced_patches, pack
+from input_pipeline.batches.plan import BatchPlan, SourceSizes
+from input_pipeline.batches.rows import (
+    Batch,
+    RowShape,
+    build_row,
+    device_arrays,
+    listed_rows,
+    make_batches,
+    stack_rows,
+)
+
+__all__ = [
+    "Batch",
+    "BatchPlan",
+    "Mixture",
+    "RowShape",
+    "SourceSizes",
+    "balanced_patches",
+    "build_row",
+    "device_arrays",
+    "listed_rows",
+    "make_batches",
+    "pack",
+    "parse_mixture",
+    "parse_shares",
+    "realised_mix",
+    "stack_rows",
+]

@@ -21,15 +21,13 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from input_pipeline.annotations.read import read_with_places
-from input_pipeline.annotations.records import count_records
-from input_pipeline.annotations.rejected import Rejected
+from input_pipeline.annotations import Rejected, count_records, read_with_places
 from input_pipeline.examples import Example
 from input_pipeline.index.probe_cache import ProbeCache
 from input_pipeline.index.quarantine import BadFraction, QuarantineEntry, read_quarantine
 from input_pipeline.index.rows import IndexSpec, Outcome, RowMaker
 from input_pipeline.index.store import count_rows, write_atomically, write_rows
-from input_pipeline.media.decoder import Decoder
+from input_pipeline.media import Decoder
 from input_pipeline.progress import Progress
 
 CHUNK_RECORDS = 4096

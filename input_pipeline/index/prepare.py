@@ -19,8 +19,7 @@ from typing import Any
 from absl import logging
 
 from input_pipeline import frame_budget
-from input_pipeline.annotations import records
-from input_pipeline.annotations.rejected import Rejected
+from input_pipeline.annotations import Rejected, fingerprint_records
 from input_pipeline.examples import Example
 from input_pipeline.index.pieces import (
     CHUNK_RECORDS,
@@ -33,8 +32,7 @@ from input_pipeline.index.quarantine import BadFraction, TooManyBad
 from input_pipeline.index.rows import IndexSpec, RowMaker
 from input_pipeline.index.store import SCHEMA, ExampleStore, join, table_of, write_atomically
 from input_pipeline.index.summary import log_summary, summarise
-from input_pipeline.media.decoder import Decoder
-from input_pipeline.media.errors import PASSING
+from input_pipeline.media import PASSING, Decoder
 from input_pipeline.text.chat_tokenizer import TEXT_FILES
 
 __all__ = ["DatasetSpec", "ExampleStore", "IndexSpec", "lay_out", "log_summary", "prepare"]
@@ -61,7 +59,7 @@ def prepare(
     workers: threads, or with `processes` processes, that work on examples. decoder: looks into
     media; None does so in the workers. chunk_records: after so many records the work done is kept,
     whatever happens to the process; see `index_build`. max_bad_fraction: of all examples. retry:
-    prepares again what was left out for reasons that may be gone (`media_error.PASSING`).
+    prepares again what was left out for reasons that may be gone (`PASSING` media errors).
 
     The file's columns are those of `index_store.SCHEMA`. What cannot be used is written to
     <name>.quarantine.jsonl with its reason and counted in the summary; the rest goes on.
@@ -166,7 +164,7 @@ def lay_out(
 
 def _file_name(dataset: DatasetSpec, spec: IndexSpec) -> str:
     """A name that changes whenever the content of the index would."""
-    digest = hashlib.sha256(records.fingerprint(dataset.annotations).encode())
+    digest = hashlib.sha256(fingerprint_records(dataset.annotations).encode())
     for file in (Path(spec.tokenizer_dir) / name for name in TEXT_FILES):
         digest.update(file.read_bytes() if file.is_file() else b"")
     rules = type(spec.layout)

@@ -15,11 +15,9 @@ import tensorflow_datasets as tfds
 from absl import logging
 from etils import epath
 
-from input_pipeline.annotations.formats.shards import place_of
-from input_pipeline.annotations.read import Rejected, read_annotations
+from input_pipeline.annotations import Rejected, medium_name, read_annotations
 from input_pipeline.examples import Example, MediaRef, Turn
-from input_pipeline.media.probe import MediaError
-from input_pipeline.media.sources import is_frame_folder, read_source
+from input_pipeline.media import MediaError, is_frame_folder, read_source
 
 MAX_MEDIUM_BYTES = 512 * 2**20  # a record is in memory as a whole
 
@@ -160,7 +158,7 @@ def _stored(example: Example) -> tuple[list[list[str]], Example]:
         file = [part.kind, part.path]
         if file not in media:
             media.append(file)
-        return dataclasses.replace(part, path=place_of(media.index(file)))
+        return dataclasses.replace(part, path=medium_name(media.index(file)))
 
     turns = tuple(Turn(t.role, tuple(piece(part) for part in t.parts)) for t in example.turns)
     return media, dataclasses.replace(example, turns=turns)

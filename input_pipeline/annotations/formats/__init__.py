@@ -1,5 +1,6 @@
-"""Annotation formats, one module each; a new one is a module and an entry in `FORMATS`.
+"""Records in, `Parsed` conversations out: annotation formats, one module each.
 
+A new one is a module and an entry in `FORMATS`.
 A format's module has WANTED, what its records look like in a few words; `recognises(record)`;
 `parse(record) -> Parsed`, which raises Unusable; and, where a record holds several examples,
 `split(record)`, one record for each.

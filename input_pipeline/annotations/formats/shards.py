@@ -41,7 +41,7 @@ def parse(record: Mapping[str, Any]) -> Parsed:
     return Parsed(turns, [], frozenset(record), example.meta, exact=True)
 
 
-def place_of(index: int) -> str:
+def medium_name(index: int) -> str:
     """How an example names medium number `index` of its record."""
     return f"{_PREFIX}{index}"
 

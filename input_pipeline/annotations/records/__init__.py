@@ -1,4 +1,4 @@
-"""Records of annotation files: JSON, JSONL, Parquet and TFDS, read one at a time.
+"""Annotation files in, records out: JSON, JSONL, Parquet and TFDS, one record at a time.
 
 A module for each kind of file has `read`, `count` and `fingerprint`; which one a file is of is told
 from its content. Bytes inside records stay there: a reference stands in their place, and
@@ -8,14 +8,14 @@ from its content. Bytes inside records stay there: a reference stands in their p
 import glob
 import os
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any, NamedTuple
 
-from input_pipeline.annotations.records import json_records, parquet_records, tfds_records
+from input_pipeline.annotations.records import json_records, tfds_records
 from input_pipeline.annotations.records.opening import is_remote, open_binary
 from input_pipeline.annotations.records.reference import (
     InRecord,
     is_record,
-    make_reference,
     parse_reference,
     record_file,
 )
@@ -24,13 +24,10 @@ from input_pipeline.annotations.rejected import AnnotationError
 __all__ = [
     "InRecord",
     "Record",
-    "annotation_files",
     "count_records",
-    "fingerprint",
+    "fingerprint_records",
     "is_record",
     "is_remote",
-    "make_reference",
-    "parse_reference",
     "read_record_bytes",
     "read_records",
     "record_file",
@@ -80,7 +77,7 @@ def count_records(annotations: str) -> int:
     return sum(_module(file).count(file) for file in annotation_files(annotations))
 
 
-def fingerprint(annotations: str) -> str:
+def fingerprint_records(annotations: str) -> str:
     """Changes whenever the records do; also when a Parquet or TFDS file is touched."""
     return " ".join(_module(file).fingerprint(file) for file in annotation_files(annotations))
 
@@ -92,13 +89,20 @@ def read_record_bytes(reference: str) -> bytes:
     value, ValueError for a string that is not a reference.
     """
     path, row, column = parse_reference(reference)
-    module = tfds_records if tfds_records.is_tfds(path) else parquet_records
+    module = tfds_records if tfds_records.is_tfds(path) else _parquet_records()
     return module.read_bytes(path, row, column)
 
 
-def _module(file: str):
+def _module(file: str) -> ModuleType:
     """The module that reads a file."""
     if tfds_records.is_tfds(file):
         return tfds_records
     with open_binary(file) as opened:
-        return parquet_records if opened.read(4) == b"PAR1" else json_records
+        return _parquet_records() if opened.read(4) == b"PAR1" else json_records
+
+
+def _parquet_records() -> ModuleType:
+    # Where it is needed: of all imports of this package pyarrow takes the most time and memory.
+    from input_pipeline.annotations.records import parquet_records
+
+    return parquet_records

@@ -2,7 +2,7 @@
 
 import json
 
-from input_pipeline.annotations.read import Rejected, read_annotations
+from input_pipeline.annotations import Rejected, read_annotations
 from input_pipeline.examples import Example
 
 ROOT = "/media/root"

@@ -2,10 +2,10 @@ import json
 
 import pytest
 
-from input_pipeline.annotations import conversation
-from input_pipeline.annotations.read import (
+from input_pipeline.annotations import (
     AnnotationError,
     Rejected,
+    conversation,
     read_annotations,
 )
 from input_pipeline.annotations.records import json_records

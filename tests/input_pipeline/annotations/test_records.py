@@ -2,15 +2,17 @@
 
 import json
 import random
+import subprocess
+import sys
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from input_pipeline.annotations import records
-from input_pipeline.annotations.read import AnnotationError, read_annotations
+from input_pipeline.annotations import AnnotationError, read_annotations, records
 from input_pipeline.annotations.records import json_records, parquet_records, read_record_bytes
 from input_pipeline.examples import MediaRef
 
@@ -113,9 +115,9 @@ def test_several_files_count_on(tmp_path):
             (3, 1, 3),
         ]
         assert records.count_records(str(place)) == 4  # lines, the blank one too
-    before = records.fingerprint(str(tmp_path))
+    before = records.fingerprint_records(str(tmp_path))
     (tmp_path / "b.jsonl").write_text('{"n": 4}\n')
-    assert records.fingerprint(str(tmp_path)) != before
+    assert records.fingerprint_records(str(tmp_path)) != before
     with pytest.raises(AnnotationError, match="no such Parquet or JSON files"):
         values(tmp_path / "*.nothing")
 
@@ -257,7 +259,7 @@ def test_annotations_at_an_address(tmp_path):
     parquet = _parquet(tmp_path, _rows(), SCHEMA).read_bytes()
     for name, data in (("a.jsonl", lines.encode()), ("a.parquet", parquet)):
         fsspec.filesystem("memory").pipe(f"/here/{name}", data)
-    assert records.fingerprint("memory://here/a.jsonl") != records.fingerprint(
+    assert records.fingerprint_records("memory://here/a.jsonl") != records.fingerprint_records(
         "memory://here/a.parquet"
     )
     (example,) = read_annotations("memory://here/a.jsonl", "gs://bucket/media", "mine")
@@ -355,3 +357,9 @@ def test_a_tfds_split_must_be_named_and_known(tfds_folder):
             values(path)
     with pytest.raises(LookupError, match="nothing under 'nope'"):
         read_record_bytes(f"record:{folder}/train#0/nope")
+
+
+def test_pyarrow_is_imported_where_it_is_needed():
+    code = "import sys; import input_pipeline.annotations; sys.exit('pyarrow' in sys.modules)"
+    root = Path(__file__).parents[3]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0

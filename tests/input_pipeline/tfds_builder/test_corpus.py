@@ -11,15 +11,19 @@ import numpy as np
 import pytest
 
 from demo_world.tokenizer import write_tokenizer
-from input_pipeline.annotations.read import Rejected, read_annotations
-from input_pipeline.annotations.records import count_records, read_record_bytes
+from input_pipeline.annotations import (
+    Rejected,
+    count_records,
+    read_annotations,
+    read_record_bytes,
+)
 from input_pipeline.examples import Example
 from input_pipeline.index.prepare import DatasetSpec, ExampleStore, IndexSpec, prepare
-from input_pipeline.media.decoder import Decoder
+from input_pipeline.media import Decoder
 from tests.input_pipeline.media_fixtures import write_clip
 from vsft_jax.models.qwen2_5_vl.layout import Layout
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 def _record(name, question, **media):
