@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from input_pipeline.layout.example_layout import layout_example
+from input_pipeline.layout import layout_example
 from input_pipeline.media import MediaInfo
 from input_pipeline.text.chat_tokenizer import EncodedText
 from vsft_jax.models.qwen2_5_vl.layout import Layout

@@ -13,8 +13,7 @@ import grain
 import numpy as np
 
 from input_pipeline.examples import Example
-from input_pipeline.layout.example_layout import ExampleLayout, VisionLayout
-from input_pipeline.layout.positions import expand_text
+from input_pipeline.layout import ExampleLayout, VisionLayout, expand_text
 from input_pipeline.media import Decoder, MediaError
 from input_pipeline.text.chat_tokenizer import ChatTokenizer
 

@@ -14,7 +14,7 @@ from input_pipeline.annotations.rejected import Rejected
 from input_pipeline.examples import Example, MediaRef
 from input_pipeline.frame_budget.query import PREVIEW_PIXELS
 from input_pipeline.index.probe_cache import Probe, ProbeCache, stamp_of
-from input_pipeline.layout.example_layout import (
+from input_pipeline.layout import (
     ExampleLayout,
     LayoutError,
     TooLong,

@@ -8,19 +8,18 @@ through the tower in groups of `temporal_patch_size`. The rules are those of `qw
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from input_pipeline.layout.example_layout import LayoutError, MediaLayout, PatchIndices, TokenBlock
 from input_pipeline.layout.patches import check_frames, patchify
 from input_pipeline.layout.positions import VisionIndices, vision_indices
-from input_pipeline.media import resize
-
-if TYPE_CHECKING:
-    from input_pipeline.media import MediaInfo
-
-MAX_ASPECT_RATIO = 200
+from input_pipeline.layout.vision_layout import (
+    MediaLayout,
+    PatchIndices,
+    TokenBlock,
+    check_aspect_ratio,
+)
+from input_pipeline.media import MediaInfo, resize
 
 
 def smart_resize(
@@ -33,12 +32,7 @@ def smart_resize(
 
     Raises LayoutError if one side is more than 200 times the other.
     """
-    if min(height, width) <= 0 or max(height, width) / min(height, width) > MAX_ASPECT_RATIO:
-        raise LayoutError(
-            "aspect_ratio",
-            f"cannot lay out a picture of {width}x{height} pixels: the aspect ratio must be at "
-            f"most {MAX_ASPECT_RATIO}",
-        )
+    check_aspect_ratio(height, width)
     # round() is banker's rounding here as in the reference: 42/28 = 1.5 becomes 2, 70/28 = 2.5 too.
     rows = max(factor, round(height / factor) * factor)
     columns = max(factor, round(width / factor) * factor)
@@ -124,7 +118,7 @@ class DynamicResolution:
         return None
 
     def lay_out(
-        self, info: "MediaInfo", frame_indices: tuple[int, ...], shrink: float, images: int = 1
+        self, info: MediaInfo, frame_indices: tuple[int, ...], shrink: float, images: int = 1
     ) -> MediaLayout:
         """See `VisionLayout.lay_out`."""
         video = info.kind == "video"
@@ -139,18 +133,9 @@ class DynamicResolution:
             height // self.patch_size,
             width // self.patch_size,
         )
-        return MediaLayout(
-            kind=info.kind,
-            frame_indices=frame_indices,
-            frame_times=tuple(float(info.frame_times[index]) for index in frame_indices),
-            height=height,
-            width=width,
-            grid=grid,
-            patches=math.prod(grid),
-            tokens=math.prod(grid) // self.merge_size**2,
-            interval=info.duration_s / len(frame_indices),
-            source_size=(info.height, info.width),
-        )
+        patches = math.prod(grid)
+        tokens = patches // self.patches_per_unit
+        return MediaLayout.of(info, frame_indices, (height, width), grid, patches, tokens)
 
     def vision_indices(self, medium: MediaLayout) -> VisionIndices:
         """Order of the medium's visual tokens and indices of its patches."""

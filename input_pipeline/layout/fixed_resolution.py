@@ -6,23 +6,19 @@ of the whole and tiles of it ("anyres", LLaVA-NeXT). Each is a segment of its ow
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from input_pipeline.layout import tiles
-from input_pipeline.layout.dynamic_resolution import MAX_ASPECT_RATIO
-from input_pipeline.layout.example_layout import (
+from input_pipeline.layout.patches import check_frames, patchify
+from input_pipeline.layout.vision_layout import (
     NEWLINE,
-    LayoutError,
     MediaLayout,
     PatchIndices,
     TokenBlock,
+    check_aspect_ratio,
 )
-from input_pipeline.layout.patches import check_frames, patchify
-
-if TYPE_CHECKING:
-    from input_pipeline.media import MediaInfo
+from input_pipeline.media import MediaInfo
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -114,7 +110,7 @@ class FixedResolution:
 
     def medium(
         self,
-        info: "MediaInfo",
+        info: MediaInfo,
         frame_indices: tuple[int, ...],
         *,
         size: tiles.Size,
@@ -123,27 +119,11 @@ class FixedResolution:
     ) -> MediaLayout:
         """A `MediaLayout` of this many inputs and tokens.
 
-        Raises LayoutError if one side of the picture is more than 200 times the other: resizing its
-        shorter side would make it huge.
+        Raises LayoutError if one side of the picture is more than 200 times the other.
         """
-        if max(info.height, info.width) > MAX_ASPECT_RATIO * min(info.height, info.width):
-            raise LayoutError(
-                "aspect_ratio",
-                f"cannot lay out a picture of {info.width}x{info.height} pixels: the aspect ratio "
-                f"must be at most {MAX_ASPECT_RATIO}",
-            )
-        return MediaLayout(
-            kind=info.kind,
-            frame_indices=frame_indices,
-            frame_times=tuple(float(info.frame_times[index]) for index in frame_indices),
-            height=size[0],
-            width=size[1],
-            grid=(inputs, self.side, self.side),
-            patches=inputs * self.slots,
-            tokens=tokens,
-            interval=info.duration_s / len(frame_indices),
-            source_size=(info.height, info.width),
-        )
+        check_aspect_ratio(info.height, info.width)
+        grid, patches = (inputs, self.side, self.side), inputs * self.slots
+        return MediaLayout.of(info, frame_indices, size, grid, patches, tokens)
 
 
 def block(index: np.ndarray, weights: np.ndarray | None = None) -> TokenBlock:
@@ -191,7 +171,7 @@ class AnyRes(FixedResolution):
             allowed = [canvas for canvas in allowed if canvas[0] * canvas[1] <= limit]
         return tiles.best_canvas(size, allowed) if allowed else None
 
-    def lay_out_image(self, info: "MediaInfo", canvas: tiles.Size | None) -> MediaLayout:
+    def lay_out_image(self, info: MediaInfo, canvas: tiles.Size | None) -> MediaLayout:
         """An image on a canvas, or for None as the small picture alone."""
         size = (info.height, info.width)
         rows, columns = self.canvas_tiles(canvas) if canvas else (0, 0)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from input_pipeline.layout.example_layout import MediaLayout
+from input_pipeline.layout.vision_layout import MediaLayout
 
 
 def patchify(frames: np.ndarray, patch: int, pair: int = 1, merge: int = 1) -> np.ndarray:

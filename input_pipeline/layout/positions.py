@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from input_pipeline.layout.example_layout import MediaLayout, VisionLayout
+from input_pipeline.layout.vision_layout import MediaLayout, VisionLayout
 
 
 @dataclasses.dataclass(frozen=True)

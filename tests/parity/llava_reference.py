@@ -33,7 +33,7 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 
 from input_pipeline.batches.rows import RowShape, build_row, device_arrays, stack_rows
 from input_pipeline.examples import Example, MediaRef, Turn
-from input_pipeline.layout.example_layout import VisionLayout, layout_example
+from input_pipeline.layout import VisionLayout, layout_example
 from input_pipeline.media import probe
 from input_pipeline.text.chat_tokenizer import ChatTokenizer
 from tests.parity.reference import randomise

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import jax
 from flax import nnx
 
-from input_pipeline.layout.example_layout import VisionLayout
+from input_pipeline.layout import VisionLayout
 from vsft_jax.models.shared import partition
 from vsft_jax.models.shared.compute import Compute
 from vsft_jax.models.shared.decoder import TextConfig

@@ -14,7 +14,7 @@ from input_pipeline.batches.rows import (
     stack_rows,
 )
 from input_pipeline.examples import Example, MediaRef, Turn
-from input_pipeline.layout.example_layout import layout_example
+from input_pipeline.layout import layout_example
 from input_pipeline.layout.patches import patchify
 from input_pipeline.media import decode_frames, probe
 from input_pipeline.text.chat_tokenizer import ChatTokenizer

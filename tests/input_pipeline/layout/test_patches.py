@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from input_pipeline.layout.example_layout import MediaLayout
+from input_pipeline.layout import MediaLayout
 from input_pipeline.layout.patches import patchify
 from input_pipeline.media import resize
 from vsft_jax.models.qwen2_5_vl.layout import Layout

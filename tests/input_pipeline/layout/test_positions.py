@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from input_pipeline.layout.example_layout import MediaLayout
+from input_pipeline.layout import MediaLayout
 from input_pipeline.layout.positions import expand_text, vision_indices
 from vsft_jax.models.qwen2_5_vl.layout import Layout, temporal_ids
 

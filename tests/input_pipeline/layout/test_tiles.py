@@ -21,12 +21,12 @@ from transformers.models.llava_next_video.processing_llava_next_video import (
 )
 from transformers.models.llava_onevision.processing_llava_onevision import LlavaOnevisionProcessor
 
-from input_pipeline.layout import tiles
-from input_pipeline.layout.example_layout import (
+from input_pipeline.layout import (
     NEWLINE,
     LayoutError,
     TooLong,
     layout_example,
+    tiles,
 )
 from input_pipeline.media import MediaInfo
 from input_pipeline.text.chat_tokenizer import EncodedText

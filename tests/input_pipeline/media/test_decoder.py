@@ -13,7 +13,7 @@ import pytest
 from input_pipeline.batches.rows import RowShape, build_row
 from input_pipeline.examples import Example, MediaRef, Turn
 from input_pipeline.index.prepare import DatasetSpec, ExampleStore, IndexSpec, prepare
-from input_pipeline.layout.example_layout import layout_example
+from input_pipeline.layout import layout_example
 from input_pipeline.media import Decoder, MediaError, probe, read_frames
 from input_pipeline.media import decoder as decoder_module
 from input_pipeline.media.frames import preview_frames

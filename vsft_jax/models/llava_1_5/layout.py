@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from input_pipeline.layout.example_layout import MediaLayout, TokenBlock
-from input_pipeline.layout.fixed_resolution import FixedResolution, block
+from input_pipeline.layout import FixedResolution, MediaLayout, TokenBlock, block
 from input_pipeline.layout.tiles import FITS, Fit, Size, fit_square, size_before_fit
 from vsft_jax.models.shared.vit import CLIP_MEAN, VisionConfig
 

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from input_pipeline.layout.example_layout import MediaLayout, TokenBlock
-from input_pipeline.layout.fixed_resolution import AnyRes, block
+from input_pipeline.layout import AnyRes, MediaLayout, TokenBlock, block
 from input_pipeline.layout.tiles import Size, fit_square, grid_taps, mean_taps, size_before_fit
 from vsft_jax.models.llava_next_video.config import VisionConfig
 

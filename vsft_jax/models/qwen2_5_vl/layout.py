@@ -5,8 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from input_pipeline.layout.dynamic_resolution import DynamicResolution
-from input_pipeline.layout.example_layout import MediaLayout, TokenBlock
+from input_pipeline.layout import DynamicResolution, MediaLayout, TokenBlock
 from vsft_jax.models.qwen2_5_vl.config import VisionConfig
 
 _UNIT = 28 * 28  # pixels of one visual token in one frame

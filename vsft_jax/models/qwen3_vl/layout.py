@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from input_pipeline.layout.dynamic_resolution import DynamicResolution
-from input_pipeline.layout.example_layout import MediaLayout, PatchIndices, TokenBlock
+from input_pipeline.layout import DynamicResolution, MediaLayout, PatchIndices, TokenBlock
 from vsft_jax.models.qwen3_vl.config import VisionConfig
 
 if TYPE_CHECKING:
