@@ -2,19 +2,20 @@
 
 import json
 import tempfile
-from pathlib import Path
 
 import jax
 from absl import app, flags, logging
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
-from evaluation import run_study as study
-from evaluation import runner
+from evaluation.evaluate import during_training, evaluate_checkpoint
 from evaluation.report import build_report, print_summary
-from vsft_jax import experiment
+from evaluation.run_study import run_study
+from vsft_jax.config import Run
 from vsft_jax.export import export
-from vsft_jax.plan.compile import plan
-from vsft_jax.train.loop import train
+from vsft_jax.plan import plan
+from vsft_jax.predict import predict
+from vsft_jax.prepare import prepare_benchmarks, prepare_training
+from vsft_jax.train import train
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, with optional :arguments.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory for everything the job leaves behind.")
@@ -43,35 +44,34 @@ def main(argv: list[str]) -> None:
     if _DISTRIBUTED.value:
         jax.distributed.initialize()
     with tempfile.TemporaryDirectory() as nowhere:  # an imported model answers without a workdir
-        _run(config, Path(_WORKDIR.value or nowhere).absolute())
+        _do(Run(config, _WORKDIR.value or nowhere))
 
 
-def _run(config: ConfigDict, workdir: Path) -> None:
+def _do(run: Run) -> None:
     # Shared by all cells of a study and by later runs: the same step is compiled once.
-    jax.config.update("jax_compilation_cache_dir", str(workdir / ".compilation_cache"))
+    jax.config.update("jax_compilation_cache_dir", str(run.workdir / ".compilation_cache"))
 
     match _JOB.value:
         case "prepare":
-            prepared = experiment.prepare_training(config, workdir, retry=True)
-            experiment.prepare_benchmarks(config, workdir, prepared.frames, retry=True)
+            prepared = prepare_training(run, retry=True)
+            prepare_benchmarks(run, prepared.frame_policy, retry=True)
         case "train":
-            train(config, workdir, runner.during_training(config, workdir))
+            train(run, during_training(run))
         case "evaluate":
-            runner.evaluate_checkpoint(config, workdir)
+            evaluate_checkpoint(run)
         case "predict":
             if not _PROMPT.value:
                 raise app.UsageError("--job=predict needs --prompt")
-            answer = runner.predict(config, workdir, _PROMPT.value, _MEDIA.value)
-            print(json.dumps(answer, ensure_ascii=False))
+            print(json.dumps(predict(run, _PROMPT.value, _MEDIA.value), ensure_ascii=False))
         case "study":
-            study.run_study(config, workdir)
+            run_study(run)
         case "export":
-            export(config, workdir)
+            export(run)
         case "plan":
-            plan(config, workdir)
+            plan(run)
         case "report":
-            build_report(workdir, workdir)
-            print_summary(workdir)
+            build_report(run.workdir, run.workdir)
+            print_summary(run.workdir)
 
 
 def _quieten_orbax() -> None:

@@ -2,125 +2,192 @@
 
 Every cell has its own folder under <workdir>/cells and is finished when its last result file is
 there, so an interrupted study goes on where it stopped: finished cells are skipped, a half-trained
-one resumes from its checkpoint.
+one resumes from its checkpoint. What stands there must have been made with this config: a folder of
+other settings is refused by name, before anything is trained.
 """
 
 import dataclasses
-import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from absl import logging
 from ml_collections import ConfigDict
 
+from evaluation import cell_config
+from evaluation.evaluate import evaluate_checkpoint
+from evaluation.records import read_object
 from evaluation.report import build_report, print_summary
-from evaluation.results import write_atomically
-from evaluation.runner import evaluate_checkpoint
-from input_pipeline.frame_budget import spec_hash, spec_label
+from evaluation.results import BenchmarkResult, evaluation_folder
+from evaluation.study_files import CELL_FILE, Budget, Cell, IndexSummary
+from input_pipeline.frame_budget import canonical_spec, spec_hash, spec_label
 from input_pipeline.progress import duration
-from vsft_jax.experiment import ensure_demo_world, prepare_training, resolve_frames
-from vsft_jax.train.loop import train
+from vsft_jax.config import Run, as_json
+from vsft_jax.errors import ConfigError
+from vsft_jax.prepare import ensure_demo_world, prepare_training, resolve_frame_policy
+from vsft_jax.train import train
+
+Spec = Mapping[str, Any]  # of a frame policy: resolved and canonical
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
-    """One model of the study. start: the cell it is fine-tuned from, or None for the base."""
+class Planned:
+    """A cell and the config that it is made with."""
 
-    name: str
+    cell: Cell
     config: ConfigDict
-    label: str | None  # of its frame policy
-    seed: int
-    start: str | None
-
-    def describe(self) -> dict[str, Any]:
-        """What `cell.json` says."""
-        return {
-            "name": self.name,
-            "role": "sft" if self.start else "base",
-            "start": self.start or "scratch",
-            "strategy": "full",
-            "frames": self.label,
-            "seed": self.seed,
-        }
 
 
-def run_study(config: ConfigDict, workdir: str | Path) -> Path:
+def run_study(run: Run) -> Path:
     """Trains and evaluates every cell that is not finished, then writes the report.
 
-    Returns the path of report.html. Raises ValueError if two entries of `config.study.frames`
-    mean the same policy.
+    Returns the path of report.html. Raises ConfigError if two entries of `config.study.frames`
+    mean the same policy, or if the workdir holds cells of another config.
     """
-    workdir = Path(workdir).absolute()
-    config = _shared_paths(config, workdir)
-    ensure_demo_world(config, workdir)
+    workdir, config = run.workdir, _shared_paths(run)
+    ensure_demo_world(run)
     policies = _policies(config, workdir)
-    _write_json(workdir / "index_summary.json", _index_summary(config, workdir, policies))
-    cells = list(_cells(config, workdir, policies))
+    planned = plan_cells(config, workdir, policies)
+    check_unchanged(workdir, planned, policies)
+    _index_summary(config, workdir, policies).save(workdir)
     start = time.monotonic()
-    for number, cell in enumerate(cells, 1):
+    for number, each in enumerate(planned, 1):
         logging.info(
             "── cell %d of %d: %s (%s since the start) ──",
-            *(number, len(cells), cell.name, duration(time.monotonic() - start)),
+            *(number, len(planned), each.cell.name, duration(time.monotonic() - start)),
         )
-        folder = workdir / "cells" / cell.name
-        _write_json(folder / "cell.json", cell.describe())
-        # The base stands beside every fine-tuned model, so it is evaluated under every policy.
-        wanted = [policies[cell.label]] if cell.label else list(policies.values())
+        folder = cell_folder(workdir, each.cell)
+        each.cell.save(folder)
+        asked = _asked_under(each.cell, policies)
         # A frame policy does not reach images, so they are evaluated under the first one only.
-        configs = [cell.config] + [_without_images(cell.config)] * (len(wanted) - 1)
+        configs = [each.config] + [_without_images(each.config)] * (len(asked) - 1)
         missing = [
-            (spec, config)
-            for spec, config in zip(wanted, configs, strict=True)
-            if not _evaluated(folder, config, spec)
+            (policy, config)
+            for policy, config in zip(asked, configs, strict=True)
+            if not _evaluated(folder, config, policy)
         ]
         if missing:
-            train(cell.config, folder)
-        for spec, config in missing:
-            evaluate_checkpoint(config, folder, frames=spec)
+            train(Run(each.config, folder))
+        for policy, config in missing:
+            evaluate_checkpoint(Run(config, folder), policy)
     report = build_report(workdir, workdir)
     print_summary(workdir)
     logging.info("report: %s", report)
     return report
 
 
-def _policies(config: ConfigDict, workdir: Path) -> dict[str, dict[str, Any]]:
-    """Resolved frame-budget specs by label."""
-    policies: dict[str, dict[str, Any]] = {}
+def plan_cells(config: ConfigDict, workdir: Path, policies: Sequence[Spec]) -> list[Planned]:
+    """One base model, then every policy with every seed, all policies of a seed together.
+
+    config: the study's. policies: resolved specs with labels of their own.
+    """
+    base = _copy(config)
+    base.update(config.study.base)
+    cells = [_planned("base", base, policy=None, start=None)]
+    for seed in config.study.seeds:
+        for policy in policies:
+            tuned = _with_frames(config, policy)
+            tuned.seed = seed
+            tuned.train.init_from = str(cell_folder(workdir, cells[0].cell))
+            cells.append(
+                _planned(f"{spec_label(policy)}-seed{seed}", tuned, policy, start=cells[0].cell)
+            )
+    return cells
+
+
+def check_unchanged(workdir: Path, planned: Sequence[Planned], policies: Sequence[Spec]) -> None:
+    """Raises ConfigError naming the folders under <workdir>/cells that were made with other
+    settings than those planned, the config keys that differ, and what to do."""
+    changed: dict[Path, list[str]] = {}
+    for each in planned:
+        folder = cell_folder(workdir, each.cell)
+        if (folder / CELL_FILE).exists():
+            changed |= _changes(folder, each.cell, policies)
+    if changed:
+        differences = dict.fromkeys(text for changes in changed.values() for text in changes)
+        folders = ", ".join(str(folder.relative_to(workdir)) for folder in changed)
+        raise ConfigError(
+            f"{workdir} holds what was made with other settings: {'; '.join(differences)}. Go on "
+            f"with those, take another workdir, or remove {folders} to make them anew"
+        )
+
+
+def cell_folder(workdir: Path, cell: Cell) -> Path:
+    """Where a cell's checkpoints and results are."""
+    return workdir / "cells" / cell.name
+
+
+def _changes(folder: Path, now: Cell, policies: Sequence[Spec]) -> dict[Path, list[str]]:
+    """What differs, by the part of a cell's folder that would have to go."""
+    record = read_object(folder / CELL_FILE)
+    if "config_hash" not in record:
+        return {folder: [f"the {CELL_FILE} of an earlier version does not hold its settings"]}
+    before = Cell.from_record(record, folder / CELL_FILE)
+    if changes := cell_config.model_changes(before, now):
+        return {folder: changes}
+    results = sorted(folder.glob("eval/*/*.json"))
+    if results and (changes := cell_config.answer_changes(before, now)):
+        return {folder / "eval": changes}
+    folders = {evaluation_folder(folder, policy): policy for policy in _asked_under(now, policies)}
+    found = {}
+    for path in results:
+        if policy := folders.get(path.parent):
+            made_with = BenchmarkResult.load(path).provenance.frame_policy
+            if changes := cell_config.policy_changes(made_with, policy):
+                found[path.parent] = changes
+    return found
+
+
+def _asked_under(cell: Cell, policies: Sequence[Spec]) -> Sequence[Spec]:
+    """The policies that a cell is evaluated under: its own, and for a base all of them, since it
+    stands beside every fine-tuned model."""
+    return [cell.frame_policy] if cell.frame_policy else policies
+
+
+def _planned(name: str, config: ConfigDict, policy: Spec | None, start: Cell | None) -> Planned:
+    values = as_json(config)
+    if start:  # another base makes another model, wherever the base lies
+        values["train"]["init_from"] = f"{start.name}~{start.config_hash}"
+    decides = cell_config.deciding(values, policy or config.frames.to_dict())
+    cell = Cell(
+        name=name,
+        role="sft" if start else "base",
+        start=start.name if start else "scratch",
+        strategy=cell_config.strategy(values),
+        seed=config.seed,
+        frame_policy=policy,
+        config=decides,
+        config_hash=cell_config.config_hash(decides),
+    )
+    return Planned(cell, config)
+
+
+def _policies(config: ConfigDict, workdir: Path) -> list[Spec]:
+    """The resolved frame-budget specs of `config.study.frames`."""
+    found: dict[str, Spec] = {}
     for entry, spec in config.study.frames.items():
-        resolved = resolve_frames(_with_frames(config, spec.to_dict()), workdir)
-        same = [name for name, other in policies.items() if spec_hash(other) == spec_hash(resolved)]
+        study = Run(_with_frames(config, spec.to_dict()), workdir)
+        resolved = canonical_spec(resolve_frame_policy(study))
+        same = [name for name, other in found.items() if spec_hash(other) == spec_hash(resolved)]
         label = spec_label(resolved)
-        if same or label in policies:
-            raise ValueError(
+        if same or label in found:
+            raise ConfigError(
                 f"config.study.frames.{entry} is the same policy as, or has the label of, "
                 f"{(same or [label])[0]}: change or remove one"
             )
-        policies[label] = resolved
-    if not policies:
-        raise ValueError("config.study.frames is empty: name at least one frame policy")
-    return policies
+        found[label] = resolved
+    if not found:
+        raise ConfigError("config.study.frames is empty: name at least one frame policy")
+    return list(found.values())
 
 
-def _cells(config: ConfigDict, workdir: Path, policies: Mapping[str, Any]) -> Iterator[Cell]:
-    """One base model, then every policy with every seed, all policies of a seed together."""
-    base = _copy(config)
-    base.update(config.study.base)
-    yield Cell("base", base, None, config.seed, None)
-    for seed in config.study.seeds:
-        for label, spec in policies.items():
-            tuned = _with_frames(config, spec)
-            tuned.seed = seed
-            tuned.train.init_from = str(workdir / "cells" / "base")
-            yield Cell(f"{label}-seed{seed}", tuned, label, seed, "base")
-
-
-def _shared_paths(config: ConfigDict, workdir: Path) -> ConfigDict:
-    """Cells have workdirs of their own; data and indexes stay with the study."""
-    shared = _copy(config)
-    shared.data.root = str((workdir / config.data.root).absolute())
-    shared.data.index_dir = str(Path(config.data.index_dir or workdir / "index").absolute())
+def _shared_paths(run: Run) -> ConfigDict:
+    """The config for cells, which have workdirs of their own: data and indexes stay where the
+    study has them."""
+    shared = run.config.as_configdict()
+    shared.data.root = run.data_root
+    shared.data.index_dir = str(run.index_dir)
     return shared
 
 
@@ -128,7 +195,7 @@ def _copy(config: ConfigDict) -> ConfigDict:
     return config.copy_and_resolve_references()
 
 
-def _with_frames(config: ConfigDict, spec: Mapping[str, Any]) -> ConfigDict:
+def _with_frames(config: ConfigDict, spec: Spec) -> ConfigDict:
     changed = _copy(config)
     with changed.unlocked():
         changed.frames = ConfigDict(dict(spec))
@@ -144,32 +211,31 @@ def _without_images(config: ConfigDict) -> ConfigDict:
     return config
 
 
-def _evaluated(folder: Path, config: ConfigDict, spec: Mapping[str, Any]) -> bool:
-    results = folder / "eval" / spec_label(spec)
+def _evaluated(folder: Path, config: ConfigDict, policy: Spec) -> bool:
+    results = evaluation_folder(folder, policy)
     return all((results / f"{name}.json").exists() for name in config.data.benchmarks)
 
 
-def _index_summary(config: ConfigDict, workdir: Path, policies: Mapping[str, Any]) -> dict:
+def _index_summary(config: ConfigDict, workdir: Path, policies: Sequence[Spec]) -> IndexSummary:
     """Counts of every training set, and what each policy spends on it, for the report."""
     datasets: dict[str, Any] = {}
-    budgets: dict[str, Any] = {}
-    base = _copy(config)
-    base.update(config.study.base)
-    for label, spec in policies.items():
-        summaries = prepare_training(_with_frames(config, spec), workdir).summaries
+    budgets = []
+    for policy in policies:
+        summaries = prepare_training(Run(_with_frames(config, policy), workdir)).summaries
         videos = [s for s in summaries.values() if s["histogram"]]
         datasets |= summaries
-        budgets[label] = {
-            "histogram": _sum_counts(s["histogram"] for s in videos),
-            "mean_frames": _weighted(videos, "mean_frames"),
-            "visual_tokens": sum(s["visual_tokens"] for s in videos),
-            "examples": [e for s in videos for e in s["budget_examples"]],
-        }
-    most = max((b["visual_tokens"] for b in budgets.values()), default=0)
-    for budget in budgets.values():
-        budget["saved_against_largest_fixed"] = 1 - budget["visual_tokens"] / max(most, 1)
-    datasets |= prepare_training(base, workdir).summaries
-    return {"datasets": datasets, "budgets": budgets}
+        budgets.append(
+            Budget(
+                frame_policy=policy,
+                histogram=_sum_counts(s["histogram"] for s in videos),
+                visual_tokens=sum(s["visual_tokens"] for s in videos),
+                examples=[e for s in videos for e in s["budget_examples"]],
+            )
+        )
+    base = _copy(config)
+    base.update(config.study.base)
+    datasets |= prepare_training(Run(base, workdir)).summaries
+    return IndexSummary(datasets, budgets)
 
 
 def _sum_counts(histograms: Iterator[Mapping[str, int]]) -> dict[str, int]:
@@ -178,12 +244,3 @@ def _sum_counts(histograms: Iterator[Mapping[str, int]]) -> dict[str, int]:
         for frames, count in histogram.items():
             total[frames] = total.get(frames, 0) + count
     return dict(sorted(total.items(), key=lambda item: int(item[0])))
-
-
-def _weighted(summaries: list[Mapping[str, Any]], key: str) -> float:
-    counts = [sum(s["histogram"].values()) for s in summaries]
-    return sum(s[key] * n for s, n in zip(summaries, counts, strict=True)) / max(sum(counts), 1)
-
-
-def _write_json(path: Path, record: Mapping[str, Any]) -> None:
-    write_atomically(path, json.dumps(record, indent=1, ensure_ascii=False))

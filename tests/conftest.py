@@ -15,7 +15,8 @@ import pytest  # noqa: E402
 from ml_collections import ConfigDict  # noqa: E402
 
 from configs import tiny  # noqa: E402
-from vsft_jax.experiment import ensure_demo_world  # noqa: E402
+from vsft_jax.config import Run  # noqa: E402
+from vsft_jax.prepare import ensure_demo_world  # noqa: E402
 
 # Tests compile the same few functions again and again.
 _COMPILED = tempfile.TemporaryDirectory(prefix="vsft-jax-compiled-")
@@ -48,7 +49,7 @@ def devices(count: int):
 def world(tmp_path_factory):
     """The folder in which a tiny demo world was rendered, shared by all tests: <folder>/world."""
     root = tmp_path_factory.mktemp("data")
-    ensure_demo_world(tiny.get_config(), root)
+    ensure_demo_world(Run(tiny.get_config(), root))
     return root
 
 

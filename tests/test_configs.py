@@ -14,8 +14,9 @@ import configs
 from configs import common, demo
 from demo_world.tokenizer import write_tokenizer
 from input_pipeline.frame_budget import make_policy
-from input_pipeline.media.probe import MediaInfo
-from vsft_jax import experiment
+from input_pipeline.media import MediaInfo
+from vsft_jax.config import Run
+from vsft_jax.errors import ConfigError
 from vsft_jax.lora import ModelBuilder
 from vsft_jax.models import FAMILIES
 from vsft_jax.sharding import abstract_model, make_mesh
@@ -33,10 +34,11 @@ def test_every_config_builds_its_model_layout_and_policy(name, tmp_path):
     make_policy(config.frames.to_dict())
     if not config.model.text:
         return  # default.py leaves the model to the others; for published ones see below
-    experiment.layout_rules(config)
-    tokenizer = _tokenizer(config, tmp_path)
-    family, shape = experiment.family(config), experiment.model_config(config, tokenizer)
-    params = jax.eval_shape(lambda: nnx.split(family.model(shape, rngs=nnx.Rngs(0)))[1])
+    _give_tokenizer(config, tmp_path)
+    run = Run(config, tmp_path)
+    assert run.layout.media_tokens.keys() == {"image", "video"}
+    model, shape = run.family.model, run.model_config
+    params = jax.eval_shape(lambda: nnx.split(model(shape, rngs=nnx.Rngs(0)))[1])
     embedding = params["llm"]["embed"]["embedding"]
     assert embedding.shape == (config.model.text.vocab_size, config.model.text.width)
 
@@ -44,9 +46,10 @@ def test_every_config_builds_its_model_layout_and_policy(name, tmp_path):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_published_size_has_a_config(name):
     module = importlib.import_module(f"configs.{name}")
-    for size in experiment.family(module.get_config()).sizes:
+    for size in Run(module.get_config(), "").family.sizes:
         config = module.get_config(f"size={size}")
-        family, shape = experiment.family(config), experiment.architecture(config)
+        run = Run(config, "")
+        family, shape = run.family, run.architecture
         assert (shape.vision, shape.text) == (
             family.published(size).vision,
             family.published(size).text,
@@ -61,7 +64,7 @@ def test_every_published_size_has_a_config(name):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_row_holds_the_longest_clip_and_a_large_picture(name):
     config = importlib.import_module(f"configs.{name}").get_config()
-    rules, frames = experiment.layout_rules(config), max(config.frames.candidates)
+    rules, frames = Run(config, "").layout, max(config.frames.candidates)
     clip = MediaInfo("video", 1280, 720, tuple(i / 25 for i in range(1500)), 60.0)
     picture = MediaInfo("image", 1920, 1080, (0.0,), 0.0)
     for info, indices in ((clip, tuple(range(frames))), (picture, (0,))):
@@ -110,24 +113,23 @@ def test_the_base_stage_trains_on_pictures_only():
     assert tuned.data.train.videos.weight > 0 == tuned.data.train.images.weight
 
 
-def _tokenizer(config, directory):
+def _give_tokenizer(config, directory):
     write_tokenizer(directory, ["some text to train a tokenizer on"])
     with config.unlocked():
         config.tokenizer = str(directory)
-    return experiment.load_tokenizer(config, "")
 
 
 def test_a_model_that_does_not_fit_is_named(tmp_path):
     config = demo.get_config()
-    tokenizer = _tokenizer(config, tmp_path)
+    _give_tokenizer(config, tmp_path)
     with config.unlocked():
         config.model.text.vocab_size = 10
-        with pytest.raises(experiment.ConfigError, match="vocab_size is 10, but the tokenizer"):
-            experiment.model_config(config, tokenizer)
+        with pytest.raises(ConfigError, match="vocab_size is 10, but the tokenizer"):
+            _ = Run(config, "").model_config
         config.model.vision.widht = 64
-        with pytest.raises(experiment.ConfigError, match="config.model: .*widht"):
-            experiment.layout_rules(config)
+        with pytest.raises(ConfigError, match="config.model: .*widht"):
+            _ = Run(config, "").layout
     config = demo.get_config()
     config.model.family = "qwen9"
-    with pytest.raises(experiment.ConfigError, match="'qwen9': known families"):
-        experiment.family(config)
+    with pytest.raises(ConfigError, match="'qwen9'.*llava_1_5"):
+        _ = Run(config, "").family

@@ -15,17 +15,18 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from configs import qwen2_5_vl as published
-from evaluation import runner
+from evaluation.evaluate import evaluate_checkpoint
 from evaluation.results import BenchmarkResult
 from tests.conftest import devices
 from tests.input_pipeline.tiny_qwen import TEMPLATE
 from tests.parity.qwen_files import write_tokenizer
 from tests.vsft_jax.hf_fixtures import write_model
-from vsft_jax import experiment
 from vsft_jax.checkpoints import CheckpointError
+from vsft_jax.config import Run
 from vsft_jax.export import export
 from vsft_jax.inference.answer import load_model
 from vsft_jax.models.qwen2_5_vl import FAMILY as qwen2_5_vl
+from vsft_jax.predict import predict
 from vsft_jax.train.loop import train
 
 ROOT = Path(__file__).parents[1]
@@ -47,9 +48,7 @@ def _config(source, **data):
 def _add_processor(directory: Path) -> Path:
     """What transformers' processor needs, and a picture beside it."""
     config = published.get_config(f"path={directory}")
-    files = qwen2_5_vl.processor_files(
-        experiment.architecture(config), experiment.layout_rules(config)
-    )
+    files = qwen2_5_vl.processor_files(Run(config, "").architecture, Run(config, "").layout)
     for name, content in files.items():
         (directory / name).write_text(json.dumps(content))
     (directory / "chat_template.jinja").write_text(TEMPLATE)
@@ -90,9 +89,9 @@ def _transformers_answer(directory: Path) -> list[int]:
             **inputs,
             max_new_tokens=12,
             do_sample=False,
-            suppress_tokens=list(experiment.architecture(config).media_token_ids),
+            suppress_tokens=list(Run(config, "").architecture.media_token_ids),
         )
-    stops = experiment.load_tokenizer(config, "").stop_ids()
+    stops = Run(config, "").tokenizer.stop_ids()
     answer = output[0, inputs["input_ids"].shape[1] :].tolist()
     return [token for token in answer if token not in stops]
 
@@ -128,7 +127,7 @@ def test_predict_with_the_real_tokenizer(tmp_path):
     config = published.get_config(f"path={_add_processor(directory)},frames=4")
     config.model.dtype, config.eval.max_new_tokens = "float32", 12
     with devices(1):
-        said = runner.predict(config, tmp_path, PROMPT, [str(directory / "picture.png")])
+        said = predict(Run(config, tmp_path), PROMPT, [str(directory / "picture.png")])
     assert said["visual_tokens"] == 5 * 7 and len(said["token_ids"]) > 4
     assert said["token_ids"] == _transformers_answer(directory)
 
@@ -164,7 +163,7 @@ def benchmark(shared_config):
 def test_an_imported_model_is_evaluated_trained_and_exported(source, benchmark, tmp_path):
     config = _config(source, **benchmark)
     with devices(1):
-        before = runner.evaluate_checkpoint(config, tmp_path)["world_image"]
+        before = evaluate_checkpoint(Run(config, tmp_path))["world_image"]
         assert before.n > 12 and before.provenance.trained_with is None
         assert before.provenance.checkpoint == {"step": 0, "path": str(source)}
         saved = BenchmarkResult.load(next(tmp_path.glob("eval/*/world_image.json")))
@@ -174,8 +173,8 @@ def test_an_imported_model_is_evaluated_trained_and_exported(source, benchmark, 
         config.optimizer.learning_rate.update(tower=0.0, projector=1e-2, llm=0.0)
         train(config, tmp_path)
         config.export.dtype = "float32"
-        out = export(config, tmp_path)
-        trained = load_model(config, tmp_path)
+        out = export(Run(config, tmp_path))
+        trained = load_model(Run(config, tmp_path))
     assert trained.step == 2 and trained.source == tmp_path
     old, new = (AutoModelForImageTextToText.from_pretrained(d).state_dict() for d in (source, out))
     changed = {name for name in old if not torch.equal(old[name], new[name])}
@@ -190,4 +189,4 @@ def test_an_imported_model_is_evaluated_trained_and_exported(source, benchmark, 
 
 def test_without_path_and_checkpoint_there_is_nothing_to_ask(shared_config, tmp_path):
     with pytest.raises(CheckpointError, match="was the model trained"):
-        load_model(shared_config, tmp_path)
+        load_model(Run(shared_config, tmp_path))

@@ -7,8 +7,9 @@ import pytest
 
 from configs import real_clips
 from input_pipeline.index.prepare import ExampleStore
-from vsft_jax import experiment
-from vsft_jax.train import loop
+from vsft_jax.config import Run
+from vsft_jax.prepare import prepare_training
+from vsft_jax.train import train
 from vsft_jax.train.metrics import read_jsonl
 
 pytestmark = [
@@ -28,7 +29,7 @@ def config(world):
 
 
 def test_prepare_keeps_every_clip_and_photograph(config, tmp_path):
-    prepared = experiment.prepare_training(config, tmp_path)
+    prepared = prepare_training(Run(config, tmp_path))
     assert {name: s["kept"] for name, s in prepared.summaries.items()} == {"clips": 6, "photos": 3}
     assert all(not s["quarantined"] for s in prepared.summaries.values())
     store = ExampleStore.open(prepared.paths["clips"])
@@ -45,7 +46,7 @@ def test_prepare_keeps_every_clip_and_photograph(config, tmp_path):
 
 def test_a_few_training_steps(config, tmp_path):
     config.train.update(steps=3, batch_rows=1, log_every=1)
-    loop.train(config, tmp_path)
+    train(Run(config, tmp_path))
     rows = read_jsonl(tmp_path / "train.jsonl")
     assert len(rows) == 3 and all(np.isfinite(row["loss"]) for row in rows)
     assert sum(row["masked"] for row in rows) == 0

@@ -16,10 +16,10 @@ import ml_dtypes
 import numpy as np
 from absl import logging
 from jax.experimental import multihost_utils
-from ml_collections import ConfigDict
 
 from input_pipeline.progress import Progress
-from vsft_jax import experiment
+from vsft_jax.config import Run
+from vsft_jax.errors import ConfigError
 from vsft_jax.huggingface import (
     INDEX,
     WEIGHTS,
@@ -30,8 +30,9 @@ from vsft_jax.huggingface import (
     tensor_shapes,
     write_safetensors,
 )
-from vsft_jax.inference.answer import LoadedModel, load_model
+from vsft_jax.inference import LoadedModel, load_model
 from vsft_jax.lora import merge
+from vsft_jax.processes import is_first, wait_for_all
 
 LARGEST_FILE = 5 * 10**9  # bytes, as transformers' own
 RECORD = "export.json"  # what was exported; by it an interrupted export is recognised
@@ -44,7 +45,7 @@ _Tensor = tuple[str, tuple[int, ...], Callable[[], np.ndarray]]
 _Files = dict[str, list[tuple[str, tuple[int, ...]]]]
 
 
-def export(config: ConfigDict, workdir: str | Path, *, largest_file: int = LARGEST_FILE) -> Path:
+def export(run: Run, *, largest_file: int = LARGEST_FILE) -> Path:
     """Writes the workdir's newest checkpoint, or without one the model of `config.model.path`.
 
     Leaves <workdir>/hf with weights in `config.export.dtype` (adapters merged), config.json,
@@ -53,37 +54,34 @@ def export(config: ConfigDict, workdir: str | Path, *, largest_file: int = LARGE
 
     Returns the directory. Raises ConfigError for another dtype than "bfloat16" and "float32".
     """
-    if config.export.dtype not in _DTYPES:
-        raise experiment.ConfigError(
-            f"config.export.dtype = {config.export.dtype!r}: expected one of {tuple(_DTYPES)}"
-        )
-    workdir = Path(workdir).absolute()
-    place, partial = workdir / "hf", workdir / "hf.partial"
-    model = load_model(config, workdir)
-    dtype = np.dtype(_DTYPES[config.export.dtype])
+    wanted = run.config.export.dtype
+    if wanted not in _DTYPES:
+        raise ConfigError(f"config.export.dtype = {wanted!r}: expected one of {tuple(_DTYPES)}")
+    place, partial = run.workdir / "hf", run.workdir / "hf.partial"
+    model = load_model(run)
+    dtype = np.dtype(_DTYPES[wanted])
     with jax.set_mesh(model.mesh):
-        tensors = _tensors(config, model, dtype)
+        tensors = _tensors(run, model, dtype)
         files = _files(tensors, dtype, largest_file)
-        record = _record(config, model, files)
-        if jax.process_index() == 0:
+        record = _record(run, model, files)
+        if is_first():
             _begin(partial, record)
-        _wait("begin")
+        wait_for_all("export: begin")
         _write_weights(partial, files, {name: make for name, _, make in tensors}, dtype)
-    if jax.process_index() == 0:
-        _write_rest(partial, config, workdir, model, files, dtype)
+    if is_first():
+        _write_rest(partial, run, model, files, dtype)
         _move(partial, place)
         logging.info("exported %s, step %d, to %s", model.source, model.step, place)
-    _wait("end")
+    wait_for_all("export: end")
     return place
 
 
 # ── Weights. ────────────────────────────────────────────────────────────────────────────────────
 
 
-def _tensors(config: ConfigDict, model: LoadedModel, dtype: np.dtype) -> list[_Tensor]:
+def _tensors(run: Run, model: LoadedModel, dtype: np.dtype) -> list[_Tensor]:
     """Every tensor under its published name."""
-    family = experiment.family(config)
-    shape = experiment.model_config(config, model.tokenizer)
+    family, shape = run.family, run.model_config
     table = family.checkpoint_table(shape)
     take = jax.jit(_part, static_argnames="dtype")
 
@@ -97,7 +95,7 @@ def _tensors(config: ConfigDict, model: LoadedModel, dtype: np.dtype) -> list[_T
     made = hf_tensors(family, shape, params, fetch=fetch)
     shapes = tensor_shapes(table, parameter_shapes(family, shape))
     unused = {name for row in table if not row.parts for name in row.names()}
-    stored = _stored(config, unused) if unused else {}
+    stored = _stored(run, unused) if unused else {}
     return [
         (released, sizes, stored.get(name, make))
         for (name, sizes), (released, make) in zip(shapes.items(), made, strict=True)
@@ -111,14 +109,13 @@ def _part(array: jax.Array, layer: jax.Array | None, dtype: np.dtype) -> jax.Arr
     return array.astype(dtype)
 
 
-def _stored(config: ConfigDict, names: set[str]) -> dict[str, Callable[[], np.ndarray]]:
+def _stored(run: Run, names: set[str]) -> dict[str, Callable[[], np.ndarray]]:
     """Those of `names` that the directory of `config.model.path` holds: tensors that the model has
     no use for come back as they were."""
-    directory = experiment.model_dir(config)
-    if directory is None:
+    if run.model_directory is None:
         return {}
-    reader = SafetensorsReader(directory)
-    found = {experiment.family(config).canonical_name(given): given for given in reader.shapes}
+    reader = SafetensorsReader(run.model_directory)
+    found = {run.family.canonical_name(given): given for given in reader.shapes}
     return {
         name: lambda given=found[name]: reader.read(
             given, (slice(None),) * len(reader.shapes[given])
@@ -170,7 +167,7 @@ def _write_weights(
             return array
 
         for file, parts in left.items():
-            if jax.process_index() == 0:
+            if is_first():
                 rows = [(name, shape, dtype) for name, shape in parts]
                 write_safetensors(directory / file, rows, made, {"format": "pt"})
             else:
@@ -182,12 +179,7 @@ def _write_weights(
 
 
 def _write_rest(
-    directory: Path,
-    config: ConfigDict,
-    workdir: Path,
-    model: LoadedModel,
-    files: _Files,
-    dtype: np.dtype,
+    directory: Path, run: Run, model: LoadedModel, files: _Files, dtype: np.dtype
 ) -> None:
     if len(files) > 1:
         sizes = [int(np.prod(shape)) for parts in files.values() for _, shape in parts]
@@ -198,9 +190,8 @@ def _write_rest(
                 "weight_map": {name: file for file, parts in files.items() for name, _ in parts},
             },
         )
-    family = experiment.family(config)
-    shape = experiment.model_config(config, model.tokenizer)
-    kept = experiment.kept_files(config, workdir)
+    family, shape = run.family, run.model_config
+    kept = run.kept_files()
     for name, path in kept.items():
         shutil.copyfile(path, directory / name)
     template = read_json(kept["tokenizer_config.json"]).get("chat_template")
@@ -208,8 +199,7 @@ def _write_rest(
         # Processors do not look for it in the tokenizer's config.
         (directory / "chat_template.jinja").write_text(template, encoding="utf-8")
     if not {"preprocessor_config.json", "processor_config.json"} & set(kept):
-        layout = experiment.layout_rules(config)
-        for name, content in family.processor_files(shape, layout).items():
+        for name, content in family.processor_files(shape, run.layout).items():
             _write_json(directory / name, content)
     if "generation_config.json" not in kept:
         stops = list(model.tokenizer.stop_ids())
@@ -217,8 +207,8 @@ def _write_rest(
             directory / "generation_config.json",
             {"do_sample": False, "eos_token_id": stops, "pad_token_id": stops[0]},
         )
-    source = experiment.model_dir(config)
-    own = not source or config.model.vision or config.model.text
+    source = run.model_directory
+    own = not source or run.config.model.vision or run.config.model.text
     stored = family.to_hf(shape) if own else read_json(source / "config.json")
     _write_json(directory / "config.json", {"torch_dtype": dtype.name} | _with_dtype(stored, dtype))
 
@@ -240,15 +230,15 @@ def _write_json(path: Path, value: Any) -> None:
 # ── Whole or not at all. ────────────────────────────────────────────────────────────────────────
 
 
-def _record(config: ConfigDict, model: LoadedModel, files: _Files) -> dict[str, Any]:
+def _record(run: Run, model: LoadedModel, files: _Files) -> dict[str, Any]:
     """What is exported: a partial export of anything else is not gone on with."""
     weights = model.source / "checkpoints" / str(model.step) if model.step else model.source
     return {
         "source": str(model.source),
         "step": model.step,
         "written": weights.stat().st_mtime_ns,
-        "dtype": config.export.dtype,
-        "lora_eval_scale": config.lora.eval_scale,
+        "dtype": run.config.export.dtype,
+        "lora_eval_scale": run.config.lora.eval_scale,
         "files": {file: [[name, list(shape)] for name, shape in p] for file, p in files.items()},
     }
 
@@ -269,8 +259,3 @@ def _move(partial: Path, place: Path) -> None:
         place.rename(old)
     partial.rename(place)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _wait(point: str) -> None:
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(f"export: {point}")

@@ -17,7 +17,7 @@ from jax import Array
 from ml_collections import ConfigDict
 
 from vsft_jax.checkpoints import flatten
-from vsft_jax.experiment import ConfigError
+from vsft_jax.errors import ConfigError
 from vsft_jax.models import Family
 from vsft_jax.models.shared.layers import Linear
 from vsft_jax.selection import PRESETS, selector

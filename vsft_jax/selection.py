@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from vsft_jax.experiment import ConfigError
+from vsft_jax.errors import ConfigError
 
 # Which matrices to tune so that little is forgotten: arXiv 2510.08564 compares "attention" and
 # "gate_up" with tuning everything.

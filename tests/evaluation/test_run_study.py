@@ -8,12 +8,14 @@ from ml_collections import ConfigDict
 
 from configs import common
 from evaluation import run_study as study
-from evaluation import runner
+from evaluation.evaluate import evaluate_checkpoint
 from evaluation.results import PREDICTIONS_FILE, BenchmarkResult, read_predictions
 from input_pipeline.frame_budget import spec_hash
 from tests.conftest import devices
 from vsft_jax.checkpoints import Checkpoints
-from vsft_jax.experiment import ConfigError
+from vsft_jax.config import Run
+from vsft_jax.errors import ConfigError
+from vsft_jax.predict import predict
 
 CANDIDATES = (2, 4, 8, 16)
 
@@ -35,7 +37,7 @@ def finished(config, tmp_path_factory):
     """A finished study's workdir."""
     workdir = tmp_path_factory.mktemp("study")
     with devices(1):
-        study.run_study(config, workdir)
+        study.run_study(Run(config, workdir))
     return workdir
 
 
@@ -62,7 +64,7 @@ def test_a_finished_study_trains_and_evaluates_nothing_again(config, finished, m
 
     monkeypatch.setattr(study, "train", fail)
     monkeypatch.setattr(study, "evaluate_checkpoint", fail)
-    study.run_study(config, finished)
+    study.run_study(Run(config, finished))
 
 
 def test_an_interrupted_study_goes_on_with_what_is_missing(config, finished, monkeypatch):
@@ -76,7 +78,7 @@ def test_an_interrupted_study_goes_on_with_what_is_missing(config, finished, mon
         "evaluate_checkpoint",
         lambda c, folder, **k: evaluated.append(folder.name) or evaluate(c, folder, **k),
     )
-    study.run_study(config, finished)
+    study.run_study(Run(config, finished))
     assert evaluated == ["hybrid-seed0"]
     first, again = json.loads(before), json.loads(lost.read_text())
     assert first["by_task"] == again["by_task"] and first["n"] == again["n"]
@@ -90,7 +92,7 @@ def test_evaluation_applies_the_checkpoints_budget_whatever_the_config_says(
     assert meta["frames"] == {"kind": "fixed", "frames": 4}
     other = config.copy_and_resolve_references()
     assert other.frames.kind == "hybrid"
-    results = runner.evaluate_checkpoint(other, folder)
+    results = evaluate_checkpoint(Run(other, folder))
     video = results["world_video"]
     assert spec_hash(video.provenance.frame_policy) == spec_hash(meta["frames"])
     assert set(video.by_frames) == {"4"}
@@ -98,13 +100,13 @@ def test_evaluation_applies_the_checkpoints_budget_whatever_the_config_says(
     assert made.frame_policy_label == made.trained_with == "fixed-4"
 
     other.eval.frames = "config"
-    asked = runner.evaluate_checkpoint(other, folder)["world_video"]
+    asked = evaluate_checkpoint(Run(other, folder))["world_video"]
     made = asked.provenance
     assert made.frame_policy_label == "hybrid" and made.trained_with == "fixed-4"
     assert set(asked.by_frames) > {"2", "16"}
     other.eval.frames = "both"
     with pytest.raises(ConfigError, match="config.eval.frames = 'both'"):
-        runner.evaluate_checkpoint(other, folder)
+        evaluate_checkpoint(Run(other, folder))
 
 
 def test_budgets_in_training_and_evaluation_are_the_same_function(config, finished):
@@ -121,7 +123,7 @@ def test_budgets_in_training_and_evaluation_are_the_same_function(config, finish
     )
     prompt = example["conversations"][0]["value"].replace("<video>\n", "")
     media = f"{config.data.root}/world/{example['video']}"
-    said = runner.predict(config, folder, prompt, [media])
+    said = predict(Run(config, folder), prompt, [media])
     assert said["frame_budget"] == one.why
     assert len(said["timestamps"][0]) == one.frames
     assert said["visual_tokens"] == one.visual_tokens
@@ -139,13 +141,13 @@ def test_predict_with_text_alone_a_picture_and_a_missing_file(config, finished):
     folder = finished / "cells" / "hybrid-seed0"
     elsewhere = config.copy_and_resolve_references()
     elsewhere.data.root = ""  # the model carries its tokenizer, the data need not be there
-    alone = runner.predict(elsewhere, folder, "What colour is the sky?", [])
+    alone = predict(Run(elsewhere, folder), "What colour is the sky?", [])
     assert alone["visual_tokens"] == 0 and alone["timestamps"] == []
     picture = next((config_path(config).parents[1] / "media" / "test" / "images").iterdir())
-    seen = runner.predict(config, folder, "What digit is shown?", [str(picture)])
+    seen = predict(Run(config, folder), "What digit is shown?", [str(picture)])
     assert seen["visual_tokens"] > 0
     with pytest.raises(Exception, match="nothing.mp4"):
-        runner.predict(config, folder, "What is it?", [str(picture.parent / "nothing.mp4")])
+        predict(Run(config, folder), "What is it?", [str(picture.parent / "nothing.mp4")])
 
 
 def test_results_say_what_they_were_made_with(finished):
@@ -161,15 +163,15 @@ def test_two_entries_for_one_policy_are_refused(config, tmp_path):
     with config.unlocked():
         config.study.frames.again = ConfigDict(common.frame_spec("4", CANDIDATES))
     with pytest.raises(ValueError, match="config.study.frames.again is the same policy"):
-        study.run_study(config, tmp_path)
+        study.run_study(Run(config, tmp_path))
     with config.unlocked():
         config.study.frames = ConfigDict()
     with pytest.raises(ValueError, match="config.study.frames is empty"):
-        study.run_study(config, tmp_path)
+        study.run_study(Run(config, tmp_path))
 
 
 def test_a_benchmark_without_answers_is_named(config, finished, tmp_path):
     config = config.copy_and_resolve_references()
     config.data.benchmarks.world_video.annotations = "world/train/videos.json"
     with pytest.raises(ConfigError, match="has no format, answer, chance"):
-        runner.evaluate_checkpoint(config, finished / "cells" / "hybrid-seed0")
+        evaluate_checkpoint(Run(config, finished / "cells" / "hybrid-seed0"))

@@ -14,7 +14,7 @@ from input_pipeline.layout import tiles
 from input_pipeline.media import frames as decode
 from tests.parity.llava_reference import Host, Oracle, hf_model, media_of, pillow_resize
 from vsft_jax.huggingface.tensors import params_from_hf, params_to_hf
-from vsft_jax.inference.generate import generate
+from vsft_jax.inference import Decoding, generate
 
 TOLERANCE = 2e-4
 
@@ -105,10 +105,7 @@ def generation(case: Case, examples, count: int = 32) -> None:
         case.params,
         arrays,
         lengths,
-        count,
-        stop_ids=(),
-        banned_ids=case.config.media_token_ids,
-        pad_id=0,
+        Decoding(count, (), case.config.media_token_ids, 0),
     )
     for row, parts in zip(np.asarray(found.tokens), examples, strict=True):
         expected = case.oracle.generate(case.host.ids(parts), media_of(parts), count)

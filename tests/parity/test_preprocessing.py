@@ -22,7 +22,7 @@ from input_pipeline.examples import Example, MediaRef, Turn
 from input_pipeline.index.prepare import IndexSpec, lay_out
 from input_pipeline.layout.dynamic_resolution import smart_resize
 from input_pipeline.media import decode_frames, probe
-from input_pipeline.media.frames import read_image
+from input_pipeline.media.images import read_image
 from input_pipeline.text.chat_tokenizer import ChatTokenizer
 from tests.input_pipeline.layout.test_patches import photograph
 from tests.input_pipeline.media_fixtures import write_clip
@@ -110,7 +110,7 @@ def test_image_patches_are_close_to_transformers(files, processor):
     medium = layout.lay_out(probe(MediaRef("image", str(files / "photo.png"))), (0,), 1.0)
     found = np.zeros((medium.patches, layout.patch_dim), np.uint8)
     layout.write_patches(
-        read_image(MediaRef("image", str(files / "photo.png")))[None], medium, found
+        read_image(str(files / "photo.png"))[None], medium, found
     )
     expected = processor(min_pixels=layout.image_min_pixels, max_pixels=layout.image_max_pixels)(
         images=[Image.open(files / "photo.png")], return_tensors="np"

@@ -21,7 +21,7 @@ from tests.parity.reference import (
     random_text,
 )
 from vsft_jax.huggingface.tensors import params_from_hf, params_to_hf
-from vsft_jax.inference.generate import generate
+from vsft_jax.inference import Decoding, generate
 from vsft_jax.models.qwen2_5_vl import FAMILY as qwen2_5_vl
 from vsft_jax.models.qwen2_5_vl.model import Qwen2_5VL
 from vsft_jax.train.loss import token_loss
@@ -261,7 +261,7 @@ def test_greedy_generation(torch_model, ours):
     arrays = packed_arrays(config, [[parts] for parts in examples], LENGTH, PATCHES)
     lengths = [len(example_tokens(config, parts)[0]) for parts in examples]
     banned = config.media_token_ids
-    found = generate(graphdef, params, arrays, np.array(lengths), 32, (), banned, pad_id=0)
+    found = generate(graphdef, params, arrays, np.array(lengths), Decoding(32, (), banned, 0))
     for row, parts in enumerate(examples):
         inputs = hf_inputs(config, parts, positions=False)
         with torch.no_grad():

@@ -12,7 +12,7 @@ import torch
 from flax import nnx
 from transformers import Qwen3VLConfig
 
-from input_pipeline.layout.positions import expand_text
+from input_pipeline.layout import expand_text
 from tests.parity.qwen3_reference import (
     HF_CONFIG,
     Media,
@@ -26,7 +26,7 @@ from tests.parity.qwen3_reference import (
 )
 from tests.parity.reference import random_text
 from vsft_jax.huggingface.tensors import params_from_hf, params_to_hf
-from vsft_jax.inference.generate import generate
+from vsft_jax.inference import Decoding, generate
 from vsft_jax.models.qwen3_vl import FAMILY as qwen3_vl
 from vsft_jax.models.qwen3_vl.vision import position_weights
 from vsft_jax.train.loss import token_loss
@@ -356,7 +356,7 @@ def test_greedy_generation(torch_model, ours):
     arrays = packed_arrays(config, [[parts] for parts in examples], LENGTH, PATCHES)
     lengths = [len(example_tokens(config, parts)[0]) for parts in examples]
     banned = config.media_token_ids
-    found = generate(graphdef, params, arrays, np.array(lengths), 32, (), banned, pad_id=0)
+    found = generate(graphdef, params, arrays, np.array(lengths), Decoding(32, (), banned, 0))
     for row, parts in enumerate(examples):
         with torch.no_grad():
             output = torch_model.generate(

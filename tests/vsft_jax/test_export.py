@@ -22,12 +22,13 @@ from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTo
 from configs import default
 from tests.parity.reference import Text, hf_inputs, packed_arrays, random_media
 from tests.vsft_jax.hf_fixtures import edit_json, write_model
-from vsft_jax import experiment
 from vsft_jax import export as hf_export
 from vsft_jax.checkpoints import Checkpoints
+from vsft_jax.config import Run
+from vsft_jax.errors import ConfigError
 from vsft_jax.export import export
 from vsft_jax.inference.answer import load_model
-from vsft_jax.lora import Lora, ModelBuilder
+from vsft_jax.lora import ModelBuilder
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,7 +64,7 @@ def exported(source, tmp_path_factory):
     """The same model after import and export in float32, in several files."""
     config = _config(source[0], dtype="float32")
     workdir = tmp_path_factory.mktemp("run")
-    return config, export(config, workdir, largest_file=150_000)
+    return config, export(Run(config, workdir), largest_file=150_000)
 
 
 def test_a_round_trip_changes_nothing(source, exported):
@@ -97,8 +98,8 @@ def test_transformers_computes_what_we_compute(exported):
     config, out = exported
     theirs = AutoModelForImageTextToText.from_pretrained(out, attn_implementation="eager").eval()
     assert AutoTokenizer.from_pretrained(out).chat_template
-    model = load_model(config, out.parent)
-    shape = experiment.model_config(config, model.tokenizer)
+    model = load_model(Run(config, out.parent))
+    shape = Run(config, "").model_config
     rng = np.random.default_rng(0)
     media = random_media(rng, "video", (2, 6, 10), 0.75), random_media(rng, "image", (1, 4, 6))
     text = [Text(tuple(rng.integers(20, 320, count).tolist())) for count in (5, 4, 6)]
@@ -113,7 +114,7 @@ def test_transformers_computes_what_we_compute(exported):
 
 
 def test_bfloat16_is_the_default(source, tmp_path):
-    out = export(_config(source[0]), tmp_path)
+    out = export(Run(_config(source[0]), tmp_path))
     assert [path.name for path in out.glob("*.safetensors")] == ["model.safetensors"]
     assert not (out / "model.safetensors.index.json").exists()
     for name, value in _tensors(source[0]).items():
@@ -122,13 +123,13 @@ def test_bfloat16_is_the_default(source, tmp_path):
 
 
 def test_an_unknown_dtype_is_named(source, tmp_path):
-    with pytest.raises(experiment.ConfigError, match="config.export.dtype = 'int8'"):
-        export(_config(source[0], dtype="int8"), tmp_path)
+    with pytest.raises(ConfigError, match="config.export.dtype = 'int8'"):
+        export(Run(_config(source[0], dtype="int8"), tmp_path))
 
 
 def test_the_host_holds_one_tensor_at_a_time(source, tmp_path):
     config, dtype = _config(source[0]), np.dtype(np.float32)
-    tensors = hf_export._tensors(config, load_model(config, tmp_path), dtype)
+    tensors = hf_export._tensors(Run(config, tmp_path), load_model(Run(config, tmp_path)), dtype)
     made, alive = [], []
 
     def watched(make):
@@ -165,12 +166,12 @@ def test_an_interrupted_export_goes_on(source, exported, tmp_path, monkeypatch):
     config, complete = exported
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         _interrupt(patch, after=3)
-        export(config, tmp_path, largest_file=150_000)
+        export(Run(config, tmp_path), largest_file=150_000)
     assert not (tmp_path / "hf").exists()
     files = [path.name for path in sorted(complete.glob("*.safetensors"))]
     with monkeypatch.context() as patch:
         written = _interrupt(patch, after=100)
-        out = export(config, tmp_path, largest_file=150_000)
+        out = export(Run(config, tmp_path), largest_file=150_000)
     assert written == files[3:]
     assert {p.name for p in out.iterdir()} == {p.name for p in complete.iterdir()}
     for path in complete.glob("*.safetensors*"):
@@ -181,9 +182,9 @@ def test_what_another_export_left_is_not_used(source, exported, tmp_path, monkey
     config, complete = exported
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         _interrupt(patch, after=2)
-        export(_config(source[0], dtype="bfloat16"), tmp_path, largest_file=150_000)
+        export(Run(_config(source[0], dtype="bfloat16"), tmp_path), largest_file=150_000)
     written = _interrupt(monkeypatch, after=100)
-    out = export(config, tmp_path, largest_file=150_000)
+    out = export(Run(config, tmp_path), largest_file=150_000)
     assert len(written) == len(list(complete.glob("*.safetensors")))
     assert _tensors(out).keys() == _tensors(complete).keys()
     assert all(value.dtype == torch.float32 for value in _tensors(out).values())
@@ -191,15 +192,15 @@ def test_what_another_export_left_is_not_used(source, exported, tmp_path, monkey
 
 def test_an_export_replaces_an_older_one_only_when_complete(source, tmp_path, monkeypatch):
     config = _config(source[0])
-    out = export(config, tmp_path)
+    out = export(Run(config, tmp_path))
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     (out / "note.txt").write_text("from before")
     config.export.dtype = "float32"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         _interrupt(patch, after=0)
-        export(config, tmp_path)
+        export(Run(config, tmp_path))
     assert (out / "model.safetensors").read_bytes() == before["model.safetensors"]
-    export(config, tmp_path)
+    export(Run(config, tmp_path))
     assert not (out / "note.txt").exists()
     assert (out / "model.safetensors").stat().st_size > len(before["model.safetensors"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hf"]
@@ -212,11 +213,11 @@ def test_an_export_replaces_an_older_one_only_when_complete(source, tmp_path, mo
 def trained(shared_config, tmp_path):
     """A workdir with a checkpoint of configs/tiny.py's model, from no Hugging Face directory."""
     config = shared_config.copy_and_resolve_references().unlock()
-    tokenizer = experiment.load_tokenizer(config, tmp_path)
-    family, shape = experiment.family(config), experiment.model_config(config, tokenizer)
+    run = Run(config, tmp_path)
+    family, shape = run.family, run.model_config
     params = nnx.split(family.model(shape, rngs=nnx.Rngs(3)))[1]
     checkpoints = Checkpoints(tmp_path)
-    meta = {"config": experiment.as_json(config), "frames": config.frames.to_dict(), "step": 7}
+    meta = {"config": run.as_json, "frames": config.frames.to_dict(), "step": 7}
     checkpoints.save(7, params, {"step": np.int32(7)}, meta)
     checkpoints.close()
     return config, params, tmp_path
@@ -225,20 +226,18 @@ def trained(shared_config, tmp_path):
 def test_a_model_without_a_source_brings_all_that_transformers_needs(trained):
     config, params, workdir = trained
     config.export.dtype = "float32"
-    out = export(config, workdir)
+    out = export(Run(config, workdir))
     record = json.loads((out / "export.json").read_text())
     assert (record["source"], record["step"]) == (str(workdir), 7)
     theirs, info = AutoModelForImageTextToText.from_pretrained(out, output_loading_info=True)
     assert not any(info.values())
     tokenizer = AutoTokenizer.from_pretrained(out)
     assert tokenizer.convert_tokens_to_ids("<|image_pad|>") == theirs.config.image_token_id
-    assert theirs.generation_config.eos_token_id == list(
-        experiment.load_tokenizer(config, workdir).stop_ids()
-    )
+    assert theirs.generation_config.eos_token_id == list(Run(config, workdir).tokenizer.stop_ids())
     assert tokenizer.chat_template == (out / "chat_template.jinja").read_text()
     images = AutoImageProcessor.from_pretrained(out)
     assert images.size["longest_edge"] == config.layout.image_max_pixels
-    layout = experiment.layout_rules(config)
+    layout = Run(config, "").layout
     video = json.loads((out / "video_preprocessor_config.json").read_text())
     total = video["max_video_tokens"] * layout.factor**2 * 0.9
     np.testing.assert_allclose(total, layout.video_total_pixels, rtol=1e-4)
@@ -247,25 +246,25 @@ def test_a_model_without_a_source_brings_all_that_transformers_needs(trained):
     again = _config(out)
     again.model.dtype = config.model.dtype
     again.layout = config.layout
-    found = load_model(again, workdir / "elsewhere")
+    found = load_model(Run(again, workdir / "elsewhere"))
     jax.tree.map(np.testing.assert_array_equal, found.params, params)
-    assert experiment.architecture(again).text == experiment.architecture(config).text
-    assert experiment.architecture(again).vision == experiment.architecture(config).vision
+    assert Run(again, "").architecture.text == Run(config, "").architecture.text
+    assert Run(again, "").architecture.vision == Run(config, "").architecture.vision
 
 
 def test_adapters_are_merged(trained):
     config, _, workdir = trained
     config.lora.rank, config.export.dtype = 2, "float32"
-    tokenizer = experiment.load_tokenizer(config, workdir)
-    family, shape = experiment.family(config), experiment.model_config(config, tokenizer)
-    graphdef, params = nnx.split(ModelBuilder(family, shape, Lora.of(config.lora), seed=3)())
+    run = Run(config, workdir)
+    family, shape = run.family, run.model_config
+    graphdef, params = nnx.split(ModelBuilder(family, shape, run.lora, seed=3)())
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda x: rng.standard_normal(x.shape).astype(x.dtype) / 10, params)
     checkpoints = Checkpoints(workdir)
-    meta = {"config": experiment.as_json(config), "frames": config.frames.to_dict(), "step": 8}
+    meta = {"config": run.as_json, "frames": config.frames.to_dict(), "step": 8}
     checkpoints.save(8, params, {"step": np.int32(8)}, meta)
     checkpoints.close()
-    found = _tensors(export(config, workdir))
+    found = _tensors(export(Run(config, workdir)))
     assert not any("lora" in name for name in found)
     q = params["llm"]["layers"]["q"]
     kernel, a, b = (np.asarray(q[name][...])[1] for name in ("kernel", "lora_a", "lora_b"))
@@ -279,7 +278,7 @@ def test_numbers_set_on_top_of_a_directory_are_exported(source, tmp_path):
     config = _config(source[0])
     with config.unlocked():
         config.model.text = {"rope_theta": 50000.0}
-    out = export(config, tmp_path)
+    out = export(Run(config, tmp_path))
     theirs = AutoModelForImageTextToText.from_pretrained(out).config
     assert theirs.text_config.rope_parameters["rope_theta"] == 50000.0
     assert theirs.text_config.rms_norm_eps == 1e-5 and theirs.tie_word_embeddings is False
@@ -292,11 +291,12 @@ import sys
 import jax
 jax.distributed.initialize("localhost:" + sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
 from configs import default
+from vsft_jax.config import Run
 from vsft_jax.export import export
 config = default.get_config()
 config.model.update(path=sys.argv[3], dtype="float32")
 config.export.dtype = "float32"
-export(config, sys.argv[4], largest_file=150_000)
+export(Run(config, sys.argv[4]), largest_file=150_000)
 """
 
 
@@ -337,35 +337,34 @@ def test_pixel_statistics_are_the_directory_s(copy, nested):
         content = {"image_processor": json.loads(path.read_text())}
         (copy / "processor_config.json").write_text(json.dumps(content))
         path.unlink()
-    vision = experiment.architecture(_config(copy)).vision
+    vision = Run(_config(copy), "").architecture.vision
     assert (vision.image_mean, vision.image_std) == ((0.4, 0.5, 0.6), (0.2, 0.3, 0.25))
 
 
 def test_another_family_is_named(copy):
     edit_json(copy / "config.json", model_type="qwen3_vl")
     message = "holds a 'qwen3_vl' model, which does not go with config.model.family = 'qwen2_5_vl'"
-    with pytest.raises(experiment.ConfigError, match=message):
-        experiment.architecture(_config(copy))
+    with pytest.raises(ConfigError, match=message):
+        Run(_config(copy), "").architecture
 
 
 def test_a_size_that_the_directory_does_not_have(source):
     config = _config(source[0])
     config.model.size = "7b"
-    with pytest.raises(experiment.ConfigError, match="size = '7b': its vision depth is 4, not 32"):
-        experiment.architecture(config)
+    with pytest.raises(ConfigError, match="size = '7b': its vision depth is 4, not 32"):
+        Run(config, "").architecture
 
 
 def test_token_ids_that_are_not_the_tokenizer_s(copy):
     config = _config(copy)
     edit_json(copy / "config.json", video_token_id=9)
-    tokenizer = experiment.load_tokenizer(config, "")
     message = r"video_token_id is 9 in config.json, but the tokenizer's <\|video_pad\|> is 7"
-    with pytest.raises(experiment.ConfigError, match=message):
-        experiment.model_config(config, tokenizer)
+    with pytest.raises(ConfigError, match=message):
+        Run(config, "").model_config
 
 
 @pytest.mark.parametrize("path", ["/no/such/directory", "nobody/nothing"])
 def test_a_directory_that_is_not_there(path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(experiment.ConfigError, match=f"config.model.path = '{path}'"):
-        experiment.architecture(_config(path))
+    with pytest.raises(ConfigError, match=f"config.model.path = '{path}'"):
+        Run(_config(path), "").architecture

@@ -14,7 +14,7 @@ from configs import default
 from tests.conftest import devices
 from vsft_jax import lora
 from vsft_jax.checkpoints import flatten
-from vsft_jax.experiment import ConfigError
+from vsft_jax.errors import ConfigError
 from vsft_jax.lora import Lora, ModelBuilder
 from vsft_jax.models import FAMILIES, family_named
 from vsft_jax.models.qwen2_5_vl import FAMILY as qwen2_5_vl

@@ -1,38 +1,20 @@
-"""The models that frame budget policies ask for: DINOv2 for "similarity", our own families as
-judges."""
+"""DINOv2 as the encoder of a "similarity" frame policy."""
 
 import functools
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import cv2
 import jax
 import numpy as np
 from flax import nnx
-from ml_collections import ConfigDict
 
-from input_pipeline.frame_budget import ModelError, Tools
+from input_pipeline.frame_budget import ModelError
 from vsft_jax.huggingface import HFError, load_on_one_device, local_directory, model_fingerprint
 from vsft_jax.models.dinov2 import DINOV2
 
 SIDE = 224  # pixels, as in training at low resolution: 16 x 16 patches
-
-
-def tools(config: ConfigDict, folder: Path) -> Tools:
-    """What `make_policy` needs besides a spec. folder: where models' answers are kept.
-
-    No model is loaded before a policy has a question for it.
-    """
-
-    def judge(spec: Mapping[str, Any]):
-        # Answering needs the whole pipeline, which needs policies.
-        from vsft_jax.frame_models.judge import JudgeModel
-
-        return JudgeModel(spec, config)
-
-    return Tools(embed=DinoEmbedder, ask=judge, folder=folder)
 
 
 class DinoEmbedder:

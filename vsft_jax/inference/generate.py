@@ -1,9 +1,10 @@
 """Generation for a batch of prompts, greedy or sampled, with a key-value cache.
 
 One compiled function does prefill and decoding; it is compiled once for each combination of
-shapes, `max_new_tokens`, stop and banned tokens and `Sampling`, not for each seed.
+shapes and `Decoding`, not for each seed.
 """
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from jax.sharding import PartitionSpec
 
 from vsft_jax.inference.token_sampling import GREEDY, Sampling, draw, row_keys
 from vsft_jax.models.shared.decoder import KVCache
-from vsft_jax.models.shared.layers import row_axes
+from vsft_jax.sharding import row_axes
 
 _PROMPT_FIELDS = ("tokens", "positions", "segment_ids")
 _MEDIA_FIELDS = (
@@ -31,7 +32,7 @@ _MEDIA_FIELDS = (
 
 
 class Generated(NamedTuple):
-    """What was generated, T = max_new_tokens.
+    """What was generated, T = Decoding.max_new_tokens.
 
     tokens: int32[B, T]; behind the stop token, pad_id.
     logprobs: float32[B, T], of each token under the model's own distribution: banned tokens left
@@ -46,17 +47,42 @@ class Generated(NamedTuple):
     lengths: Array
 
 
+@dataclasses.dataclass(frozen=True)
+class Decoding:
+    """How answers are generated; hashable, since each one is compiled for itself.
+
+    max_new_tokens: T. stop_ids: a row ends with the first of these that it chooses. banned_ids:
+    never chosen; media tokens belong here, since no pixels stand behind them. pad_id: fills
+    `Generated.tokens` behind the stop token. sampling: how tokens are chosen; by default the most
+    likely one.
+
+    Raises ValueError: max_new_tokens is not positive, or every stop token is banned.
+    """
+
+    max_new_tokens: int
+    stop_ids: Iterable[int]
+    banned_ids: Iterable[int]
+    pad_id: int
+    sampling: Sampling = GREEDY
+
+    def __post_init__(self):
+        for name in ("stop_ids", "banned_ids"):
+            object.__setattr__(self, name, tuple(sorted({*getattr(self, name)})))
+        if self.max_new_tokens <= 0:
+            raise ValueError(f"max_new_tokens must be positive, not {self.max_new_tokens}")
+        if self.stop_ids and set(self.stop_ids) <= set(self.banned_ids):
+            raise ValueError(
+                f"all stop tokens {self.stop_ids} are among the banned ones {self.banned_ids}"
+            )
+
+
 def generate(
     model_graphdef: nnx.GraphDef,
     params: Any,
     arrays: Mapping[str, Array],
     prompt_lengths: Array,
-    max_new_tokens: int,
-    stop_ids: Iterable[int],
-    banned_ids: Iterable[int],
-    pad_id: int,
+    decoding: Decoding,
     *,
-    sampling: Sampling = GREEDY,
     seed: int = 0,
     keys: Array | None = None,
 ) -> Generated:
@@ -68,39 +94,24 @@ def generate(
         arrays: fields of `Batch` with one example a row, starting at column 0 (segment 1, padding
             0 on the right). Fields that only training needs are ignored.
         prompt_lengths: int32[B]; 0 for a row that only fills the batch.
-        max_new_tokens: T.
-        stop_ids: a row ends with the first of these that it chooses.
-        banned_ids: never chosen; media tokens belong here, since no pixels stand behind them.
-        pad_id: fills `tokens` behind the stop token.
-        sampling: how tokens are chosen; by default the most likely one.
+        decoding: how.
         seed: of what is drawn.
         keys: uint32[B], each row's own number, needed for drawing: what is drawn for a row depends
             on the seed and this number, not on the row's place or the other rows.
 
     Raises:
-        ValueError: max_new_tokens is not positive, every stop token is banned, or keys are missing.
+        ValueError: keys are missing.
     """
-    stop, banned = tuple(sorted({*stop_ids})), tuple(sorted({*banned_ids}))
-    if max_new_tokens <= 0:
-        raise ValueError(f"max_new_tokens must be positive, not {max_new_tokens}")
-    if stop and set(stop) <= set(banned):
-        raise ValueError(f"all stop tokens {stop} are among the banned ones {banned}")
-    if sampling.temperature and keys is None:
-        raise ValueError(f"drawing with temperature = {sampling.temperature} needs keys, one a row")
+    drawn = decoding.sampling.temperature > 0
+    if drawn and keys is None:
+        raise ValueError(
+            f"drawing with temperature = {decoding.sampling.temperature} needs keys, one a row"
+        )
     used = {name: arrays[name] for name in _PROMPT_FIELDS}
     used |= {name: arrays[name] for name in _MEDIA_FIELDS if name in arrays}
+    keys = keys if drawn else None
     return generate_compiled(
-        model_graphdef,
-        params,
-        used,
-        prompt_lengths,
-        np.uint32(seed),
-        keys if sampling.temperature else None,
-        max_new_tokens=int(max_new_tokens),
-        stop_ids=stop,
-        banned_ids=banned,
-        pad_id=int(pad_id),
-        sampling=sampling,
+        model_graphdef, params, used, prompt_lengths, np.uint32(seed), keys, decoding=decoding
     )
 
 
@@ -113,17 +124,7 @@ class _State(NamedTuple):
     out: Generated
 
 
-@partial(
-    jax.jit,
-    static_argnames=(
-        "model_graphdef",
-        "max_new_tokens",
-        "stop_ids",
-        "banned_ids",
-        "pad_id",
-        "sampling",
-    ),
-)
+@partial(jax.jit, static_argnames=("model_graphdef", "decoding"))
 def generate_compiled(
     model_graphdef: nnx.GraphDef,
     params: Any,
@@ -132,13 +133,10 @@ def generate_compiled(
     seed: Array,
     keys: Array | None,
     *,
-    max_new_tokens: int,
-    stop_ids: tuple[int, ...],
-    banned_ids: tuple[int, ...],
-    pad_id: int,
-    sampling: Sampling,
+    decoding: Decoding,
 ) -> Generated:
-    """`generate` under jit; static arguments hashable."""
+    """`generate` under jit."""
+    new, sampling = decoding.max_new_tokens, decoding.sampling
     model = _for_decoding(model_graphdef, params)
     batch, length = arrays["tokens"].shape
     rows = jnp.arange(batch)
@@ -147,9 +145,9 @@ def generate_compiled(
     def choose(hidden: Array, step: Array) -> tuple[Array, Array]:
         """hidden: float[B, D] -> tokens int32[B], their log-probabilities float32[B]."""
         logits = model.unembed(hidden)
-        if banned_ids:
+        if decoding.banned_ids:
             banned = np.zeros(logits.shape[-1], bool)
-            banned[list(banned_ids)] = True
+            banned[list(decoding.banned_ids)] = True
             logits = jnp.where(banned, -jnp.inf, logits)
         if sampling.temperature:
             token = draw(logits, sampling, row_keys(seed, keys, step))
@@ -159,8 +157,8 @@ def generate_compiled(
 
     def record(out: Generated, step: Array, token: Array, logprob: Array, done: Array):
         """Writes column `step`; returns what to go on from."""
-        token = jnp.where(done, pad_id, token)
-        stopped = done | jnp.isin(token, jnp.array(stop_ids, jnp.int32))
+        token = jnp.where(done, decoding.pad_id, token)
+        stopped = done | jnp.isin(token, jnp.array(decoding.stop_ids, jnp.int32))
         column = (0, step)
         return (
             token,
@@ -175,7 +173,7 @@ def generate_compiled(
         )
 
     hidden, cache = model.prefill({**arrays, "segment_ids": prompt * arrays["segment_ids"]})
-    grow = [(0, 0), (0, 0), (0, max_new_tokens), (0, 0), (0, 0)]
+    grow = [(0, 0), (0, 0), (0, new), (0, 0), (0, 0)]
     cache = _shard(jax.tree.map(lambda x: jnp.pad(x, grow), cache))
     # Text goes on from the highest position on any axis: a medium may end far beyond its tokens.
     next_position = (arrays["positions"] * prompt[..., None]).max(axis=(1, 2)) + 1
@@ -183,15 +181,15 @@ def generate_compiled(
     last = jnp.maximum(prompt_lengths - 1, 0)
     token, logprob = choose(hidden[rows, last], jnp.int32(0))
     empty = Generated(
-        jnp.full((batch, max_new_tokens), pad_id, jnp.int32),
-        jnp.zeros((batch, max_new_tokens), jnp.float32),
+        jnp.full((batch, new), decoding.pad_id, jnp.int32),
+        jnp.zeros((batch, new), jnp.float32),
         jnp.zeros((batch,), jnp.int32),
     )
     token, done, out = record(empty, jnp.int32(0), token, logprob, prompt_lengths == 0)
-    slots = jnp.pad(prompt, [(0, 0), (0, max_new_tokens)])
+    slots = jnp.pad(prompt, [(0, 0), (0, new)])
 
     def unfinished(state: _State) -> Array:
-        return (state.step < max_new_tokens) & ~state.done.all()
+        return (state.step < new) & ~state.done.all()
 
     def advance(state: _State) -> _State:
         # Every row writes to the same slot; what lies between a short prompt and it stays empty.

@@ -21,18 +21,19 @@ import jax
 import numpy as np
 from absl import logging
 from jax.experimental import topologies
-from ml_collections import ConfigDict
 
-from input_pipeline.batches.rows import RowShape, build_row, device_arrays, stack_rows
-from vsft_jax import experiment
+from input_pipeline.batches import build_row, device_arrays, stack_rows
+from input_pipeline.files import write_atomically
 from vsft_jax.checkpoints import flatten
-from vsft_jax.experiment import ConfigError
+from vsft_jax.config import Run
+from vsft_jax.errors import ConfigError
 from vsft_jax.plan.chips import Chip, parse_topology
 from vsft_jax.plan.flops import ModelFlops, model_flops
-from vsft_jax.plan.hlo import Cost, Estimator, Program
+from vsft_jax.plan.hlo import Estimator, Program
 from vsft_jax.plan.report import print_plan
+from vsft_jax.plan.result import Plan
 from vsft_jax.sharding import batch_sharding, batch_shards, make_mesh
-from vsft_jax.train.loop import make_trainer
+from vsft_jax.train import make_trainer
 from vsft_jax.train.step import Trainer
 
 # What libtpu would otherwise find out about the machine that it runs on.
@@ -44,56 +45,7 @@ _ENVIRONMENT = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What one training step takes. Bytes and seconds are those of one device.
-
-    rows_per_device: packed rows of a microbatch; batch_rows: of a step, over all devices.
-    memory: part -> bytes; needed: their sum; available: the device's memory as the compiler counts
-    it. Where the step does not fit, only these two are known, and needed may be a lower bound.
-    cost: the static estimate of one step; seconds: its length. mfu: model operations a second over
-    the chips' peak. largest_rows: rows a device and microbatch that fit at most, where searched.
-    """
-
-    topology: str
-    chip: str
-    devices: int
-    mesh: dict[str, int]
-    rows_per_device: int
-    batch_rows: int
-    accumulate: int
-    row_tokens: int
-    row_patches: int
-    fits: bool
-    needed: float
-    available: float
-    compile_seconds: float
-    versions: dict[str, str]
-    memory: dict[str, float] = dataclasses.field(default_factory=dict)
-    cost: Cost = dataclasses.field(default_factory=Cost)
-    model_flops: ModelFlops = ModelFlops(0.0, 0.0)
-    mfu: float = 0.0
-    largest_rows: int | None = None
-
-    @property
-    def seconds(self) -> float:
-        return self.cost.seconds
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON values; figures are static estimates."""
-        values = dataclasses.asdict(self)
-        values["cost"]["collectives"] = {
-            kind: dict(zip(("count", "bytes", "seconds"), numbers, strict=True))
-            for kind, numbers in self.cost.collectives.items()
-        }
-        values["cost"]["pallas"] = {
-            name: dict(zip(("count", "seconds"), numbers, strict=True))
-            for name, numbers in self.cost.pallas.items()
-        }
-        return values | {"model_flops": self.model_flops._asdict()}
-
-
-def plan(config: ConfigDict, workdir: str | Path) -> Plan:
+def plan(run: Run) -> Plan:
     """Compiles the step for `config.plan.topology`, prints what it takes and writes plan.json.
 
     Needs neither data, tokenizer nor a TPU, and allocates nothing of the model's size. With
@@ -101,13 +53,13 @@ def plan(config: ConfigDict, workdir: str | Path) -> Plan:
 
     Raises ConfigError where libtpu is missing or the config does not go with the topology.
     """
-    devices = topology_devices(config.plan.topology)
-    found = plan_step(config, devices)
-    if config.plan.search:
-        found = dataclasses.replace(found, largest_rows=_largest_rows(config, devices, found))
-    file = Path(workdir).absolute() / "plan.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(found.to_json(), indent=1) + "\n", encoding="utf-8")
+    settings = run.config.plan
+    devices = topology_devices(settings.topology)
+    found = plan_step(run, devices, settings.rows)
+    if settings.search:
+        found = dataclasses.replace(found, largest_rows=_largest_rows(run, devices, found))
+    file = run.workdir / "plan.json"
+    write_atomically(file, json.dumps(found.to_json(), indent=1) + "\n")
     print_plan(found)
     logging.info("wrote %s", file)
     return found
@@ -138,27 +90,30 @@ def topology_devices(name: str) -> Sequence[jax.Device]:
         raise ConfigError(f"config.plan.topology = {name!r}: libtpu says: {error}") from error
 
 
-def plan_step(config: ConfigDict, devices: Sequence[jax.Device]) -> Plan:
-    """Compiles the config's training step for devices of `config.plan.topology` and reads it."""
-    chip, torus = parse_topology(config.plan.topology)
-    config = config.copy_and_resolve_references()
-    shards = batch_shards(make_mesh(config.mesh, devices))
-    config.train.batch_rows = config.plan.rows * shards * config.train.accumulate
-    trainer = make_trainer(config, devices=devices)
-    batch = abstract_batch(config, trainer)
+def plan_step(run: Run, devices: Sequence[jax.Device], rows: int) -> Plan:
+    """Compiles the run's training step for devices of `config.plan.topology` and reads it.
+
+    rows: packed rows a device and microbatch.
+    """
+    topology = run.config.plan.topology
+    chip, torus = parse_topology(topology)
+    shards = batch_shards(make_mesh(run.config.mesh, devices))
+    run = run.with_settings(train={"batch_rows": rows * shards * run.config.train.accumulate})
+    trainer = make_trainer(run, devices, abstract=True)
+    batch = abstract_batch(run, trainer)
     known = dict(
-        topology=config.plan.topology,
+        topology=topology,
         chip=chip.name,
         devices=len(devices),
         mesh=dict(trainer.mesh.shape),
-        rows_per_device=config.plan.rows,
-        batch_rows=config.train.batch_rows,
-        accumulate=config.train.accumulate,
-        row_tokens=config.layout.row_tokens,
-        row_patches=config.layout.row_patches,
+        rows_per_device=rows,
+        batch_rows=run.config.train.batch_rows,
+        accumulate=run.config.train.accumulate,
+        row_tokens=run.row_shape.tokens,
+        row_patches=run.row_shape.patches,
         versions={name: importlib.metadata.version(name) for name in ("jax", "libtpu")},
     )
-    logging.info("compiling the training step for %s", config.plan.topology)
+    logging.info("compiling the training step for %s", topology)
     start = time.monotonic()
     try:
         with (
@@ -179,7 +134,7 @@ def plan_step(config: ConfigDict, devices: Sequence[jax.Device]) -> Plan:
         )
     memory = _memory(compiled, trainer, batch)
     cost = Estimator(program, chip, torus).total()
-    flops = _model_flops(config, trainer)
+    flops = _model_flops(run, trainer)
     return Plan(
         **known,
         fits=True,
@@ -193,13 +148,12 @@ def plan_step(config: ConfigDict, devices: Sequence[jax.Device]) -> Plan:
     )
 
 
-def abstract_batch(config: ConfigDict, trainer: Trainer) -> dict[str, jax.ShapeDtypeStruct]:
+def abstract_batch(run: Run, trainer: Trainer) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes, dtypes and shardings of a step's batch, taken from one empty row."""
-    shape = RowShape(config.layout.row_tokens, config.layout.row_patches)
-    row = build_row([], None, experiment.layout_rules(config), shape)
+    row = build_row([], None, run.layout, run.row_shape)
     return {
         name: jax.ShapeDtypeStruct(
-            (config.train.batch_rows, *array.shape[1:]),
+            (run.config.train.batch_rows, *array.shape[1:]),
             array.dtype,
             sharding=batch_sharding(trainer.mesh),
         )
@@ -274,27 +228,25 @@ def _program(dump: str) -> Program:
     return Program.parse(text)
 
 
-def _model_flops(config: ConfigDict, trainer: Trainer) -> ModelFlops:
+def _model_flops(run: Run, trainer: Trainer) -> ModelFlops:
     shapes = {path: leaf.shape for path, leaf in flatten(trainer.abstract_state.params).items()}
     return model_flops(
         shapes,
         trainer.trains,
-        experiment.family(config).component_of,
-        experiment.architecture(config).text,
-        rows=config.train.batch_rows,
-        row_tokens=config.layout.row_tokens,
-        row_patches=config.layout.row_patches,
-        patches_per_unit=experiment.layout_rules(config).patches_per_unit,
+        run.family.component_of,
+        run.architecture.text,
+        rows=run.config.train.batch_rows,
+        row_tokens=run.row_shape.tokens,
+        row_patches=run.row_shape.patches,
+        patches_per_unit=run.layout.patches_per_unit,
     )
 
 
-def _largest_rows(config: ConfigDict, devices: Sequence[jax.Device], first: Plan) -> int:
+def _largest_rows(run: Run, devices: Sequence[jax.Device], first: Plan) -> int:
     """The most rows a device and microbatch that fit: doubling, then halving the interval."""
 
     def fits(rows: int) -> bool:
-        trial = config.copy_and_resolve_references()
-        trial.plan.rows = rows
-        found = plan_step(trial, devices)
+        found = plan_step(run, devices, rows)
         logging.info("%d rows a device %s", rows, "fit" if found.fits else "do not fit")
         return found.fits
 

@@ -1,6 +1,6 @@
 """Operations that a model's training step needs, by formula: what MFU is counted against."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import NamedTuple
 
 _MATRICES = ("kernel", "lora_a", "lora_b")
@@ -21,7 +21,7 @@ class ModelFlops(NamedTuple):
 
 def model_flops(
     shapes: Mapping[str, tuple[int, ...]],
-    trains: Callable[[str], bool],
+    trains: Set[str],
     component_of: Callable[[str], str],
     text,
     *,
@@ -34,7 +34,7 @@ def model_flops(
     of its inputs where something below it trains, 2 for its own where it trains.
 
     Args:
-        shapes: parameter path -> shape. trains, component_of: by path.
+        shapes: parameter path -> shape. trains: paths. component_of: by path.
         text: the family's TextConfig.
         rows: packed rows of the step, of row_tokens positions and row_patches patches.
         patches_per_unit: patches that make one visual feature.
@@ -45,7 +45,7 @@ def model_flops(
         "llm": row_tokens,
     }
     lowest = min(
-        (_ORDER.index(component_of(path)) for path in shapes if trains(path)), default=len(_ORDER)
+        (_ORDER.index(component_of(path)) for path in shapes if path in trains), default=len(_ORDER)
     )
     matrices = 0.0
     for path, shape in shapes.items():
@@ -57,7 +57,7 @@ def model_flops(
         size = 1
         for side in shape:
             size *= side
-        passes = 1 + (_ORDER.index(part) >= lowest) + trains(path)
+        passes = 1 + (_ORDER.index(part) >= lowest) + (path in trains)
         matrices += 2 * passes * size * positions[part]
     scores = 2 * 2 * row_tokens**2 / 2 * text.heads * text.head_dim * text.depth
     return ModelFlops(rows * matrices, rows * scores * (3 if lowest < len(_ORDER) else 1))

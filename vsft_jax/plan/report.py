@@ -1,15 +1,11 @@
 """A plan, printed."""
 
-from typing import TYPE_CHECKING
-
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from vsft_jax.plan.chips import GIB
-
-if TYPE_CHECKING:
-    from vsft_jax.plan.compile import Plan
+from vsft_jax.plan.result import Plan
 
 _KNOBS = """What makes a step smaller, roughly in the order in which it costs speed:
   config.mesh.fsdp              more devices to split parameters and optimiser over
@@ -21,7 +17,7 @@ _KNOBS = """What makes a step smaller, roughly in the order in which it costs sp
   config.lora.rank, config.train.only, learning rates of 0   fewer trained parameters"""
 
 
-def print_plan(plan: "Plan", console: Console | None = None) -> None:
+def print_plan(plan: Plan, console: Console | None = None) -> None:
     """Tables of memory, time and collectives."""
     console = console or Console(width=100)
     mesh = " × ".join(f"{axis} {size}" for axis, size in plan.mesh.items())
@@ -58,7 +54,7 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def _memory(plan: "Plan") -> Table:
+def _memory(plan: Plan) -> Table:
     table = _table("Memory of one device", "", "GiB", "of its memory")
     for name, size in plan.memory.items():
         table.add_row(name, f"{size / GIB:.2f}", f"{size / plan.available:.0%}")
@@ -69,7 +65,7 @@ def _memory(plan: "Plan") -> Table:
     return table
 
 
-def _time(plan: "Plan") -> Table:
+def _time(plan: Plan) -> Table:
     cost, flops = plan.cost, plan.model_flops
     table = _table("Time of one step, by static estimates", "", "seconds", "of the step")
     for name, seconds in (
@@ -88,7 +84,7 @@ def _time(plan: "Plan") -> Table:
     return table
 
 
-def _collectives(plan: "Plan") -> Table:
+def _collectives(plan: Plan) -> Table:
     table = _table("Collectives of one step, on one device", "", "count", "GiB", "seconds on links")
     for kind, (count, size, seconds) in sorted(plan.cost.collectives.items()):
         table.add_row(kind, f"{count:.0f}", f"{size / GIB:.2f}", f"{seconds:.3f}")

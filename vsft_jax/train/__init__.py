@@ -1,1 +1,13 @@
-"""Training: optimiser, sharding, step, checkpoints, metrics and the loop that joins them."""
+"""Training.
+
+In: a `Run`. Out: `train(run)`, which leaves checkpoints and a record of every step, and what other
+jobs need of a training: its model on a mesh (`make_trainer`).
+"""
+
+from vsft_jax.train.loop import train
+from vsft_jax.train.metrics import read_jsonl
+from vsft_jax.train.preemption import Preempted
+from vsft_jax.train.setup import make_trainer
+from vsft_jax.train.step import Trainer
+
+__all__ = ["Preempted", "Trainer", "make_trainer", "read_jsonl", "train"]

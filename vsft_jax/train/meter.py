@@ -8,10 +8,10 @@ import jax
 import numpy as np
 from absl import logging
 from jax.experimental import multihost_utils
-from ml_collections import ConfigDict
 
-from input_pipeline.batches.rows import Batch
+from input_pipeline.batches import Batch
 from input_pipeline.progress import duration
+from vsft_jax.config import Run
 from vsft_jax.train.metrics import StepMetrics
 
 _COUNTS = ("rows", "examples", "tokens", "visual_tokens", "patches", "masked")
@@ -20,8 +20,8 @@ _COUNTS = ("rows", "examples", "tokens", "visual_tokens", "patches", "masked")
 class Meter:
     """Sums over the steps since the last log line: loss, speed, fill, waiting, what was masked."""
 
-    def __init__(self, config: ConfigDict):
-        self._config = config
+    def __init__(self, run: Run):
+        self._run = run
         self._begin = time.monotonic()
         self._first_log: tuple[int, float] | None = None
         self._latest: StepMetrics | None = None
@@ -67,13 +67,13 @@ class Meter:
         processes together, waiting is this one's. To be called by all of them at the same step."""
         scalars = jax.device_get(self._metrics).compute()
         seconds = time.monotonic() - self._start
-        rows = self._config.train.batch_rows * self._steps
+        rows = self._run.config.train.batch_rows * self._steps
         sums = _of_all_processes(self._sums, rows)
         for name in ("examples", "tokens", "visual_tokens"):
             scalars[f"{name}_per_second"] = sums[name] / seconds
-        layout = self._config.layout
-        scalars["token_fill"] = sums["tokens"] / (rows * layout.row_tokens)
-        scalars["patch_fill"] = sums["patches"] / (rows * layout.row_patches)
+        shape = self._run.row_shape
+        scalars["token_fill"] = sums["tokens"] / (rows * shape.tokens)
+        scalars["patch_fill"] = sums["patches"] / (rows * shape.patches)
         scalars["data_wait_fraction"] = self._wait / seconds
         scalars["examples"], scalars["masked"] = sums["examples"], sums["masked"]
         scalars["seconds"] = time.monotonic() - self._begin
@@ -83,18 +83,18 @@ class Meter:
 
     def _log(self, step: int, scalars: Mapping[str, float]) -> None:
         # The first interval holds the compilation, so the remaining time comes from later ones.
-        left = ""
+        left, steps = "", self._run.config.train.steps
         if self._first_log:
             first_step, first_time = self._first_log
             rate = (time.monotonic() - first_time) / (step - first_step)
-            left = f", {duration(rate * (self._config.train.steps - step))} left"
+            left = f", {duration(rate * (steps - step))} left"
         else:
             self._first_log = (step, time.monotonic())
         logging.info(
             "step %d of %d: loss %.3f, answer tokens right %.0f %%, %.1f examples/s, "
             "waited for data %.0f %%%s%s",
             step,
-            self._config.train.steps,
+            steps,
             scalars["loss"],
             100 * scalars["token_accuracy"],
             scalars["examples_per_second"],

@@ -11,6 +11,8 @@ from absl import logging
 from clu import metrics as clu_metrics
 from tensorboardX import SummaryWriter
 
+from input_pipeline.files import write_atomically
+from vsft_jax.processes import is_first
 from vsft_jax.train.loss import LossSums
 
 
@@ -50,17 +52,14 @@ class MetricWriter:
 
     def __init__(self, workdir: str | Path, *, resume_step: int = 0):
         self._file = self._board = None
-        if jax.process_index() != 0:
+        if not is_first():
             return
         workdir = Path(workdir)
-        workdir.mkdir(parents=True, exist_ok=True)
         self._path = workdir / "train.jsonl"
         kept = []
         if self._path.exists():
             kept = [row for row in read_jsonl(self._path) if row["step"] <= resume_step]
-        partial = self._path.with_suffix(".partial")
-        partial.write_text("".join(json.dumps(row) + "\n" for row in kept))
-        partial.replace(self._path)
+        write_atomically(self._path, "".join(json.dumps(row) + "\n" for row in kept))
         self._file = self._path.open("a", buffering=1)
         self._board = SummaryWriter(
             str(workdir / "tensorboard"), purge_step=resume_step + 1 if resume_step else None

@@ -6,10 +6,12 @@ import jax
 import optax
 from ml_collections import ConfigDict
 
-from vsft_jax.experiment import ConfigError
+from vsft_jax.errors import ConfigError
 from vsft_jax.lora import is_adapter
 from vsft_jax.selection import selector
 from vsft_jax.sharding import path_string
+
+MU_DTYPES = ("float32", "bfloat16")
 
 
 def trainable_parts(learning_rate: Mapping[str, float]) -> frozenset[str]:
@@ -78,6 +80,19 @@ def schedule(peak: float, config: ConfigDict, steps: int) -> optax.Schedule:
     )
 
 
+def learning_rates(config: ConfigDict) -> dict[str, Callable[[int], float]]:
+    """By the name under which it is logged, the rate of each part that trains: finished steps → the
+    rate of the next one."""
+
+    def rate(part: str) -> Callable[[int], float]:
+        peak = config.optimizer.learning_rate[part]
+        planned = schedule(peak, config.optimizer, config.train.steps)
+        return lambda step: float(planned(step))
+
+    parts = sorted(trainable_parts(config.optimizer.learning_rate))
+    return {f"learning_rate/{part}": rate(part) for part in parts}
+
+
 def make_optimizer(
     config: ConfigDict, steps: int, component_of: Callable[[str], str]
 ) -> optax.GradientTransformation:
@@ -86,7 +101,13 @@ def make_optimizer(
     component_of: path of a parameter → "tower", "projector" or "llm", which picks its rate.
     Gradients are clipped by their global norm over everything that trains. Weight decay applies
     to matrices (kernels, adapters and embeddings), not to biases and norm scales.
+
+    Raises ConfigError for a `config.mu_dtype` that the first moment cannot be kept in.
     """
+    if config.mu_dtype not in MU_DTYPES:
+        raise ConfigError(
+            f"config.optimizer.mu_dtype = {config.mu_dtype!r}: expected one of {MU_DTYPES}"
+        )
 
     def adamw(part: str) -> optax.GradientTransformation:
         return optax.adamw(
@@ -96,6 +117,7 @@ def make_optimizer(
             eps=config.eps,
             weight_decay=config.weight_decay,
             mask=_decays,
+            mu_dtype=config.mu_dtype,
         )
 
     def labels(params):

@@ -8,38 +8,36 @@ partly trained with.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ml_collections import ConfigDict
-
 from input_pipeline.frame_budget import spec_hash, spec_label
-from vsft_jax import experiment
+from vsft_jax.config import Run
+from vsft_jax.errors import ConfigError
 
 _FIXED = ("seed", "layout", "data.mixture", "data.epoch", "data.replay", "data.replay_unit")
 _FIXED += ("train.batch_rows", "train.pack_window")
 
 
-def schedule_of(config: ConfigDict, saved: Mapping[str, Any]) -> ConfigDict:
-    """The config with the `train.batch_rows` and `train.steps` that the run began with where they
-    are 0, so that they do not depend on the number of devices it goes on with.
+def schedule_of(run: Run, saved: Mapping[str, Any]) -> Run:
+    """The run with the `train.batch_rows` and `train.steps` that it began with where they are 0,
+    so that they do not depend on the number of devices it goes on with.
 
     saved: the checkpoint's config, as JSON values.
     """
-    config = config.copy_and_resolve_references()
-    before = saved["train"]
-    for key, source in (("batch_rows", "batch_examples"), ("steps", "epochs")):
-        if config.train[key] <= 0 and config.train[source] == before[source]:
-            config.train[key] = before[key]
-    return config
+    now, before = run.config.train, saved["train"]
+    begun = {
+        key: before[key]
+        for key, source in (("batch_rows", "batch_examples"), ("steps", "epochs"))
+        if now[key] <= 0 and now[source] == before[source]
+    }
+    return run.with_settings(train=begun)
 
 
-def check_unchanged(
-    config: ConfigDict, frames: Mapping[str, Any], meta: Mapping[str, Any], workdir: Any
-) -> None:
+def check_unchanged(run: Run, frame_policy: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
     """Raises ConfigError naming the keys that a run must not change half-way.
 
-    config, frames: of the run that goes on, its schedule worked out and its frame-budget spec
-    resolved. meta: what the checkpoint says of them.
+    run: goes on, its schedule worked out. frame_policy: its resolved frame-budget spec. meta: what
+    the checkpoint says of them.
     """
-    saved, now = meta["config"], experiment.as_json(config)
+    saved, now = meta["config"], run.as_json
     fixed = [(key, _at(saved, key), _at(now, key)) for key in _FIXED]
     fixed.append(("data.train", _weights(saved), _weights(now)))
     changed = [
@@ -47,13 +45,14 @@ def check_unchanged(
         for item in fixed
         for key, before, after in _differences(*item)
     ]
-    if spec_hash(meta["frames"]) != spec_hash(frames):
-        before, after = spec_label(meta["frames"]), spec_label(frames)
+    if spec_hash(meta["frames"]) != spec_hash(frame_policy):
+        before, after = spec_label(meta["frames"]), spec_label(frame_policy)
         changed.append(f"config.frames was {before} and is {after}, or one with other settings")
     if changed:
-        raise experiment.ConfigError(
-            f"{workdir} was trained with other settings up to here: {'; '.join(changed)}. Go on "
-            "with those, or start from its parameters in another workdir (config.train.init_from)"
+        raise ConfigError(
+            f"{run.workdir} was trained with other settings up to here: {'; '.join(changed)}. Go "
+            "on with those, or start from its parameters in another workdir "
+            "(config.train.init_from)"
         )
 
 

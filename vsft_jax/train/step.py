@@ -11,7 +11,7 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh
 
-from vsft_jax.sharding import abstract_model, place
+from vsft_jax.sharding import abstract_model, with_shardings
 from vsft_jax.train.loss import LossSums, token_loss
 from vsft_jax.train.metrics import StepMetrics
 
@@ -35,13 +35,13 @@ class TrainState:
 class Trainer:
     """A model with its optimiser, ready to make a state and to take steps.
 
-    build: makes the model with fresh parameters, under jit. trains: parameter path → whether it is
-    trained; for the others there is neither gradient nor optimiser state. accumulate: microbatches
-    a step. tpu_options: XLA options for compiling the step, on TPU only.
+    build: makes the model with fresh parameters, under jit. trains: paths of the parameters that
+    are trained; for the others there is neither gradient nor optimiser state. accumulate:
+    microbatches a step. tpu_options: XLA options for compiling the step, on TPU only.
     """
 
     build: Callable[[], nnx.Module]
-    trains: Callable[[str], bool]
+    trains: frozenset[str]
     optimizer: optax.GradientTransformation
     rules: tuple[tuple[str, tuple], ...]
     mesh: Mesh
@@ -54,18 +54,18 @@ class Trainer:
         """The model's static structure."""
         return abstract_model(self.build, self.rules, self.mesh)[0]
 
-    def state(self, params: nnx.State, opt_state: optax.OptState, step: jax.Array) -> TrainState:
+    def parted(self, params: nnx.State, opt_state: optax.OptState, step: jax.Array) -> TrainState:
         """A state from all parameters, which are parted into trained and frozen ones."""
 
         def trains(path, _):
-            return self.trains("/".join(map(str, path)))
+            return "/".join(map(str, path)) in self.trains
 
         trainable, frozen = nnx.split_state(params, trains, ...)
         return TrainState(step, trainable, frozen, opt_state)
 
     def _fresh(self, params: nnx.State) -> TrainState:
         step = jnp.zeros((), jnp.int32)
-        state = self.state(params, (), step)
+        state = self.parted(params, (), step)
         # Updates are far smaller than what bfloat16 can tell apart, whatever the parameters' dtype.
         trainable = jax.tree.map(lambda x: x.astype(jnp.float32), state.trainable)
         return state.replace(trainable=trainable, opt_state=self.optimizer.init(trainable))
@@ -77,7 +77,7 @@ class Trainer:
     @functools.cached_property
     def abstract_state(self) -> TrainState:
         """The state's shapes, dtypes and shardings, with no memory behind them."""
-        return place(jax.eval_shape(self._init), self.rules, self.mesh)
+        return with_shardings(jax.eval_shape(self._init), self.rules, self.mesh)
 
     def init(self, params: nnx.State | None = None) -> TrainState:
         """A state at step 0, with the given parameters and fresh ones where none are given

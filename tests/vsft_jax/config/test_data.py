@@ -5,11 +5,13 @@ import logging as python_logging
 import pytest
 from ml_collections import ConfigDict
 
-from configs import default
+from configs import default, tiny
 from input_pipeline.batches.mixture import epoch_order
-from vsft_jax import experiment
-from vsft_jax.experiment import ConfigError
-from vsft_jax.train import loop
+from vsft_jax.config import Run
+from vsft_jax.errors import ConfigError
+from vsft_jax.prepare import ensure_demo_world, prepare_training
+from vsft_jax.train.log import log_mix
+from vsft_jax.train.setup import mixture_weights
 
 
 def config_of(**data) -> ConfigDict:
@@ -37,15 +39,15 @@ def config_of(**data) -> ConfigDict:
 )
 def test_what_takes_part(data, amounts, replay):
     config = config_of(**data)
-    mixture = experiment.mixture(config)
+    mixture = Run(config, "").mixture
     assert (dict(mixture.amounts), dict(mixture.replay)) == (amounts, replay)
-    assert set(experiment._training_sets(config)) == {*amounts, *replay}
+    assert {dataset.name for dataset in Run(config, "").training_sets} == {*amounts, *replay}
 
 
 def test_a_set_without_a_weight_is_taken_whole():
     config = config_of()
     del config.data.train.images["weight"]
-    assert experiment.mixture(config).amounts["images"] == 1.0
+    assert Run(config, "").mixture.amounts["images"] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -62,39 +64,69 @@ def test_a_set_without_a_weight_is_taken_whole():
 )
 def test_what_makes_no_sense_names_the_key(data, message):
     with pytest.raises(ConfigError, match=f"config.data.*{message}"):
-        experiment.mixture(config_of(**data))
+        Run(config_of(**data), "").mixture
 
 
 def test_no_set_at_all():
     config = config_of()
     config.data.train.videos.weight = config.data.train.images.weight = 0.0
     with pytest.raises(ConfigError, match="config.data.train.*no source"):
-        experiment.mixture(config)
+        Run(config, "").mixture
 
 
-def test_addresses_are_no_paths():
+@pytest.mark.parametrize(
+    ("root", "path", "expected"),
+    [
+        ("", "a/b", "/work/a/b"),
+        ("sets", "a/b", "/work/sets/a/b"),
+        ("/data", "a/b", "/data/a/b"),
+        ("/data", "/other/a", "/other/a"),
+        ("", "gs://bucket/a", "gs://bucket/a"),
+        ("gs://bucket/", "a/b", "gs://bucket/a/b"),
+        ("gs://bucket", "", "gs://bucket"),
+        ("gs://bucket", "/other/a", "/other/a"),
+        ("gs://bucket", "gs://elsewhere/a", "gs://elsewhere/a"),
+    ],
+)
+def test_where_a_path_leads(root, path, expected):
     config = config_of()
-    assert experiment.resolve_path(config, "/work", "gs://bucket/a") == "gs://bucket/a"
-    assert experiment.resolve_path(config, "/work", "a/b") == "/work/a/b"
-    config.data.root = "gs://bucket/"
-    assert experiment.resolve_path(config, "/work", "a/b") == "gs://bucket/a/b"
+    config.data.root = root
+    config.data.train.videos.annotations = path
+    videos, *_ = Run(config, "/work").training_sets
+    assert videos.name == "videos" and videos.annotations == expected
+
+
+def test_a_world_is_not_rendered_into_a_bucket():
+    config = tiny.get_config()
+    config.data.root = "gs://bucket"
+    with pytest.raises(ConfigError, match="config.data.root = 'gs://bucket' is an address"):
+        ensure_demo_world(Run(config, "/work"))
+
+
+def test_a_tokenizer_is_not_read_from_a_bucket(tmp_path):
+    config = tiny.get_config()
+    config.data.root = "gs://bucket"
+    with pytest.raises(ConfigError, match="address gs://bucket/world/tokenizer"):
+        _ = Run(config, tmp_path).tokenizer_dir
+    (tmp_path / "tokenizer").mkdir()
+    assert Run(config, tmp_path).tokenizer_dir == tmp_path / "tokenizer"
 
 
 def test_the_realised_mix_is_logged(shared_config, world, caplog):
     config = shared_config.copy_and_resolve_references()
     config.data.train.images.weight = 1.0
     config.data.replay, config.data.replay_unit = "images%20", "examples"
-    prepared = experiment.prepare_training(config, world)
-    stores = {name: loop.ExampleStore.open(path) for name, path in prepared.paths.items()}
+    prepared = prepare_training(Run(config, world))
+    stores = prepared.stores()
     with caplog.at_level(python_logging.INFO, logger="absl"):
-        loop._log_mix(config, stores)
+        log_mix(Run(config, ""), stores)
     lines = {line.split(":")[0].strip(): line for line in caplog.messages}
     assert set(lines) == {"images", "videos"}
     # Half of 32 clips, which are then four fifths.
     assert "16 of 32 examples (80.0 %)" in lines["videos"]
     assert "4 of 24 examples (20.0 %)" in lines["images"]
     store = stores["videos"]
-    weights = loop.mixture_weights(config, stores)
+    weights = mixture_weights(Run(config, ""), stores)
     _, rows = epoch_order({"videos": 32}, {"videos": weights["videos"]}, config.seed, 0)
     assert f"{store.tokens[rows].sum()} tokens" in lines["videos"]
     assert f"{store.visual_tokens[rows].sum()} visual tokens" in lines["videos"]

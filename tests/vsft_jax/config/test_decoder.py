@@ -3,16 +3,17 @@
 import pytest
 
 from configs import default
-from vsft_jax.experiment import ConfigError, media_decoder
+from vsft_jax.config import Run
+from vsft_jax.errors import ConfigError
 
 
 def test_one_decoder_for_all_jobs():
     config = default.get_config()
     config.data.decoder = "threads"
-    first = media_decoder(config)
-    assert media_decoder(config) is first
+    first = Run(config, "").decoder
+    assert Run(config, "").decoder is first
     config.data.decode_timeout_s = 5.0
-    assert media_decoder(config) is not first
+    assert Run(config, "").decoder is not first
 
 
 @pytest.mark.parametrize(
@@ -30,4 +31,4 @@ def test_values_that_cannot_be_are_named(key, value, tmp_path):
     config.data.cache_dir = str(tmp_path)
     config.data[key] = value
     with pytest.raises(ConfigError, match=f"config.data.{key} = "):
-        media_decoder(config)
+        _ = Run(config, tmp_path).decoder

@@ -15,12 +15,15 @@ from input_pipeline.media import frames as decode
 from tests.input_pipeline.frame_budget.budget_queries import Preview, query
 from tests.parity.reference import randomise
 from tests.vsft_jax.hf_fixtures import write_model
-from vsft_jax import experiment
+from vsft_jax import inference
+from vsft_jax.config import Run
+from vsft_jax.errors import ConfigError
 from vsft_jax.frame_models import dino as frame_tools
-from vsft_jax.frame_models.dino import SIDE, DinoEmbedder, tools
-from vsft_jax.inference import answer as inference
+from vsft_jax.frame_models import tools
+from vsft_jax.frame_models.dino import SIDE, DinoEmbedder
 from vsft_jax.inference.answer import Answer
 from vsft_jax.models.dinov2.config import IMAGE_MEAN, IMAGE_STD
+from vsft_jax.prepare import prepare_training
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +77,7 @@ def test_prepare_by_similarity(dino, config, tmp_path, monkeypatch):
     directory, _ = dino
     config.frames = {"kind": "similarity", "features": "dinov2", "path": str(directory)}
     config.frames.update(candidates=(2, 4), preview_frames=4, novelty_low=0.01, novelty_high=0.05)
-    prepared = experiment.prepare_training(config, tmp_path)
+    prepared = prepare_training(Run(config, tmp_path))
     embed = DinoEmbedder(config.frames)
     checked = 0
     for name, path in prepared.paths.items():
@@ -93,15 +96,15 @@ def test_prepare_by_similarity(dino, config, tmp_path, monkeypatch):
     # other thresholds, the same previews: what the model said is known
     monkeypatch.setattr(frame_tools.dinov2, "load", lambda _: pytest.fail("the model was loaded"))
     config.frames.novelty_high = 0.9
-    again = experiment.prepare_training(config, tmp_path)
+    again = prepare_training(Run(config, tmp_path))
     assert set(again.paths.values()).isdisjoint(prepared.paths.values())
 
 
 def test_a_path_without_a_model_is_named(tmp_path, config):
     with pytest.raises(ModelError, match="'path' of the similarity spec: .*/nothing: there is no"):
-        make_policy(similarity(tmp_path / "nothing"), tools(config, tmp_path))
+        make_policy(similarity(tmp_path / "nothing"), tools(Run(config, tmp_path)))
     (tmp_path / "config.json").write_text('{"model_type": "vit"}')
-    policy = make_policy(similarity(tmp_path), tools(config, tmp_path))
+    policy = make_policy(similarity(tmp_path), tools(Run(config, tmp_path)))
     with pytest.raises(ModelError, match="'vit' is not dinov2"):
         policy(query())
 
@@ -109,8 +112,8 @@ def test_a_path_without_a_model_is_named(tmp_path, config):
 def test_models_do_not_go_into_processes(dino, config, tmp_path):
     config.frames = {"kind": "similarity", "features": "dinov2", "path": str(dino[0])}
     config.data.prepare_processes = 2
-    with pytest.raises(experiment.ConfigError, match="config.data.prepare_processes = 2"):
-        experiment.prepare_training(config, tmp_path)
+    with pytest.raises(ConfigError, match="config.data.prepare_processes = 2"):
+        prepare_training(Run(config, tmp_path))
 
 
 # ── A judge. ────────────────────────────────────────────────────────────────────────────────────
@@ -118,7 +121,7 @@ def test_models_do_not_go_into_processes(dino, config, tmp_path):
 
 def test_a_judge_of_our_own_answers_but_nonsense(judge, config, tmp_path, one_device):
     spec = {"kind": "judge", "path": str(judge), "max_tokens": 4, "preview_frames": 2}
-    policy = make_policy(spec, tools(config, tmp_path))
+    policy = make_policy(spec, tools(Run(config, tmp_path)))
     asked = query("Why does it stop?", media_id="a")
     budget = policy(asked)
     assert f"(no usable answer of {judge.name})" in budget.why
@@ -129,17 +132,17 @@ def test_a_judge_of_our_own_answers_but_nonsense(judge, config, tmp_path, one_de
 def test_a_judge_sees_the_frames_and_the_question(judge, config, tmp_path, monkeypatch):
     seen = []
 
-    def answer(config, model, store):
+    def answer(run, model, store):
         example, layout = store[0]
         frames = decode.decode_frames(example.media[0], layout.media[0].frame_indices)
-        seen.append((config, example.instruction, frames, layout.media[0].frame_times))
+        seen.append((run.config, example.instruction, frames, layout.media[0].frame_times))
         yield Answer(0, '{"causal_relations": 5, "frames": 32}', [], [], None)
 
     monkeypatch.setattr(inference, "answer", answer)
-    monkeypatch.setattr(inference, "load_model", lambda config, workdir: None)
+    monkeypatch.setattr(inference, "load_model", lambda run: None)
     spec = {"kind": "judge", "path": str(judge), "preview_frames": 4, "max_tokens": 77}
     preview = Preview()
-    budget = make_policy(spec, tools(config, tmp_path))(query("Why?", preview=preview))
+    budget = make_policy(spec, tools(Run(config, tmp_path)))(query("Why?", preview=preview))
     assert budget.why == f"32: judged by {judge.name}: causal 5"
     ((given, words, frames, times),) = seen
     assert "Why?" in words and "causal_relations" in words
@@ -150,7 +153,7 @@ def test_a_judge_sees_the_frames_and_the_question(judge, config, tmp_path, monke
 
 
 def test_a_question_too_long_for_the_judge_is_refused(judge, config, tmp_path):
-    ask = tools(config, tmp_path).ask({"path": str(judge), "max_tokens": 4})
+    ask = tools(Run(config, tmp_path)).ask({"path": str(judge), "max_tokens": 4})
     with pytest.raises(Refused, match="too_long"):
         ask("why " * 40_000, Preview()(2, 64), 3.0)
 
@@ -159,7 +162,7 @@ def test_a_judge_that_cannot_be_is_named(judge, config, tmp_path, monkeypatch):
     spec = {"kind": "judge", "path": str(tmp_path)}
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
     with pytest.raises(ModelError, match="the judge's 'path': .*not a model of .*'qwen2_5_vl'"):
-        make_policy(spec, tools(config, tmp_path))
+        make_policy(spec, tools(Run(config, tmp_path)))
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     with pytest.raises(ModelError, match="one process only: prepare on one machine first"):
-        make_policy(spec | {"path": str(judge)}, tools(config, tmp_path))
+        make_policy(spec | {"path": str(judge)}, tools(Run(config, tmp_path)))

@@ -21,7 +21,8 @@ from tests.parity import (
     test_llava_onevision,
 )
 from tests.vsft_jax.hf_fixtures import edit_json
-from vsft_jax import experiment
+from vsft_jax.config import Run
+from vsft_jax.errors import ConfigError
 from vsft_jax.export import export
 from vsft_jax.huggingface.files import SafetensorsReader
 from vsft_jax.inference.answer import load_model
@@ -65,7 +66,7 @@ def exported(request, tmp_path_factory):
 
     config = importlib.import_module(f"configs.{request.param}").get_config(f"path={directory}")
     config.model.dtype = config.export.dtype = "float32"
-    return request.param, directory, config, export(config, tmp_path_factory.mktemp("run"))
+    return request.param, directory, config, export(Run(config, tmp_path_factory.mktemp("run")))
 
 
 def test_every_tensor_comes_back(exported):
@@ -77,14 +78,14 @@ def test_every_tensor_comes_back(exported):
     for name, value in theirs.state_dict().items():
         assert torch.equal(value, original[name]), name
     # The published names, which versions of transformers before 4.52 need.
-    family = experiment.family(config)
+    family = Run(config, "").family
     for name in SafetensorsReader(out).shapes:
         assert family.released_name(family.canonical_name(name)) == name
 
 
 def test_its_own_config_json_says_the_same(exported):
     _, directory, config, out = exported
-    family, shape = experiment.family(config), experiment.architecture(config)
+    family, shape = Run(config, "").family, Run(config, "").architecture
     written = json.loads(json.dumps(family.to_hf(shape)))
     compute = {"dtype": shape.dtype, "attention": shape.attention}
     assert family.from_hf(written, **compute) == shape
@@ -107,7 +108,7 @@ def test_transformers_finds_a_processor(exported):
     name, _, config, out = exported
     processor = AutoProcessor.from_pretrained(out)
     assert type(processor).__name__ == PROCESSORS[name]
-    mean = experiment.architecture(config).vision.image_mean
+    mean = Run(config, "").architecture.vision.image_mean
     np.testing.assert_allclose(processor.image_processor.image_mean, mean)
     assert processor.chat_template
 
@@ -117,21 +118,20 @@ def test_a_checkpoint_of_another_family_is_named(exported):
     other = "qwen3_vl" if name == "qwen2_5_vl" else "qwen2_5_vl"
     wrong = importlib.import_module(f"configs.{other}").get_config(f"path={directory}")
     stored = json.loads((directory / "config.json").read_text())["model_type"]
-    with pytest.raises(experiment.ConfigError, match=f"holds a '{stored}' model.*'{other}'"):
-        experiment.architecture(wrong)
+    with pytest.raises(ConfigError, match=f"holds a '{stored}' model.*'{other}'"):
+        Run(wrong, "").architecture
 
 
 def test_token_ids_of_another_tokenizer_are_named(exported):
     name, directory, config, _ = exported
     key, token = next(iter(FAMILIES[name][1].items()))
     before = (directory / "config.json").read_text()
-    tokenizer = experiment.load_tokenizer(config, "")
     stored = json.loads(before)
     keys = [key, key.replace("_index", "_id")]
     edit_json(directory / "config.json", **{k: 400 for k in keys if k in stored})
     try:
-        with pytest.raises(experiment.ConfigError, match=f"400 in config.json.*{token[1:-1]}"):
-            experiment.model_config(config, tokenizer)
+        with pytest.raises(ConfigError, match=f"400 in config.json.*{token[1:-1]}"):
+            Run(config, "").model_config
     finally:
         (directory / "config.json").write_text(before)
-    assert load_model(config, directory).step == 0
+    assert load_model(Run(config, directory)).step == 0

@@ -9,9 +9,11 @@ from flax import nnx
 
 from input_pipeline.index.prepare import ExampleStore
 from tests.conftest import devices
-from vsft_jax import experiment
+from vsft_jax.config import Run
+from vsft_jax.errors import ConfigError
 from vsft_jax.inference.answer import LoadedModel, answer, generation_settings
 from vsft_jax.lora import ModelBuilder
+from vsft_jax.prepare import prepare_benchmarks, resolve_frame_policy
 from vsft_jax.sharding import abstract_model, make_mesh
 
 
@@ -26,26 +28,34 @@ def config(shared_config):
 def store(config, tmp_path_factory):
     """Pictures and clips to ask about."""
     workdir = tmp_path_factory.mktemp("prompts")
-    frames = experiment.resolve_frames(config, workdir)
-    prepared = experiment.prepare_benchmarks(config, workdir, frames)
-    return ExampleStore.concatenate([ExampleStore.open(path) for path in prepared.paths.values()])
+    run = Run(config, workdir)
+    prepared = prepare_benchmarks(run, resolve_frame_policy(run))
+    return ExampleStore.concatenate(list(prepared.stores().values()))
 
 
 def _model(config) -> LoadedModel:
     """An untrained model on the config's mesh."""
-    tokenizer = experiment.load_tokenizer(config, "")
-    family = experiment.family(config)
-    build = ModelBuilder(family, experiment.model_config(config, tokenizer))
+    run = Run(config, "")
+    build = ModelBuilder(run.family, run.model_config)
     mesh = make_mesh(config.mesh)
     with jax.set_mesh(mesh):
-        graphdef, like = abstract_model(build, family.partition_rules(), mesh)
+        graphdef, like = abstract_model(build, run.family.partition_rules(), mesh)
         placed = jax.tree.map(lambda x: x.sharding, like)
         params = jax.jit(lambda: nnx.split(build())[1], out_shardings=placed)()
-    return LoadedModel(graphdef, params, mesh, tokenizer, {}, 0, {}, Path())
+    return LoadedModel(
+        graphdef=graphdef,
+        params=params,
+        mesh=mesh,
+        tokenizer=run.tokenizer,
+        frame_policy=None,
+        step=0,
+        trained_config={},
+        source=Path(),
+    )
 
 
 def _answers(config, store) -> dict:
-    found = {said.index: said for said in answer(config, _model(config), store)}
+    found = {said.index: said for said in answer(Run(config, ""), _model(config), store)}
     assert sorted(found) == list(range(len(store)))
     return found
 
@@ -76,7 +86,7 @@ def test_settings_are_recorded_and_checked(config):
     }
     greedy = config.copy_and_resolve_references()
     greedy.eval.temperature = 0.0
-    with pytest.raises(experiment.ConfigError, match="config.eval: top_p = 0.95 .* no effect"):
+    with pytest.raises(ConfigError, match="config.eval: top_p = 0.95 .* no effect"):
         generation_settings(greedy)
     greedy.eval.top_p = 1.0
     assert "seed" not in generation_settings(greedy)

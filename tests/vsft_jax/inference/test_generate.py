@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from tests.conftest import devices
-from vsft_jax.inference.generate import _for_decoding, generate, generate_compiled
+from vsft_jax.inference.generate import Decoding, _for_decoding, generate, generate_compiled
 from vsft_jax.inference.token_sampling import GREEDY, Sampling, narrow
 from vsft_jax.models.qwen2_5_vl.config import ModelConfig, TextConfig, VisionConfig
 from vsft_jax.models.qwen2_5_vl.model import Qwen2_5VL
@@ -83,7 +83,7 @@ def _by_hand(model, tokens, positions, banned):
 def test_equals_running_the_whole_model_for_every_token(model):
     arrays, lengths = _prompts()
     banned = CONFIG.media_token_ids
-    found = generate(*model, arrays, lengths, STEPS, (), banned, pad_id=45)
+    found = generate(*model, arrays, lengths, Decoding(STEPS, (), banned, 45))
     for row in (0, 1):
         n = int(lengths[row])
         expected, logprobs = _by_hand(
@@ -100,39 +100,39 @@ def test_equals_running_the_whole_model_for_every_token(model):
 
 def test_stop_and_banned_tokens(model):
     arrays, lengths = _prompts()
-    free = generate(*model, arrays, lengths, STEPS, (), (), pad_id=45)
+    free = generate(*model, arrays, lengths, Decoding(STEPS, (), (), 45))
     first = free.tokens[0].tolist()
     stop = next(token for token in first[1:] if token != first[0])
     at = first.index(stop)
-    found = generate(*model, arrays, lengths, STEPS, (stop,), (), pad_id=45)
+    found = generate(*model, arrays, lengths, Decoding(STEPS, (stop,), (), 45))
     assert found.tokens[0].tolist() == first[: at + 1] + [45] * (STEPS - at - 1)
     assert found.lengths[0] == at
     np.testing.assert_allclose(found.logprobs[0, : at + 1], free.logprobs[0, : at + 1], atol=1e-5)
     assert found.logprobs[0, at + 1 :].tolist() == [0.0] * (STEPS - at - 1)
 
-    found = generate(*model, arrays, lengths, STEPS, (), first, pad_id=45)
+    found = generate(*model, arrays, lengths, Decoding(STEPS, (), first, 45))
     assert not set(found.tokens[0].tolist()) & set(first)
 
 
 def test_same_shapes_compile_once(model):
     arrays, lengths = _prompts()
     graphdef, params = model
-    generate(graphdef, params, arrays, lengths, STEPS, [3], [48, 49], pad_id=45)
+    generate(graphdef, params, arrays, lengths, Decoding(STEPS, [3], [48, 49], 45))
     compiled = generate_compiled._cache_size()
     # Another model object, other values, the same sets of tokens in another order.
     again, _ = nnx.split(Qwen2_5VL(CONFIG, rngs=nnx.Rngs(1)))
-    generate(again, params, arrays, lengths - 1, STEPS, {3}, (49, 48), pad_id=45)
+    generate(again, params, arrays, lengths - 1, Decoding(STEPS, {3}, (49, 48), 45))
     assert generate_compiled._cache_size() == compiled
 
 
 def test_refuses_what_cannot_end(model):
     arrays, lengths = _prompts()
     with pytest.raises(ValueError, match="max_new_tokens must be positive, not 0"):
-        generate(*model, arrays, lengths, 0, (1,), (), pad_id=45)
+        generate(*model, arrays, lengths, Decoding(0, (1,), (), 45))
     with pytest.raises(ValueError, match="all stop tokens"):
-        generate(*model, arrays, lengths, 3, (1,), (1, 2), pad_id=45)
+        generate(*model, arrays, lengths, Decoding(3, (1,), (1, 2), 45))
     with pytest.raises(ValueError, match="temperature = 0.5 needs keys, one a row"):
-        generate(*model, arrays, lengths, 3, (1,), (2,), pad_id=45, sampling=Sampling(0.5))
+        generate(*model, arrays, lengths, Decoding(3, (1,), (2,), 45, Sampling(0.5)))
 
 
 # ── Drawing. ────────────────────────────────────────────────────────────────────────────────────
@@ -144,11 +144,7 @@ def _draw(model, arrays, lengths, keys, seed=0, sampling=DRAWN, banned=()):
             *model,
             arrays,
             lengths,
-            STEPS,
-            (),
-            banned,
-            pad_id=45,
-            sampling=sampling,
+            Decoding(STEPS, (), banned, 45, sampling),
             seed=seed,
             keys=np.asarray(keys, np.uint32),
         )
@@ -238,11 +234,7 @@ def test_eight_devices_say_what_one_says(model, sampling):
                 params,
                 placed,
                 placed["prompt_lengths"],
-                STEPS,
-                (),
-                (),
-                pad_id=45,
-                sampling=sampling,
+                Decoding(STEPS, (), (), 45, sampling),
                 keys=placed["keys"],
             )
             found.append(jax.device_get(said))
@@ -269,11 +261,7 @@ def test_the_cache_is_split_over_rows_and_heads(model):
             placed["lengths"],
             np.uint32(0),
             None,
-            max_new_tokens=STEPS,
-            stop_ids=(),
-            banned_ids=(),
-            pad_id=0,
-            sampling=GREEDY,
+            decoding=Decoding(STEPS, (), (), 0),
         ).compile()
     # Of [2 layers, 8 rows, 9 + 6 slots, 2 heads, 8] each device has two rows and one head.
     text = program.as_text()

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from configs import tiny
 from vsft_jax.checkpoints import flatten
-from vsft_jax.experiment import ConfigError
+from vsft_jax.config import Run
+from vsft_jax.errors import ConfigError
 from vsft_jax.plan import compile as planning
 from vsft_jax.plan.chips import CHIPS, GIB, parse_topology
 from vsft_jax.plan.flops import model_flops
@@ -44,7 +45,7 @@ def config():
 
 @pytest.fixture(scope="module")
 def planned(config):
-    return planning.plan_step(config, planning.topology_devices(config.plan.topology))
+    return planning.plan_step(Run(config, ""), planning.topology_devices("v5e:2x2"), 1)
 
 
 def test_the_step_lowers_to_mosaic_and_its_numbers_agree(config, planned):
@@ -60,7 +61,7 @@ def test_the_step_lowers_to_mosaic_and_its_numbers_agree(config, planned):
 
     config = config.copy_and_resolve_references()
     config.train.batch_rows = 4
-    trainer = make_trainer(config, devices=jax.devices()[:4])
+    trainer = make_trainer(Run(config, ""), jax.devices()[:4], abstract=True)
     shapes = flatten(trainer.abstract_state.params)
     split = sum(
         leaf.size for leaf in shapes.values() if leaf.sharding.shard_shape(leaf.shape) != leaf.shape
@@ -84,7 +85,7 @@ def test_the_step_lowers_to_mosaic_and_its_numbers_agree(config, planned):
 
 def test_the_plan_is_printed_and_written(config, planned, monkeypatch, tmp_path):
     monkeypatch.setattr(planning, "plan_step", lambda *_: planned)
-    planning.plan(config, tmp_path)
+    planning.plan(Run(config, tmp_path))
     written = json.loads((tmp_path / "plan.json").read_text())
     assert written["memory"] == planned.memory
     assert written["cost"]["collectives"]["all-gather"]["count"] > 0
@@ -99,7 +100,7 @@ def test_a_step_that_does_not_fit_says_by_how_much(config):
     """An embedding of 8 GiB a chip, with its moments."""
     config = config.copy_and_resolve_references()
     config.model.text.vocab_size = 2**25
-    found = planning.plan_step(config, planning.topology_devices("v5e:2x2"))
+    found = planning.plan_step(Run(config, ""), planning.topology_devices("v5e:2x2"), 1)
     assert not found.fits
     assert found.needed > 3 * 8 * GIB > found.available == pytest.approx(15.75 * GIB)
     console = Console(file=io.StringIO(), width=100)
@@ -112,13 +113,12 @@ def test_a_step_that_does_not_fit_says_by_how_much(config):
 def test_search_finds_the_most_rows(config, planned, monkeypatch, limit):
     tried = []
 
-    def fits(trial, devices):
-        rows = trial.plan.rows
+    def fits(run, devices, rows):
         tried.append(rows)
         return dataclasses.replace(planned, fits=rows <= limit)
 
     monkeypatch.setattr(planning, "plan_step", fits)
-    assert planning._largest_rows(config, [], planned) == limit
+    assert planning._largest_rows(Run(config, ""), [], planned) == limit
     assert len(tried) == len(set(tried)) <= 7
 
 

@@ -10,16 +10,18 @@ import pytest
 from flax import nnx
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from input_pipeline.index.prepare import ExampleStore
 from input_pipeline.index.quarantine import read_quarantine
 from tests.conftest import devices
-from vsft_jax import experiment
 from vsft_jax.checkpoints import CheckpointError, Checkpoints, flatten
+from vsft_jax.config import Run
+from vsft_jax.errors import ConfigError
 from vsft_jax.inference.answer import load_model
-from vsft_jax.train import loop
+from vsft_jax.prepare import prepare_training
+from vsft_jax.train import loop, make_trainer, train
 from vsft_jax.train.metrics import read_jsonl
 from vsft_jax.train.preemption import Preempted
 from vsft_jax.train.resume import schedule_of
+from vsft_jax.train.setup import batch_plan, initial_state, with_schedule
 
 pytestmark = pytest.mark.usefixtures("one_device")
 
@@ -38,7 +40,7 @@ def _losses(workdir):
 
 def _saved(config, workdir, step=None):
     """Everything in a checkpoint by path."""
-    trainer = loop.make_trainer(config, _tokenizer(config))
+    trainer = make_trainer(Run(config, ""))
     checkpoints = Checkpoints(workdir, read_only=True)
     with jax.set_mesh(trainer.mesh):
         like = trainer.abstract_state
@@ -50,17 +52,13 @@ def _saved(config, workdir, step=None):
     return jax.device_get(flatten({"params": params, **optimizer}))
 
 
-def _tokenizer(config):
-    return experiment.load_tokenizer(config, "")
-
-
 @pytest.fixture(scope="module")
 def trained(shared_config, tmp_path_factory):
     """Four steps in one go on one device: (config, workdir)."""
     config = _both(shared_config, steps=4)
     workdir = tmp_path_factory.mktemp("four")
     with devices(1):
-        loop.train(config, workdir)
+        train(Run(config, workdir))
     return config, workdir
 
 
@@ -74,9 +72,9 @@ def test_two_and_two_steps_equal_four_bit_for_bit(trained, tmp_path):
 
     cut = _both(config, evaluate_every=3)
     with pytest.raises(RuntimeError, match="killed"):
-        loop.train(cut, tmp_path, kill_after_two)
+        train(Run(cut, tmp_path), kill_after_two)
     assert Checkpoints(tmp_path, read_only=True).latest() == 2
-    loop.train(config, tmp_path)
+    train(Run(config, tmp_path))
     expected, found = _saved(config, whole), _saved(config, tmp_path)
     assert expected.keys() == found.keys() and int(found["step"]) == 4
     for name, value in expected.items():
@@ -87,14 +85,14 @@ def test_two_and_two_steps_equal_four_bit_for_bit(trained, tmp_path):
 def test_a_finished_run_is_not_trained_again(trained):
     config, workdir = trained
     before = (workdir / "train.jsonl").read_text()
-    loop.train(config, workdir)
+    train(Run(config, workdir))
     assert (workdir / "train.jsonl").read_text() == before
 
 
 def test_more_steps_done_than_wanted_is_an_error(trained):
     config, workdir = trained
-    with pytest.raises(experiment.ConfigError, match="config.train.steps = 3.*at step 4"):
-        loop.train(_both(config, steps=3), workdir)
+    with pytest.raises(ConfigError, match="config.train.steps = 3.*at step 4"):
+        train(Run(_both(config, steps=3), workdir))
 
 
 def test_what_decides_about_the_rows_must_not_change_half_way(trained):
@@ -104,29 +102,29 @@ def test_what_decides_about_the_rows_must_not_change_half_way(trained):
     with changed.unlocked():
         changed.frames = {"kind": "fixed", "frames": 2}
     message = "config.seed was 0 and is 1; config.train.pack_window was .* and is 64; config.frames"
-    with pytest.raises(experiment.ConfigError, match=message):
-        loop.train(changed, workdir)
+    with pytest.raises(ConfigError, match=message):
+        train(Run(changed, workdir))
     fewer = _both(config, steps=6)
     fewer.data.train.images.weight = 0.5
-    with pytest.raises(experiment.ConfigError, match="data.train.images was 1.0 and is 0.5"):
-        loop.train(fewer, workdir)
+    with pytest.raises(ConfigError, match="data.train.images was 1.0 and is 0.5"):
+        train(Run(fewer, workdir))
 
 
 def test_the_schedule_goes_on_as_it_began(shared_config):
     config = _both(shared_config, steps=0, epochs=2.0, batch_rows=0, batch_examples=100)
     saved = {"train": {"steps": 70, "epochs": 2.0, "batch_rows": 24, "batch_examples": 100}}
-    found = schedule_of(config, saved)
-    assert (found.train.steps, found.train.batch_rows) == (70, 24)
-    longer = schedule_of(_both(config, epochs=3.0), saved)
-    assert (longer.train.steps, longer.train.batch_rows) == (0, 24)
-    assert schedule_of(_both(config, steps=90), saved).train.steps == 90
+    found = schedule_of(Run(config, ""), saved).config.train
+    assert (found.steps, found.batch_rows) == (70, 24)
+    longer = schedule_of(Run(_both(config, epochs=3.0), ""), saved).config.train
+    assert (longer.steps, longer.batch_rows) == (0, 24)
+    assert schedule_of(Run(_both(config, steps=90), ""), saved).config.train.steps == 90
 
 
 def test_what_trains_is_float32_whatever_the_parameters_are(shared_config):
     config = _both(shared_config, steps=1)
     config.model.param_dtype = "bfloat16"
     config.optimizer.learning_rate.tower = 0.0
-    trainer = loop.make_trainer(config, _tokenizer(config))
+    trainer = make_trainer(Run(config, ""))
     with jax.set_mesh(trainer.mesh):
         state = trainer.init()
     dtypes = {
@@ -142,11 +140,11 @@ def test_what_trains_is_float32_whatever_the_parameters_are(shared_config):
 )
 def test_eight_devices_give_the_losses_of_one(shared_config, tmp_path, mesh):
     config = _both(shared_config, steps=3, batch_rows=8)
-    loop.train(config, tmp_path / "one")
+    train(Run(config, tmp_path / "one"))
     config.mesh.update(mesh)
     with devices(8):
-        loop.train(config, tmp_path / "eight")
-        trainer = loop.make_trainer(config, _tokenizer(config))
+        train(Run(config, tmp_path / "eight"))
+        trainer = make_trainer(Run(config, ""))
     np.testing.assert_allclose(_losses(tmp_path / "eight"), _losses(tmp_path / "one"), rtol=2e-5)
     kernel = trainer.abstract_state.trainable["llm"]["layers"]["q"]["kernel"]
     shard = kernel.sharding.shard_shape(kernel.shape)
@@ -155,8 +153,8 @@ def test_eight_devices_give_the_losses_of_one(shared_config, tmp_path, mesh):
 
 def test_accumulated_microbatches_equal_one_batch(shared_config, tmp_path):
     config = _both(shared_config, steps=2, batch_rows=4)
-    loop.train(config, tmp_path / "whole")
-    loop.train(_both(config, accumulate=4), tmp_path / "parts")
+    train(Run(config, tmp_path / "whole"))
+    train(Run(_both(config, accumulate=4), tmp_path / "parts"))
     np.testing.assert_allclose(_losses(tmp_path / "parts"), _losses(tmp_path / "whole"), rtol=2e-5)
 
 
@@ -164,10 +162,10 @@ def test_a_frozen_part_does_not_move_and_has_no_optimiser_state(shared_config, t
     config = _both(shared_config, steps=1)
     config.optimizer.warmup_steps = 0
     config.optimizer.learning_rate.tower = 0.0
-    trainer = loop.make_trainer(config, _tokenizer(config))
+    trainer = make_trainer(Run(config, ""))
     with jax.set_mesh(trainer.mesh):
         before = jax.device_get(flatten(trainer.init().params))
-    loop.train(config, tmp_path)
+    train(Run(config, tmp_path))
     after = _saved(config, tmp_path)
     for name, value in before.items():
         assert np.array_equal(value, after[f"params/{name}"]) == name.startswith("visual"), name
@@ -179,10 +177,10 @@ def test_parts_learn_at_their_own_rates(shared_config, tmp_path):
     config = _both(shared_config, steps=1)
     config.optimizer.update(warmup_steps=0, weight_decay=0.0, final_fraction=1.0)
     config.optimizer.learning_rate.update(tower=1e-3, projector=1e-4, llm=1e-5)
-    trainer = loop.make_trainer(config, _tokenizer(config))
+    trainer = make_trainer(Run(config, ""))
     with jax.set_mesh(trainer.mesh):
         before = jax.device_get(flatten(trainer.init().params))
-    loop.train(config, tmp_path)
+    train(Run(config, tmp_path))
     after = _saved(config, tmp_path)
     for top, rate in (("visual", 1e-3), ("merger", 1e-4), ("llm", 1e-5)):
         # Adam's first step moves every parameter with a gradient by its learning rate.
@@ -207,14 +205,13 @@ def test_one_compilation_serves_every_mix_of_media(shared_config, tmp_path, monk
         return put(arrays, mesh, rows)
 
     monkeypatch.setattr(loop, "put_batch", spy)
-    loop.train(config, tmp_path)
+    train(Run(config, tmp_path))
     assert len(seen) > 2  # rows with different numbers of frames did come
     assert trainers[0].step._cache_size() == 1
 
 
 def test_losing_a_file_after_prepare_masks_it_and_says_so(shared_config, tmp_path, monkeypatch):
-    from input_pipeline.media.decoder import Decoder
-    from input_pipeline.media.probe import MediaError
+    from input_pipeline.media import Decoder, MediaError
 
     frames = Decoder.frames
 
@@ -226,7 +223,7 @@ def test_losing_a_file_after_prepare_masks_it_and_says_so(shared_config, tmp_pat
     monkeypatch.setattr(Decoder, "frames", broken)
     config = shared_config.copy_and_resolve_references()
     config.train.update(steps=4, batch_rows=4)
-    loop.train(config, tmp_path)
+    train(Run(config, tmp_path))
     entries = list(read_quarantine(tmp_path / "quarantine.jsonl"))
     assert {e.reason for e in entries} == {"missing"}
     assert all(e.path.endswith("00001.mp4") and e.stage == "decode" for e in entries)
@@ -235,8 +232,7 @@ def test_losing_a_file_after_prepare_masks_it_and_says_so(shared_config, tmp_pat
 
 def test_losing_most_files_after_prepare_stops_the_run(shared_config, tmp_path, monkeypatch):
     from input_pipeline.index.quarantine import TooManyBad
-    from input_pipeline.media.decoder import Decoder
-    from input_pipeline.media.probe import MediaError
+    from input_pipeline.media import Decoder, MediaError
 
     def gone(self, ref, indices, size):
         raise MediaError(ref.path, "missing", "no such file")
@@ -245,16 +241,16 @@ def test_losing_most_files_after_prepare_stops_the_run(shared_config, tmp_path, 
     config = shared_config.copy_and_resolve_references()
     config.train.update(steps=20, batch_rows=4)
     with pytest.raises(TooManyBad, match="config.data.max_bad_fraction = 0.1: .*quarantine.jsonl"):
-        loop.train(config, tmp_path)
+        train(Run(config, tmp_path))
     assert len(list(read_quarantine(tmp_path / "quarantine.jsonl"))) > 10
 
 
 def test_starting_from_another_run(trained, tmp_path):
     config, source = trained
     config = _both(config, init_from=str(source))
-    trainer = loop.make_trainer(config, _tokenizer(config))
+    trainer = make_trainer(Run(config, ""))
     with jax.set_mesh(trainer.mesh):
-        state = loop.initial_state(config, trainer, Checkpoints(tmp_path))
+        state = initial_state(Run(config, ""), trainer, Checkpoints(tmp_path))
     assert int(state.step) == 0
     expected = _saved(config, source)
     for name, value in jax.device_get(flatten({"params": state.params})).items():
@@ -268,7 +264,7 @@ def adapted(shared_config, tmp_path_factory):
     config.lora.update(rank=2, alpha=6.0)
     workdir = tmp_path_factory.mktemp("adapters")
     with devices(1):
-        loop.train(config, workdir)
+        train(Run(config, workdir))
     return config, workdir
 
 
@@ -283,10 +279,10 @@ def test_sigterm_saves_the_step_under_way_and_the_run_goes_on_bit_for_bit(adapte
 
     told = _both(config, evaluate_every=1)
     with pytest.raises(Preempted) as ended:
-        loop.train(told, tmp_path, end_during_the_next_step)
+        train(Run(told, tmp_path), end_during_the_next_step)
     assert ended.value.code == 143 and signal.getsignal(signal.SIGTERM) is before
     assert Checkpoints(tmp_path, read_only=True).latest() == 2
-    loop.train(config, tmp_path)
+    train(Run(config, tmp_path))
     expected, found = _saved(config, whole), _saved(config, tmp_path)
     assert expected.keys() == found.keys() and int(found["step"]) == 4
     assert any(name.endswith("/lora_b") for name in expected)
@@ -297,9 +293,9 @@ def test_sigterm_saves_the_step_under_way_and_the_run_goes_on_bit_for_bit(adapte
 
 def _start(config, workdir):
     """What a new run of this config starts with: parameters by path."""
-    trainer = loop.make_trainer(config, _tokenizer(config))
+    trainer = make_trainer(Run(config, ""))
     with jax.set_mesh(trainer.mesh):
-        state = loop.initial_state(config, trainer, Checkpoints(workdir))
+        state = initial_state(Run(config, ""), trainer, Checkpoints(workdir))
     return jax.device_get(flatten(state.params))
 
 
@@ -356,8 +352,8 @@ def test_adapters_do_not_change_within_a_run(adapted):
     config, workdir = adapted
     config = _both(config, steps=5)
     config.lora.alpha = 7.0
-    with pytest.raises(experiment.ConfigError, match=r"alpha=7.0.*was trained with .*alpha=6.0"):
-        loop.train(config, workdir)
+    with pytest.raises(ConfigError, match=r"alpha=7.0.*was trained with .*alpha=6.0"):
+        train(Run(config, workdir))
 
 
 def test_a_model_is_loaded_with_the_adapters_of_its_checkpoint(adapted):
@@ -367,14 +363,14 @@ def test_a_model_is_loaded_with_the_adapters_of_its_checkpoint(adapted):
     models = {}
     for factor in (1.0, 0.5):
         plain.lora.eval_scale = factor
-        model = load_model(plain, workdir)
+        model = load_model(Run(plain, workdir))
         assert sum("lora_" in name for name in flatten(model.params)) == 14
         models[factor] = nnx.merge(model.graphdef, model.params).llm.layers.mlp.up.lora_scale
     assert models == {1.0: 3.0, 0.5: 1.5}
     other = _both(config)
     other.lora.rank = 4
-    with pytest.raises(experiment.ConfigError, match=r"rank=4.*was trained with .*rank=2"):
-        load_model(other, workdir)
+    with pytest.raises(ConfigError, match=r"rank=4.*was trained with .*rank=2"):
+        load_model(Run(other, workdir))
 
 
 def test_a_checkpoint_of_another_shape_is_refused_with_names(trained, tmp_path):
@@ -382,28 +378,28 @@ def test_a_checkpoint_of_another_shape_is_refused_with_names(trained, tmp_path):
     config = _both(config, init_from=str(source))
     config.model.text.mlp_width = 48
     with pytest.raises(CheckpointError, match=r"llm/layers/mlp/gate/kernel is \(2, 32, 64\)"):
-        loop.train(config, tmp_path)
+        train(Run(config, tmp_path))
     with pytest.raises(CheckpointError, match="was the model trained"):
-        loop.train(_both(config, init_from=str(tmp_path / "nothing")), tmp_path / "new")
+        train(Run(_both(config, init_from=str(tmp_path / "nothing")), tmp_path / "new"))
 
 
 def test_schedule_from_epochs_and_examples(shared_config, tmp_path):
     config = _both(shared_config, steps=0, batch_rows=0, epochs=2.0, batch_examples=12)
-    prepared = experiment.prepare_training(config, tmp_path)
-    stores = {name: ExampleStore.open(path) for name, path in prepared.paths.items()}
-    planned = loop.with_schedule(config, stores)
-    plan = loop.batch_plan(planned, stores)
+    prepared = prepare_training(Run(config, tmp_path))
+    stores = prepared.stores()
+    run = with_schedule(Run(config, tmp_path), stores)
+    plan, planned = batch_plan(run, stores), run.config
     first = plan.pack_plan(0)
     examples = sum(len(store) * config.data.train[name].weight for name, store in stores.items())
     assert planned.train.batch_rows == round(12 / (examples / first.rows))
     assert planned.train.steps == -(-2 * first.rows // planned.train.batch_rows)
-    with pytest.raises(experiment.ConfigError, match="config.train.steps or config.train.epochs"):
-        loop.with_schedule(_both(config, epochs=0.0), stores)
+    with pytest.raises(ConfigError, match="config.train.steps or config.train.epochs"):
+        with_schedule(Run(_both(config, epochs=0.0), tmp_path), stores)
 
 
 def test_evaluation_on_schedule_joins_the_steps_record(shared_config, tmp_path):
     config = _both(shared_config, steps=3, evaluate_every=2)
-    loop.train(config, tmp_path, lambda model: {"eval/score": float(model.step)})
+    train(Run(config, tmp_path), lambda model: {"eval/score": float(model.step)})
     rows = read_jsonl(tmp_path / "train.jsonl")
     assert [row.get("eval/score") for row in rows] == [None, 2.0, 3.0]
     assert all("loss" in row for row in rows)

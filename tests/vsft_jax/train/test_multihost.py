@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from evaluation.runner import during_training
+
 from tests.conftest import devices
 from vsft_jax.checkpoints import Checkpoints
-from vsft_jax.train import loop
+from vsft_jax.config import Run
+from vsft_jax.train import train
 from vsft_jax.train.metrics import read_jsonl
 
 ROOT = Path(__file__).parents[3]
@@ -24,8 +25,9 @@ import sys
 import jax
 jax.distributed.initialize("localhost:" + sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
 from ml_collections import ConfigDict
-from evaluation.runner import during_training
-from vsft_jax.train.loop import train
+from evaluation.evaluate import during_training
+from vsft_jax.config import Run
+from vsft_jax.train import train
 import json
 
 def tuples(value):  # JSON has lists only
@@ -35,7 +37,8 @@ def tuples(value):  # JSON has lists only
 
 config = ConfigDict(tuples(json.load(open(sys.argv[3]))))
 assert jax.device_count() == 2 and jax.local_device_count() == 1
-train(config, sys.argv[4], during_training(config, sys.argv[4]))
+run = Run(config, sys.argv[4])
+train(run, during_training(run))
 """
 
 
@@ -67,7 +70,8 @@ def alone(shared_config, tmp_path_factory):
     config.eval.update(batch_rows=4, max_new_tokens=4)
     workdir = tmp_path_factory.mktemp("alone")
     with devices(1):
-        loop.train(config, workdir, during_training(config, workdir))
+        run = Run(config, workdir)
+        train(run, during_training(run))
     return config, workdir
 
 
@@ -109,7 +113,7 @@ def test_two_processes_give_the_losses_of_one_and_resume_from_its_checkpoint(alo
     # What two processes saved, one goes on from.
     config.train.update(steps=4, evaluate_every=0)
     with devices(1):
-        loop.train(config, tmp_path / "two")
+        train(Run(config, tmp_path / "two"))
     assert [row["step"] for row in read_jsonl(tmp_path / "two" / "train.jsonl")] == [1, 2, 3, 4]
 
 

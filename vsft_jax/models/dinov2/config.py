@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from vsft_jax.models.shared.compute import Compute, check
+from vsft_jax.models.shared.config import Compute, check
 from vsft_jax.models.shared.layers import BlockSpec
 
 # Pixel statistics of ImageNet, as in the models' preprocessor_config.json.
@@ -28,6 +28,8 @@ class ModelConfig(Compute):
     patch_size: int = 14
     swiglu: bool = False
     norm_eps: float = 1e-6
+    image_mean: tuple[float, float, float] = IMAGE_MEAN
+    image_std: tuple[float, float, float] = IMAGE_STD
     dtype: str = "float32"
 
     def __post_init__(self):
@@ -43,21 +45,15 @@ class ModelConfig(Compute):
         return self.image_size // self.patch_size
 
     @property
+    def patch_columns(self) -> int:
+        """Values of one patch, ordered (channel, row, column)."""
+        return 3 * self.patch_size**2
+
+    @property
     def block(self) -> BlockSpec:
         """One layer."""
-        return BlockSpec(
-            width=self.width,
-            mlp_width=self.mlp_width,
-            heads=self.heads,
-            kv_heads=self.heads,
-            head_dim=self.width // self.heads,
-            norm="layer",
-            norm_eps=self.norm_eps,
-            mlp="swiglu" if self.swiglu else "gelu",
-            qkv_bias=True,
-            bias=True,
-            layer_scale=True,
-        )
+        mlp = "swiglu" if self.swiglu else "gelu"
+        return BlockSpec.of_tower(self, norm="layer", mlp=mlp, layer_scale=True)
 
 
 def from_hf(config: Mapping[str, Any], **compute: Any) -> ModelConfig:

@@ -8,11 +8,11 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from vsft_jax.models.dinov2.config import IMAGE_MEAN, IMAGE_STD, ModelConfig
+from vsft_jax.models.dinov2.config import ModelConfig
 from vsft_jax.models.shared.attention import attention
 from vsft_jax.models.shared.layers import Block, LayerNorm
 from vsft_jax.models.shared.patch_embed import PatchEmbed
-from vsft_jax.models.shared.stacks import make_stack, scan_stack
+from vsft_jax.models.shared.stacks import make_blocks, scan_stack
 
 _CUBIC = -0.75  # torch's choice of the free parameter of cubic convolution
 
@@ -22,25 +22,13 @@ class Dinov2(nnx.Module):
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         width, param_dtype = config.width, config.param_dtype
-
-        def make_block(rngs: nnx.Rngs) -> Block:
-            return Block(config.block, param_dtype=param_dtype, rngs=rngs)
-
+        options = dict(param_dtype=param_dtype, rngs=rngs)
         self.config = config
-        self.patch_embed = PatchEmbed(
-            3 * config.patch_size**2,
-            width,
-            image_mean=IMAGE_MEAN,
-            image_std=IMAGE_STD,
-            bias=True,
-            dtype=config.dtype,
-            param_dtype=param_dtype,
-            rngs=rngs,
-        )
+        self.patch_embed = PatchEmbed(config, bias=True, dtype=config.dtype, **options)
         init = nnx.initializers.normal(0.02)
         self.class_token = nnx.Param(init(rngs.params(), (1, 1, width), param_dtype))
         self.position = nnx.Param(init(rngs.params(), (1, config.grid**2 + 1, width), param_dtype))
-        self.blocks = make_stack(config.depth, make_block, rngs)
+        self.blocks = make_blocks(config.depth, config.block, **options)
         self.norm = LayerNorm(width, eps=config.norm_eps, param_dtype=param_dtype)
 
     def __call__(self, images: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from vsft_jax.models.family import Family
 from vsft_jax.models.llava_1_5 import config, hf, layout, model
-from vsft_jax.models.shared.decoder import TextConfig
+from vsft_jax.models.shared.config import TextConfig
 from vsft_jax.models.shared.vit import VisionConfig
 
 FAMILY = Family(

@@ -2,7 +2,7 @@
 
 from vsft_jax.models.family import Family
 from vsft_jax.models.llava_next_video import config, hf, layout, model
-from vsft_jax.models.shared.decoder import TextConfig
+from vsft_jax.models.shared.config import TextConfig
 
 FAMILY = Family(
     name="llava_next_video",

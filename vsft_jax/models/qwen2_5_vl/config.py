@@ -5,13 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from vsft_jax.models.shared import decoder
-from vsft_jax.models.shared.compute import Compute, check
+from vsft_jax.models.shared.config import Compute, check
 from vsft_jax.models.shared.layers import BlockSpec
-
-# OpenAI CLIP's pixel statistics, as in Qwen2.5-VL's preprocessor_config.json.
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-
+from vsft_jax.models.shared.patch_embed import CLIP_MEAN, CLIP_STD
 
 # Field of `ModelConfig` -> the token whose id it is.
 SPECIAL_TOKENS = {
@@ -71,18 +67,7 @@ class VisionConfig:
     @property
     def block(self) -> BlockSpec:
         """One layer."""
-        return BlockSpec(
-            width=self.width,
-            mlp_width=self.mlp_width,
-            heads=self.heads,
-            kv_heads=self.heads,
-            head_dim=self.head_dim,
-            norm="rms",
-            norm_eps=self.norm_eps,
-            mlp="swiglu",
-            qkv_bias=True,
-            bias=True,
-        )
+        return BlockSpec.of_tower(self, norm="rms", mlp="swiglu")
 
     @property
     def patch_columns(self) -> int:

@@ -8,7 +8,7 @@ from jax import Array
 from vsft_jax.models.qwen2_5_vl.config import ModelConfig
 from vsft_jax.models.qwen2_5_vl.vision import Merger, VisionTower
 from vsft_jax.models.shared.decoder import Decoder
-from vsft_jax.models.shared.vlm import VisionLanguageModel, gather, has_media, place
+from vsft_jax.models.shared.vlm import VisionLanguageModel, gather, has_media, insert
 from vsft_jax.sharding import shard_rows
 
 
@@ -34,4 +34,4 @@ class Qwen2_5VL(VisionLanguageModel):  # noqa: N801 (the model's own name)
         )
         merged = shard_rows(self.merger(features))
         index = arrays["visual_index"]
-        return place(x, gather(merged, index, None), index), None
+        return insert(x, gather(merged, index, None), index), None

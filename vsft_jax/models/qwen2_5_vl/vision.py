@@ -15,7 +15,7 @@ from vsft_jax.models.qwen2_5_vl.config import ModelConfig
 from vsft_jax.models.shared.attention import attention
 from vsft_jax.models.shared.layers import Block, Linear, RMSNorm, Rotary, rotary_frequencies
 from vsft_jax.models.shared.patch_embed import PatchEmbed
-from vsft_jax.models.shared.stacks import make_stack, scan_kinds
+from vsft_jax.models.shared.stacks import make_blocks, scan_kinds
 from vsft_jax.sharding import shard_rows
 
 
@@ -24,22 +24,10 @@ class VisionTower(nnx.Module):
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         vision = config.vision
-
-        def make_block(rngs: nnx.Rngs) -> Block:
-            return Block(vision.block, param_dtype=config.param_dtype, rngs=rngs)
-
+        options = dict(param_dtype=config.param_dtype, rngs=rngs)
         self.config = config
-        self.patch_embed = PatchEmbed(
-            vision.patch_columns,
-            vision.width,
-            image_mean=vision.image_mean,
-            image_std=vision.image_std,
-            bias=False,
-            dtype=config.dtype,
-            param_dtype=config.param_dtype,
-            rngs=rngs,
-        )
-        self.blocks = make_stack(vision.depth, make_block, rngs)
+        self.patch_embed = PatchEmbed(vision, bias=False, dtype=config.dtype, **options)
+        self.blocks = make_blocks(vision.depth, vision.block, **options)
 
     def __call__(self, patches: Array, coords: Array, frame_ids: Array, window_ids: Array) -> Array:
         """Runs the tower.

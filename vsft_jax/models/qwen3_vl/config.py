@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vsft_jax.models.shared import decoder
-from vsft_jax.models.shared.compute import Compute, check
+from vsft_jax.models.shared.config import Compute, check
 from vsft_jax.models.shared.layers import BlockSpec
 
 # Field of `ModelConfig` -> the token whose id it is.
@@ -62,18 +62,7 @@ class VisionConfig:
     @property
     def block(self) -> BlockSpec:
         """One layer."""
-        return BlockSpec(
-            width=self.width,
-            mlp_width=self.mlp_width,
-            heads=self.heads,
-            kv_heads=self.heads,
-            head_dim=self.head_dim,
-            norm="layer",
-            norm_eps=self.norm_eps,
-            mlp="gelu_tanh",
-            qkv_bias=True,
-            bias=True,
-        )
+        return BlockSpec.of_tower(self, norm="layer", mlp="gelu_tanh")
 
     @property
     def patch_columns(self) -> int:

@@ -10,7 +10,7 @@ from jax import Array
 from vsft_jax.models.qwen3_vl.config import ModelConfig
 from vsft_jax.models.qwen3_vl.vision import Projector, VisionTower
 from vsft_jax.models.shared.decoder import Decoder
-from vsft_jax.models.shared.vlm import VisionLanguageModel, gather, has_media, place
+from vsft_jax.models.shared.vlm import VisionLanguageModel, gather, has_media, insert
 from vsft_jax.sharding import shard_rows
 
 
@@ -34,6 +34,6 @@ class Qwen3VL(VisionLanguageModel):
         index = arrays["visual_index"]
 
         def put(x: Array, merged: Array) -> Array:
-            return place(x, gather(merged, index, None), index)
+            return insert(x, gather(merged, index, None), index)
 
         return put(x, merged), jax.vmap(lambda each: put(jnp.zeros_like(x), each))(tapped)

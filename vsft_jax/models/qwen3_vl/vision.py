@@ -16,7 +16,7 @@ from vsft_jax.models.qwen3_vl.config import ModelConfig
 from vsft_jax.models.shared.attention import attention
 from vsft_jax.models.shared.layers import Block, LayerNorm, Linear, Rotary, rotary_frequencies
 from vsft_jax.models.shared.patch_embed import PatchEmbed
-from vsft_jax.models.shared.stacks import make_stack, scan_stack
+from vsft_jax.models.shared.stacks import make_blocks, make_stack, scan_stack
 from vsft_jax.sharding import shard_rows
 
 
@@ -47,25 +47,13 @@ class VisionTower(nnx.Module):
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         vision, param_dtype = config.vision, config.param_dtype
-
-        def make_block(rngs: nnx.Rngs) -> Block:
-            return Block(vision.block, param_dtype=param_dtype, rngs=rngs)
-
+        options = dict(param_dtype=config.param_dtype, rngs=rngs)
         self.config = config
-        self.patch_embed = PatchEmbed(
-            vision.patch_columns,
-            vision.width,
-            image_mean=vision.image_mean,
-            image_std=vision.image_std,
-            bias=True,
-            dtype=config.dtype,
-            param_dtype=param_dtype,
-            rngs=rngs,
-        )
+        self.patch_embed = PatchEmbed(vision, bias=True, dtype=config.dtype, **options)
         init = nnx.initializers.normal(vision.width**-0.5)
         shape = (vision.position_side**2, vision.width)
         self.position = nnx.Param(init(rngs.params(), shape, param_dtype))
-        self.blocks = make_stack(vision.depth, make_block, rngs)
+        self.blocks = make_blocks(vision.depth, vision.block, **options)
 
     def __call__(self, patches: Array, coords: Array, frame_ids: Array) -> tuple[Array, Array]:
         """Runs the tower.

@@ -4,7 +4,6 @@ Llama, Vicuna, Qwen2 and Qwen3 differ in the numbers and switches of `TextConfig
 Follows transformers `models/{llama,qwen2,qwen2_5_vl,qwen3_vl}/modeling_*.py`.
 """
 
-import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -14,85 +13,16 @@ from flax import nnx
 from jax import Array
 
 from vsft_jax.models.shared.attention import attention
-from vsft_jax.models.shared.compute import check
+from vsft_jax.models.shared.config import ModelConfig, TextConfig
 from vsft_jax.models.shared.layers import (
     Block,
-    BlockSpec,
     Linear,
     RMSNorm,
     Rotary,
     rotary_frequencies,
 )
-from vsft_jax.models.shared.stacks import make_stack, scan_stack
+from vsft_jax.models.shared.stacks import make_blocks, scan_stack
 from vsft_jax.sharding import shard_rows
-
-
-@dataclasses.dataclass(frozen=True)
-class TextConfig:
-    """The language model's architecture; a family's subclass sets its own defaults.
-
-    mrope_section: how many of the head_dim / 2 rotary frequencies turn with the temporal, the row
-        and the column position; () where positions have one dimension.
-    mrope_interleaved: the axes take turns (t, h, w, t, h, w, …) instead of three blocks.
-    rope_factor: linear scaling; positions are divided by it.
-    qk_norm, qkv_bias: see `layers.BlockSpec`.
-    """
-
-    depth: int
-    width: int
-    mlp_width: int
-    heads: int
-    kv_heads: int
-    vocab_size: int
-    head_dim: int = 128
-    rope_theta: float = 1_000_000.0
-    mrope_section: tuple[int, ...] = ()
-    norm_eps: float = 1e-6
-    tie_word_embeddings: bool = False
-    qkv_bias: bool = False
-    qk_norm: bool = False
-    mrope_interleaved: bool = False
-    rope_factor: float = 1.0
-
-    def __post_init__(self):
-        check(
-            self.heads % self.kv_heads == 0,
-            f"text heads {self.heads} must be a multiple of kv_heads {self.kv_heads}",
-        )
-        check(
-            not self.mrope_section
-            or (len(self.mrope_section) == 3 and 2 * sum(self.mrope_section) == self.head_dim),
-            f"text mrope_section {self.mrope_section} must be three numbers that sum to half of "
-            f"head_dim {self.head_dim}",
-        )
-
-    @property
-    def block(self) -> BlockSpec:
-        """One layer."""
-        return BlockSpec(
-            width=self.width,
-            mlp_width=self.mlp_width,
-            heads=self.heads,
-            kv_heads=self.kv_heads,
-            head_dim=self.head_dim,
-            norm="rms",
-            norm_eps=self.norm_eps,
-            mlp="swiglu",
-            qkv_bias=self.qkv_bias,
-            bias=False,
-            qk_norm=self.qk_norm,
-        )
-
-    def position_axes(self) -> np.ndarray:
-        """int[head_dim / 2]: the axis of the position that each rotary frequency turns with."""
-        if not self.mrope_section:
-            return np.zeros(self.head_dim // 2, int)
-        if not self.mrope_interleaved:
-            return np.repeat(np.arange(3), self.mrope_section)
-        axes = np.zeros(self.head_dim // 2, int)
-        for axis in (1, 2):
-            axes[axis : 3 * self.mrope_section[axis] : 3] = axis
-        return axes
 
 
 class KVCache(NamedTuple):
@@ -121,16 +51,11 @@ class Embedding(nnx.Module):
 class Decoder(nnx.Module):
     """Embedding, transformer layers, final norm and (unless tied) the output matrix."""
 
-    def __init__(self, config, *, rngs: nnx.Rngs):
-        """config: a family's ModelConfig: `text` and the fields of `Compute`."""
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         text, param_dtype = config.text, config.param_dtype
-
-        def make_block(rngs: nnx.Rngs) -> Block:
-            return Block(text.block, param_dtype=param_dtype, rngs=rngs)
-
         self.config = config
         self.embed = Embedding(text, dtype=config.dtype, param_dtype=param_dtype, rngs=rngs)
-        self.layers = make_stack(text.depth, make_block, rngs)
+        self.layers = make_blocks(text.depth, text.block, param_dtype=param_dtype, rngs=rngs)
         self.norm = RMSNorm(text.width, eps=text.norm_eps, param_dtype=param_dtype)
         head_options = dict(bias=False, param_dtype=param_dtype, rngs=rngs)
         tied = text.tie_word_embeddings

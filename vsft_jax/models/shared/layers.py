@@ -5,7 +5,7 @@ Parameters keep their own dtype; every layer computes in the dtype of its input.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -114,6 +114,15 @@ class Mlp(nnx.Module):
         return self.down(activate(gate) * up)
 
 
+class TowerNumbers(Protocol):
+    """The fields of a tower's config that make its layers."""
+
+    width: int
+    mlp_width: int
+    heads: int
+    norm_eps: float
+
+
 @dataclasses.dataclass(frozen=True)
 class BlockSpec:
     """The numbers and kinds of one transformer layer.
@@ -136,6 +145,25 @@ class BlockSpec:
     bias: bool
     qk_norm: bool = False
     layer_scale: bool = False
+
+    @classmethod
+    def of_tower(
+        cls, tower: TowerNumbers, *, norm: Literal["rms", "layer"], mlp: str, **more: Any
+    ) -> "BlockSpec":
+        """A layer of a vision tower: a key for every query, biases everywhere."""
+        return cls(
+            width=tower.width,
+            mlp_width=tower.mlp_width,
+            heads=tower.heads,
+            kv_heads=tower.heads,
+            head_dim=tower.width // tower.heads,
+            norm=norm,
+            norm_eps=tower.norm_eps,
+            mlp=mlp,
+            qkv_bias=True,
+            bias=True,
+            **more,
+        )
 
 
 class Block(nnx.Module):

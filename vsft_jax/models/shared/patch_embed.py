@@ -1,13 +1,35 @@
 """Raw pixels to patch vectors, for every tower."""
 
+from typing import Protocol
+
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
 
+# OpenAI CLIP's pixel statistics, as in many models' preprocessor_config.json.
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
 # A round number near the mean pixel. Pixels minus this are small whole numbers, which bfloat16
 # holds exactly, while normalised pixels would be rounded.
 _PIXEL_CENTRE = 128
+
+
+class PatchNumbers(Protocol):
+    """The numbers of a tower's config that make its patches into vectors.
+
+    image_mean, image_std: by which pixels in 0 … 1 are normalised, a number a channel.
+    """
+
+    width: int
+    image_mean: tuple[float, float, float]
+    image_std: tuple[float, float, float]
+
+    @property
+    def patch_columns(self) -> int:
+        """Values of a patch, a third of them for each channel."""
+        ...
 
 
 class PatchEmbed(nnx.Module):
@@ -15,21 +37,17 @@ class PatchEmbed(nnx.Module):
 
     def __init__(
         self,
-        columns: int,
-        width: int,
+        tower: PatchNumbers,
         *,
-        image_mean: tuple[float, float, float],
-        image_std: tuple[float, float, float],
         bias: bool,
         dtype: str,
         param_dtype: str,
         rngs: nnx.Rngs,
     ):
-        """columns: values of a patch, a third of them for each channel."""
-        init = nnx.initializers.lecun_normal()
-        self.kernel = nnx.Param(init(rngs.params(), (columns, width), param_dtype))
-        self.bias = nnx.Param(jnp.zeros((width,), param_dtype)) if bias else None
-        self.image_mean, self.image_std = image_mean, image_std
+        shape = (tower.patch_columns, tower.width)
+        self.kernel = nnx.Param(nnx.initializers.lecun_normal()(rngs.params(), shape, param_dtype))
+        self.bias = nnx.Param(jnp.zeros(shape[1:], param_dtype)) if bias else None
+        self.image_mean, self.image_std = tower.image_mean, tower.image_std
         self.dtype = dtype
 
     def __call__(self, patches: Array) -> Array:

@@ -9,6 +9,8 @@ import jax
 from flax import nnx
 from jax import Array
 
+from vsft_jax.models.shared.layers import Block, BlockSpec
+
 # Name of a policy -> which named activations of a layer the backward pass finds stored; the rest
 # is computed again. None: store whatever the derivative needs (fastest, most memory).
 REMAT: dict[str, tuple[str, ...] | None] = {
@@ -18,6 +20,11 @@ REMAT: dict[str, tuple[str, ...] | None] = {
     "qkv": ("attention", "qkv"),
     "mlp": ("attention", "qkv", "mlp"),
 }
+
+
+def make_blocks(depth: int, spec: BlockSpec, *, param_dtype: str, rngs: nnx.Rngs) -> Block:
+    """A stack of transformer layers; see `make_stack`."""
+    return make_stack(depth, lambda rngs: Block(spec, param_dtype=param_dtype, rngs=rngs), rngs)
 
 
 def make_stack(depth: int, make_layer: Callable[[nnx.Rngs], nnx.Module], rngs: nnx.Rngs):

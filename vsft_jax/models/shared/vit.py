@@ -13,15 +13,11 @@ from flax import nnx
 from jax import Array
 
 from vsft_jax.models.shared.attention import attention
-from vsft_jax.models.shared.compute import check
+from vsft_jax.models.shared.config import ModelConfig, check
 from vsft_jax.models.shared.layers import Block, BlockSpec, LayerNorm
-from vsft_jax.models.shared.patch_embed import PatchEmbed
-from vsft_jax.models.shared.stacks import make_stack, scan_stack
+from vsft_jax.models.shared.patch_embed import CLIP_MEAN, CLIP_STD, PatchEmbed
+from vsft_jax.models.shared.stacks import make_blocks, scan_stack
 from vsft_jax.sharding import shard_rows
-
-# Pixel statistics, as in the models' preprocessor_config.json.
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,40 +82,19 @@ class VisionConfig:
     @property
     def block(self) -> BlockSpec:
         """One layer."""
-        return BlockSpec(
-            width=self.width,
-            mlp_width=self.mlp_width,
-            heads=self.heads,
-            kv_heads=self.heads,
-            head_dim=self.width // self.heads,
-            norm="layer",
-            norm_eps=self.norm_eps,
-            mlp=self.activation,
-            qkv_bias=True,
-            bias=True,
-        )
+        return BlockSpec.of_tower(self, norm="layer", mlp=self.activation)
 
 
 class VisionTower(nnx.Module):
     """Patches to patch features."""
 
-    def __init__(self, config, *, rngs: nnx.Rngs):
-        """config: a family's ModelConfig: `vision` and the fields of `Compute`."""
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+        """config: its `vision` is a `VisionConfig` of this module."""
         vision, param_dtype = config.vision, config.param_dtype
-
-        def make_block(rngs: nnx.Rngs) -> Block:
-            return Block(vision.block, param_dtype=param_dtype, rngs=rngs)
-
+        options = dict(param_dtype=param_dtype, rngs=rngs)
         self.config = config
         self.patch_embed = PatchEmbed(
-            vision.patch_columns,
-            vision.width,
-            image_mean=vision.image_mean,
-            image_std=vision.image_std,
-            bias=not vision.class_token,
-            dtype=config.dtype,
-            param_dtype=param_dtype,
-            rngs=rngs,
+            vision, bias=not vision.class_token, dtype=config.dtype, **options
         )
         init = nnx.initializers.normal(vision.width**-0.5)
         self.position = nnx.Param(init(rngs.params(), (vision.slots, vision.width), param_dtype))
@@ -128,7 +103,7 @@ class VisionTower(nnx.Module):
             self.pre_norm = LayerNorm(vision.width, eps=vision.norm_eps, param_dtype=param_dtype)
         else:
             self.class_token = self.pre_norm = None
-        self.blocks = make_stack(vision.used_depth, make_block, rngs)
+        self.blocks = make_blocks(vision.used_depth, vision.block, **options)
 
     def __call__(self, patches: Array, coords: Array, frame_ids: Array) -> Array:
         """Runs the tower.
@@ -141,7 +116,7 @@ class VisionTower(nnx.Module):
         Returns:
             float[B, N, D], features of the class tokens among them.
         """
-        config, place = self.config, coords[..., 0]
+        config, slot = self.config, coords[..., 0]
 
         def attend(q, k, v):
             out = attention(
@@ -159,7 +134,7 @@ class VisionTower(nnx.Module):
 
         x = shard_rows(self.patch_embed(patches))
         if self.class_token is not None:
-            x = jnp.where(place[..., None] == 0, self.class_token[...].astype(x.dtype), x)
-        x = x + jnp.take(self.position[...], place, axis=0, mode="clip").astype(x.dtype)
+            x = jnp.where(slot[..., None] == 0, self.class_token[...].astype(x.dtype), x)
+        x = x + jnp.take(self.position[...], slot, axis=0, mode="clip").astype(x.dtype)
         x = x if self.pre_norm is None else self.pre_norm(x)
         return scan_stack(self.blocks, step, x, remat=config.remat)[0]

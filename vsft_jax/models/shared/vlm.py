@@ -6,9 +6,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
+from input_pipeline.layout import NEWLINE
 from vsft_jax.models.shared.decoder import KVCache
-
-NEWLINE = -2  # in visual_index: the learned vector that ends a row of visual tokens
 
 
 class VisionLanguageModel(nnx.Module):
@@ -92,7 +91,7 @@ def gather(features: Array, visual_index: Array, visual_weights: Array | None) -
     return total
 
 
-def place(x: Array, visual: Array, visual_index: Array, newline: Array | None = None) -> Array:
+def insert(x: Array, visual: Array, visual_index: Array, newline: Array | None = None) -> Array:
     """Puts visual features where visual tokens stand, text embeddings elsewhere.
 
     Args:

@@ -7,7 +7,7 @@ Follows transformers `models/llava{,_next_video,_onevision}/{configuration,model
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vsft_jax.models.shared.decoder import TextConfig
+from vsft_jax.models.shared.config import TextConfig
 from vsft_jax.models.shared.hf.table import Tensor, decoder_rows, linear, norm, tensor
 from vsft_jax.models.shared.vit import CLIP_MEAN, CLIP_STD, VisionConfig
 

@@ -10,7 +10,7 @@ name to the one under which the model was published, which every version of tran
 import dataclasses
 from typing import Any
 
-from vsft_jax.models.shared.decoder import TextConfig
+from vsft_jax.models.shared.config import TextConfig
 
 ParameterPath = tuple[str, ...]
 

@@ -1,0 +1,166 @@
+"""Evaluate a model: the same example → budget → layout → batch path as in training, then generate
+and score."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from absl import logging
+
+from evaluation.results import (
+    BenchmarkResult,
+    Prediction,
+    Provenance,
+    save_evaluation,
+    summarise,
+)
+from evaluation.scoring import score
+from input_pipeline.frame_budget import spec_hash, spec_label
+from input_pipeline.index import ExampleStore
+from input_pipeline.progress import Progress
+from vsft_jax.config import Run
+from vsft_jax.errors import ConfigError
+from vsft_jax.inference import Answer, LoadedModel, answer, generation_settings, load_model
+from vsft_jax.prepare import prepare_benchmarks, resolve_frame_policy
+from vsft_jax.processes import is_first
+
+
+def evaluate_checkpoint(
+    run: Run, frame_policy: Mapping[str, Any] | None = None
+) -> dict[str, BenchmarkResult]:
+    """Scores the workdir's newest checkpoint, or without one the model of `config.model.path`, on
+    every benchmark of the config.
+
+    frame_policy: a resolved frame-budget spec. By default the one stored in the checkpoint is
+    applied, so that a model is evaluated with the budget it was trained with; `config.eval.frames =
+    "config"` applies `config.frames` instead, and the results then carry both.
+    Writes eval/<policy label>/<benchmark>.json and predictions.jsonl into the workdir.
+    """
+    model = load_model(run)
+    if frame_policy is None:
+        frame_policy = chosen_frame_policy(run, model)
+    trained = model.frame_policy
+    if trained and spec_hash(frame_policy) != spec_hash(trained):
+        logging.info(
+            "evaluating with %s, trained with %s", *map(spec_label, (frame_policy, trained))
+        )
+    return evaluate_model(run, model, frame_policy)
+
+
+def evaluate_model(
+    run: Run, model: LoadedModel, frame_policy: Mapping[str, Any]
+) -> dict[str, BenchmarkResult]:
+    """Scores a model on every benchmark with a resolved frame-budget spec; writes the results.
+
+    Raises ConfigError naming a question that cannot be scored, before anything is generated.
+    """
+    prepared = prepare_benchmarks(run, frame_policy)
+    stores = prepared.stores()
+    for name, store in stores.items():
+        _check_questions(name, store)
+    results, predictions = {}, []
+    for name, store in stores.items():
+        start = time.monotonic()
+        answered, failed = _predictions(run, model, name, store)
+        seconds = time.monotonic() - start
+        summary = prepared.summaries[name]
+        results[name] = summarise(
+            answered,
+            benchmark=name,
+            modality=run.config.data.benchmarks[name].modality,
+            masked=failed + summary["left_out"] + sum(summary["quarantined"].values()),
+            provenance=Provenance(
+                frame_policy=dict(frame_policy),
+                trained_with=spec_label(model.frame_policy) if model.frame_policy else None,
+                checkpoint={"step": model.step, "path": str(model.source)},
+                config=model.trained_config,
+                examples_per_second=len(store) / seconds,
+                generation=generation_settings(run.config),
+            ),
+        )
+        predictions += answered
+    if is_first():
+        save_evaluation(run.workdir, frame_policy, results.values(), predictions)
+        for name, result in results.items():
+            logging.info(
+                "%s with %s: %.1f %% [%.1f, %.1f] of %d questions, %d unparsed, %d masked",
+                *(name, spec_label(frame_policy)),
+                *(100 * result.score, 100 * result.low, 100 * result.high),
+                *(result.n, result.unparsed, result.masked),
+            )
+    return results
+
+
+def chosen_frame_policy(run: Run, model: LoadedModel) -> dict[str, Any]:
+    """The frame-budget spec that `config.eval.frames` asks for: the checkpoint's, or the config's,
+    which is also that of an imported model."""
+    if run.config.eval.frames not in ("checkpoint", "config"):
+        raise ConfigError(
+            f'config.eval.frames = {run.config.eval.frames!r}: expected "checkpoint" or "config"'
+        )
+    if run.config.eval.frames == "checkpoint" and model.frame_policy is not None:
+        return model.frame_policy
+    return resolve_frame_policy(run)
+
+
+def during_training(run: Run) -> Callable[[LoadedModel], dict[str, float]]:
+    """What the training loop calls to evaluate: model → score by benchmark."""
+
+    def evaluate(model: LoadedModel) -> dict[str, float]:
+        results = evaluate_model(run, model, model.frame_policy)
+        return {f"eval/{name}": result.score for name, result in results.items()}
+
+    return evaluate
+
+
+def _predictions(
+    run: Run, model: LoadedModel, benchmark: str, store: ExampleStore
+) -> tuple[list[Prediction], int]:
+    """The answered questions in the benchmark's order, and how many could not be asked."""
+    found: dict[int, Prediction] = {}
+    with Progress(f"evaluate {benchmark}", total=len(store), unit="questions") as progress:
+        for said in answer(run, model, store):
+            if said.failure is None:
+                found[said.index] = _prediction(benchmark, store, said)
+            progress.advance()
+    return [found[i] for i in sorted(found)], len(store) - len(found)
+
+
+def _check_questions(benchmark: str, store: ExampleStore) -> None:
+    """Raises ConfigError naming the first question that cannot be scored, or that is scored as
+    right with nothing said."""
+    for i in range(len(store)):
+        example, _ = store[i]
+        where = f"question {example.id!r} of config.data.benchmarks.{benchmark}"
+        missing = [key for key in ("task", "format", "answer", "chance") if key not in example.meta]
+        if missing:
+            raise ConfigError(
+                f"{where} has no {', '.join(missing)}: docs/data.md says what the records of a "
+                "benchmark need"
+            )
+        try:
+            silent = score(example.meta["format"], "", example.meta).score
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"{where} cannot be scored: {error}") from error
+        if silent > 0:
+            raise ConfigError(f"{where} is answered by saying nothing: look at its 'answer'")
+
+
+def _prediction(benchmark: str, store: ExampleStore, said: Answer) -> Prediction:
+    example, layout = store[said.index]
+    meta = example.meta
+    scored = score(meta["format"], said.text, meta)
+    return Prediction(
+        id=example.id,
+        benchmark=benchmark,
+        task=meta["task"],
+        format=meta["format"],
+        frames=int(store.budgets[said.index]) or None,
+        why=store.why(said.index),
+        prediction=said.text,
+        answer=meta["answer"],
+        score=scored.score,
+        parsed=scored.parsed,
+        visual_tokens=sum(m.tokens for m in layout.media),
+        chance=meta["chance"],
+    )

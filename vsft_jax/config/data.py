@@ -1,0 +1,75 @@
+"""The data that a config names: data sets, what an epoch takes of them, and who decodes them."""
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from input_pipeline.batches import Mixture, parse_mixture, parse_shares
+from input_pipeline.index import DatasetSpec
+from input_pipeline.media import CacheSettings, Decoder
+from vsft_jax.config.base import located
+from vsft_jax.errors import ConfigError
+
+
+def mixture_of(data: ConfigDict) -> Mixture:
+    """What an epoch takes of each training set, by `config.data`.
+
+    Raises ConfigError naming the key.
+    """
+    known = list(data.train)
+    try:
+        replay = parse_shares(data.replay)
+        amounts = parse_mixture(data.mixture) or {
+            name: entry.get("weight", 1.0)
+            for name, entry in data.train.items()
+            if name not in replay and entry.get("weight", 1.0) > 0
+        }
+        found = Mixture(amounts, data.epoch, replay, data.replay_unit)
+    except ValueError as error:
+        raise ConfigError(f"config.data.train, .mixture, .epoch or .replay: {error}") from error
+    if unknown := sorted(set(found.names) - set(known)):
+        raise ConfigError(
+            f"config.data.mixture or .replay names {unknown}; config.data.train has {known}"
+        )
+    return found
+
+
+def datasets_of(entries: Mapping[str, ConfigDict], root: str, mode: str) -> list[DatasetSpec]:
+    """Entries of `config.data.train` (mode "train") or `config.data.benchmarks` ("prompt").
+
+    root: where relative paths start, an absolute path or an address.
+    """
+    return [
+        DatasetSpec(
+            name,
+            annotations=located(entry.annotations, root),
+            media_root=located(entry.get("media_root", ""), root),
+            mode=mode,
+            format=entry.get("format", ""),
+        )
+        for name, entry in entries.items()
+    ]
+
+
+def decoder_of(data: ConfigDict) -> Decoder:
+    """What probes and decodes the config's media: one for all jobs of this process, so that decoder
+    processes start once. Raises ConfigError."""
+    if data.decoder not in ("processes", "threads"):
+        raise ConfigError(
+            f'config.data.decoder = {data.decoder!r}: expected "processes" or "threads"'
+        )
+    for key in ("workers", "decode_threads", "decode_timeout_s"):
+        if data[key] <= 0:
+            raise ConfigError(f"config.data.{key} = {data[key]} must be positive")
+    cache = None
+    if data.cache_dir:
+        if data.cache_gb <= 0:
+            raise ConfigError(f"config.data.cache_gb = {data.cache_gb} must be positive")
+        cache = CacheSettings(str(Path(data.cache_dir).absolute()), int(data.cache_gb * 1e9))
+    processes = data.workers * (data.decoder == "processes")
+    return _decoder(processes, data.decode_timeout_s, cache, data.decode_threads)
+
+
+_decoder = functools.lru_cache(maxsize=1)(Decoder)

@@ -1,0 +1,195 @@
+"""A run: a config and the folder its job works in, and everything that follows from the two."""
+
+import dataclasses
+import functools
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict, FrozenConfigDict
+
+from input_pipeline.batches import Mixture, RowShape
+from input_pipeline.frame_budget import Tools
+from input_pipeline.index import DatasetSpec, IndexSpec
+from input_pipeline.layout import VisionLayout
+from input_pipeline.media import Decoder
+from input_pipeline.text import ChatTokenizer
+from vsft_jax.config import data, model
+from vsft_jax.config.base import as_json, is_address, located
+from vsft_jax.errors import ConfigError
+from vsft_jax.lora import Lora
+from vsft_jax.models import Family
+
+_NO_TOOLS = Tools()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """What a job is given. Properties are made when they are first asked for, and kept.
+
+    config: one of configs/, with its overrides; from here on it does not change. workdir: absolute.
+    Each property raises ConfigError naming the key that it cannot be made from.
+    """
+
+    config: FrozenConfigDict
+    workdir: Path
+
+    def __post_init__(self):
+        config: ConfigDict = self.config
+        if not isinstance(config, FrozenConfigDict):
+            config = FrozenConfigDict(config.copy_and_resolve_references())
+        object.__setattr__(self, "config", config)
+        object.__setattr__(self, "workdir", Path(self.workdir).absolute())
+
+    def with_settings(
+        self,
+        train: Mapping[str, Any] | None = None,
+        eval: Mapping[str, Any] | None = None,
+    ) -> "Run":
+        """The same run with other values in `config.train` or `config.eval`.
+
+        No property follows from these sections, so what has been made is kept.
+        """
+        changed = self.config.as_configdict()
+        changed.train.update(train or {})
+        changed.eval.update(eval or {})
+        run = Run(changed, self.workdir)
+        made = {name: value for name, value in vars(self).items() if name not in vars(run)}
+        vars(run).update(made)
+        return run
+
+    @property
+    def as_json(self) -> dict[str, Any]:
+        """The config as JSON values, for records of what was run."""
+        return as_json(self.config)
+
+    # ── The model. ──────────────────────────────────────────────────────────────────────────────
+
+    @functools.cached_property
+    def family(self) -> Family:
+        """The model family of `config.model.family`."""
+        return model.family_of(self.config)
+
+    @functools.cached_property
+    def model_directory(self) -> Path | None:
+        """The Hugging Face directory of `config.model.path`, None where it is empty."""
+        return model.model_directory(self.config)
+
+    @functools.cached_property
+    def architecture(self) -> Any:
+        """The family's ModelConfig before the tokenizer's ids are known: enough for shapes."""
+        return model.architecture_of(self.config, self.family, self.model_directory)
+
+    @functools.cached_property
+    def model_config(self) -> Any:
+        """The family's ModelConfig, its special token ids read from the tokenizer."""
+        return model.with_token_ids(self.config, self.family, self.architecture, self.tokenizer)
+
+    @functools.cached_property
+    def lora(self) -> Lora | None:
+        """The adapters of `config.lora`, None without."""
+        return Lora.of(self.config.lora)
+
+    # ── The text. ───────────────────────────────────────────────────────────────────────────────
+
+    @functools.cached_property
+    def tokenizer_dir(self) -> Path:
+        """Directory of the tokenizer and chat template.
+
+        Where the config's is not there, the copy that training left in the workdir: a trained model
+        can be used without the data it came from.
+        """
+        if self.model_directory and not self.config.tokenizer:
+            return self.model_directory
+        configured = located(self.config.tokenizer, self.data_root)
+        copied = self.workdir / "tokenizer"
+        if not Path(configured).is_dir() and copied.is_dir():
+            return copied
+        if is_address(configured):
+            raise ConfigError(
+                f"config.tokenizer = {self.config.tokenizer!r} leads to the address {configured}: "
+                "copy the directory here and name it by an absolute path"
+            )
+        return Path(configured)
+
+    @functools.cached_property
+    def tokenizer(self) -> ChatTokenizer:
+        """The tokenizer and chat template, with the placeholders of the model's family."""
+        return ChatTokenizer.load(self.tokenizer_dir, self.layout.media_tokens)
+
+    def kept_files(self) -> dict[str, Path]:
+        """By name, the files of tokenizer, template and processor that belong to the model."""
+        return model.files_in(self.tokenizer_dir, self.model_directory)
+
+    def keep_tokenizer(self) -> None:
+        """Copies `kept_files` to workdir/tokenizer: the trained model can be used without them."""
+        copy = self.workdir / "tokenizer"
+        copy.mkdir(parents=True, exist_ok=True)
+        for name, path in self.kept_files().items():
+            if path.parent != copy:
+                shutil.copyfile(path, copy / name)
+
+    # ── The data. ───────────────────────────────────────────────────────────────────────────────
+
+    @functools.cached_property
+    def data_root(self) -> str:
+        """Where relative paths of data start: an absolute path, or an address."""
+        return located(self.config.data.root, self.workdir)
+
+    @functools.cached_property
+    def layout(self) -> VisionLayout:
+        """The rules by which media become patches and tokens."""
+        return model.layout_of(self.config, self.family, self.architecture)
+
+    @functools.cached_property
+    def row_shape(self) -> RowShape:
+        """The size of a packed row."""
+        return RowShape(self.config.layout.row_tokens, self.config.layout.row_patches)
+
+    @functools.cached_property
+    def mixture(self) -> Mixture:
+        """What an epoch takes of each training set."""
+        return data.mixture_of(self.config.data)
+
+    @functools.cached_property
+    def training_sets(self) -> list[DatasetSpec]:
+        """The training sets that the mixture takes part of, in the config's order."""
+        names = set(self.mixture.names)
+        chosen = {name: e for name, e in self.config.data.train.items() if name in names}
+        return data.datasets_of(chosen, self.data_root, "train")
+
+    @functools.cached_property
+    def benchmarks(self) -> list[DatasetSpec]:
+        """The benchmarks, in the config's order."""
+        return data.datasets_of(dict(self.config.data.benchmarks.items()), self.data_root, "prompt")
+
+    @property
+    def decoder(self) -> Decoder:
+        """What probes and decodes media: one for all runs of this process."""
+        return data.decoder_of(self.config.data)
+
+    @functools.cached_property
+    def index_dir(self) -> Path:
+        """Where prepared indexes and what was found out for them live."""
+        configured = self.config.data.index_dir
+        if is_address(configured):
+            raise ConfigError(
+                f"config.data.index_dir = {configured!r} is an address: mount the bucket and name "
+                "the folder"
+            )
+        return Path(configured or self.workdir / "index").absolute()
+
+    def index_spec(self, frame_policy: Mapping[str, Any], tools: Tools = _NO_TOOLS) -> IndexSpec:
+        """What a prepared index depends on besides the data.
+
+        frame_policy: a resolved frame-budget spec. tools: the models that it needs, if any.
+        """
+        return IndexSpec(
+            tokenizer_dir=str(self.tokenizer_dir),
+            layout=self.layout,
+            frame_policy=frame_policy,
+            max_tokens=self.row_shape.tokens,
+            max_patches=self.row_shape.patches,
+            tools=tools,
+        )

@@ -1,0 +1,5 @@
+"""The error for what a user can put right in a config; everything may import it."""
+
+
+class ConfigError(ValueError):
+    """A config value cannot be used; the message names the key, the value and the remedy."""

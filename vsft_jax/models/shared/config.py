@@ -1,0 +1,126 @@
+"""What the families' configs have in common: how to compute, the language model, the whole."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from vsft_jax.models.shared import attention, stacks
+from vsft_jax.models.shared.layers import BlockSpec
+
+
+def check(holds: bool, message: str) -> None:
+    """Raises ValueError(message) unless `holds`."""
+    if not holds:
+        raise ValueError(message)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Compute:
+    """How a model computes.
+
+    dtype: of activations and matrix products; param_dtype: of the stored parameters.
+    remat: what the backward pass keeps of each layer, one of `stacks.REMAT`.
+    attention: implementation, one of `attention.IMPLEMENTATIONS`.
+    """
+
+    dtype: str = "bfloat16"
+    param_dtype: str = "float32"
+    remat: str = "full"
+    attention: str = "xla"
+
+    def __post_init__(self):
+        check(
+            self.remat in stacks.REMAT,
+            f"remat {self.remat!r} is unknown; use one of {tuple(stacks.REMAT)}",
+        )
+        check(
+            self.attention in attention.IMPLEMENTATIONS,
+            f"attention {self.attention!r} is unknown; use one of {attention.IMPLEMENTATIONS}",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class TextConfig:
+    """The language model's architecture; a family's subclass sets its own defaults.
+
+    mrope_section: how many of the head_dim / 2 rotary frequencies turn with the temporal, the row
+        and the column position; () where positions have one dimension.
+    mrope_interleaved: the axes take turns (t, h, w, t, h, w, …) instead of three blocks.
+    rope_factor: linear scaling; positions are divided by it.
+    qk_norm, qkv_bias: see `layers.BlockSpec`.
+    """
+
+    depth: int
+    width: int
+    mlp_width: int
+    heads: int
+    kv_heads: int
+    vocab_size: int
+    head_dim: int = 128
+    rope_theta: float = 1_000_000.0
+    mrope_section: tuple[int, ...] = ()
+    norm_eps: float = 1e-6
+    tie_word_embeddings: bool = False
+    qkv_bias: bool = False
+    qk_norm: bool = False
+    mrope_interleaved: bool = False
+    rope_factor: float = 1.0
+
+    def __post_init__(self):
+        check(
+            self.heads % self.kv_heads == 0,
+            f"text heads {self.heads} must be a multiple of kv_heads {self.kv_heads}",
+        )
+        check(
+            not self.mrope_section
+            or (len(self.mrope_section) == 3 and 2 * sum(self.mrope_section) == self.head_dim),
+            f"text mrope_section {self.mrope_section} must be three numbers that sum to half of "
+            f"head_dim {self.head_dim}",
+        )
+
+    @property
+    def block(self) -> BlockSpec:
+        """One layer."""
+        return BlockSpec(
+            width=self.width,
+            mlp_width=self.mlp_width,
+            heads=self.heads,
+            kv_heads=self.kv_heads,
+            head_dim=self.head_dim,
+            norm="rms",
+            norm_eps=self.norm_eps,
+            mlp="swiglu",
+            qkv_bias=self.qkv_bias,
+            bias=False,
+            qk_norm=self.qk_norm,
+        )
+
+    def position_axes(self) -> np.ndarray:
+        """int[head_dim / 2]: the axis of the position that each rotary frequency turns with."""
+        if not self.mrope_section:
+            return np.zeros(self.head_dim // 2, int)
+        if not self.mrope_interleaved:
+            return np.repeat(np.arange(3), self.mrope_section)
+        axes = np.zeros(self.head_dim // 2, int)
+        for axis in (1, 2):
+            axes[axis : 3 * self.mrope_section[axis] : 3] = axis
+        return axes
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig(Compute):
+    """Base of every family's ModelConfig: architecture, special tokens, and how to compute.
+
+    A family names the class of its `vision`, and adds a field `*_token_id` for each of its special
+    tokens, with the id of the published models.
+    """
+
+    vision: Any
+    text: TextConfig
+
+    @property
+    def media_token_ids(self) -> tuple[int, ...]:
+        """Tokens that stand for media or their borders: never to be generated."""
+        names = [field.name for field in dataclasses.fields(self)]
+        return tuple(getattr(self, name) for name in names if name.endswith("_token_id"))

@@ -1,0 +1,111 @@
+"""The prepare job: a run's data sets become indexes, under a resolved frame policy."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from input_pipeline import frame_budget
+from input_pipeline.frame_budget import Tools
+from input_pipeline.index import DatasetSpec, ExampleStore, log_summary, prepare
+from input_pipeline.progress import Progress
+from vsft_jax import frame_models
+from vsft_jax.config import Run
+from vsft_jax.config.base import is_address, located
+from vsft_jax.errors import ConfigError
+from vsft_jax.processes import first_process_first, is_first
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """Indexes of a job's data sets by name, what was counted while making them, and the resolved
+    frame policy that they were made under."""
+
+    paths: Mapping[str, Path]
+    summaries: Mapping[str, dict[str, Any]]
+    frame_policy: dict[str, Any]
+
+    def stores(self) -> dict[str, ExampleStore]:
+        """The prepared examples by data set."""
+        return {name: ExampleStore.open(path) for name, path in self.paths.items()}
+
+
+def prepare_training(run: Run, retry: bool = False) -> Prepared:
+    """Prepares every training set that the mixture takes part of. retry: see `index.prepare`."""
+    return _prepare(run, run.training_sets, resolve_frame_policy(run), retry)
+
+
+def prepare_benchmarks(run: Run, frame_policy: Mapping[str, Any], retry: bool = False) -> Prepared:
+    """Prepares every benchmark under a resolved frame policy. retry: see `index.prepare`."""
+    return _prepare(run, run.benchmarks, frame_policy, retry)
+
+
+def resolve_frame_policy(run: Run) -> dict[str, Any]:
+    """`config.frames` as a spec that stands on its own.
+
+    Only random_matched needs work: what it copies are its `of` policy's budgets on the training
+    sets.
+    """
+
+    def budgets(spec: Mapping[str, Any]) -> np.ndarray:
+        prepared = _prepare(run, run.training_sets, dict(spec))
+        found = np.concatenate([store.budgets for store in prepared.stores().values()])
+        return found[found > 0]
+
+    return frame_budget.resolve_spec(run.config.frames.to_dict(), budgets)
+
+
+def frame_tools(run: Run, frame_policy: Mapping[str, Any]) -> Tools:
+    """The models that a frame policy asks for, if it does. Raises ConfigError."""
+    if not frame_budget.needs_model(frame_policy):
+        return Tools()
+    if run.config.data.prepare_processes:
+        raise ConfigError(
+            f"config.data.prepare_processes = {run.config.data.prepare_processes}: a frame policy "
+            "that asks a model works in threads (config.data.workers); set it to 0"
+        )
+    return frame_models.tools(run)
+
+
+def ensure_demo_world(run: Run) -> None:
+    """Generates the built-in data set into <data.root>/world when the config asks for it."""
+    sizes = run.config.data.demo_world.to_dict()
+    if not sizes:
+        return
+    folder = located("world", run.data_root)
+    if is_address(folder):
+        raise ConfigError(
+            "config.data.demo_world is rendered into a folder, but config.data.root = "
+            f"{run.config.data.root!r} is an address: name a folder, or empty demo_world"
+        )
+    from demo_world import generate_world  # one data set among others: most runs have their own
+
+    total = sum(count for name, count in sizes.items() if name != "seed")
+    with Progress("demo world", total=total, unit="files") as progress:
+        generate_world(folder, **sizes, progress=lambda done, _: progress.reach(done))
+
+
+def _prepare(
+    run: Run, datasets: Sequence[DatasetSpec], frame_policy: Mapping[str, Any], retry: bool = False
+) -> Prepared:
+    data = run.config.data
+    paths, summaries = {}, {}
+    with first_process_first("prepare"):
+        ensure_demo_world(run)
+        spec = run.index_spec(frame_policy, frame_tools(run, frame_policy))
+        for dataset in datasets:
+            paths[dataset.name], summaries[dataset.name] = prepare(
+                dataset,
+                spec,
+                run.index_dir,
+                workers=data.prepare_processes or data.workers,
+                processes=data.prepare_processes > 0,
+                decoder=run.decoder,
+                max_bad_fraction=data.max_bad_fraction,
+                retry=retry and is_first(),
+            )
+            if is_first():
+                log_summary(summaries[dataset.name])
+    return Prepared(paths, summaries, dict(frame_policy))
