@@ -10,24 +10,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jax
 import orbax.checkpoint as ocp
 
-from vsft_jax.sharding import path_string
+from vsft_jax.parameters import flatten, unflatten
 
 
 class CheckpointError(Exception):
     """A checkpoint is missing or does not fit the model."""
-
-
-def flatten(tree: Any) -> dict[str, Any]:
-    """A pytree as {path: leaf}."""
-    return {path_string(path): x for path, x in jax.tree_util.tree_flatten_with_path(tree)[0]}
-
-
-def unflatten(like: Any, flat: dict[str, Any]) -> Any:
-    """Inverse of `flatten`, with the structure of `like`."""
-    return jax.tree_util.tree_map_with_path(lambda path, _: flat[path_string(path)], like)
 
 
 class Checkpoints:

@@ -16,18 +16,17 @@ from flax import nnx
 from jax import Array
 from ml_collections import ConfigDict
 
-from vsft_jax.checkpoints import flatten
 from vsft_jax.errors import ConfigError
 from vsft_jax.models import Family
 from vsft_jax.models.shared.layers import Linear
-from vsft_jax.selection import PRESETS, selector
+from vsft_jax.parameters import PRESETS, flatten, selector
 
 _NAMES = ("lora_a", "lora_b")
 
 
 @dataclasses.dataclass(frozen=True)
 class Lora:
-    """Which matrices have adapters, and of what kind; targets as in `selection.selector`."""
+    """Which matrices have adapters, and of what kind; targets as in `parameters.selector`."""
 
     rank: int
     alpha: float

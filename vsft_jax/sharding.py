@@ -11,6 +11,8 @@ from flax import nnx
 from jax.experimental import mesh_utils
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
+from vsft_jax.parameters import path_string
+
 AXES = ("data", "fsdp", "tensor")
 
 
@@ -36,12 +38,6 @@ def make_mesh(shape: Mapping[str, int], devices: Sequence[jax.Device] | None = N
     except NotImplementedError:
         placed = mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
         return Mesh(placed, AXES, axis_types=types)
-
-
-def path_string(path: Sequence[Any]) -> str:
-    """A pytree path as "text/layers/q/kernel"."""
-    parts = (str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path)
-    return "/".join(part for part in parts if part != "value")
 
 
 def shardings(tree: Any, rules: Sequence[tuple[str, tuple]], mesh: Mesh) -> Any:

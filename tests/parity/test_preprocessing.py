@@ -109,9 +109,7 @@ def test_image_patches_are_close_to_transformers(files, processor):
     layout = Layout(image_max_pixels=100 * 784)  # shrinks the photograph
     medium = layout.lay_out(probe(MediaRef("image", str(files / "photo.png"))), (0,), 1.0)
     found = np.zeros((medium.patches, layout.patch_dim), np.uint8)
-    layout.write_patches(
-        read_image(str(files / "photo.png"))[None], medium, found
-    )
+    layout.write_patches(read_image(str(files / "photo.png"))[None], medium, found)
     expected = processor(min_pixels=layout.image_min_pixels, max_pixels=layout.image_max_pixels)(
         images=[Image.open(files / "photo.png")], return_tensors="np"
     )

@@ -13,13 +13,12 @@ from ml_collections import ConfigDict
 from configs import default
 from tests.conftest import devices
 from vsft_jax import lora
-from vsft_jax.checkpoints import flatten
 from vsft_jax.errors import ConfigError
 from vsft_jax.lora import Lora, ModelBuilder
 from vsft_jax.models import FAMILIES, family_named
 from vsft_jax.models.qwen2_5_vl import FAMILY as qwen2_5_vl
 from vsft_jax.models.shared.layers import Linear
-from vsft_jax.selection import PRESETS, selector
+from vsft_jax.parameters import PRESETS, flatten, selector
 from vsft_jax.sharding import abstract_model, make_mesh
 from vsft_jax.train.optimizer import make_optimizer, trainable
 from vsft_jax.train.step import Trainer

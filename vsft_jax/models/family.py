@@ -9,8 +9,7 @@ from flax import nnx
 
 from input_pipeline.layout import VisionLayout
 from vsft_jax.models.shared import partition
-from vsft_jax.models.shared.config import Compute
-from vsft_jax.models.shared.config import TextConfig
+from vsft_jax.models.shared.config import Compute, TextConfig
 from vsft_jax.models.shared.hf.table import Tensor
 from vsft_jax.models.shared.vlm import VisionLanguageModel
 

@@ -24,9 +24,9 @@ from jax.experimental import topologies
 
 from input_pipeline.batches import build_row, device_arrays, stack_rows
 from input_pipeline.files import write_atomically
-from vsft_jax.checkpoints import flatten
 from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
+from vsft_jax.parameters import flatten
 from vsft_jax.plan.chips import Chip, parse_topology
 from vsft_jax.plan.flops import ModelFlops, model_flops
 from vsft_jax.plan.hlo import Estimator, Program

@@ -6,8 +6,8 @@ from absl import logging
 
 from input_pipeline.batches import BatchPlan, realised_mix
 from input_pipeline.index import ExampleStore
-from vsft_jax.checkpoints import flatten
 from vsft_jax.config import Run
+from vsft_jax.parameters import flatten
 from vsft_jax.train.setup import mixture_weights
 from vsft_jax.train.step import TrainState
 

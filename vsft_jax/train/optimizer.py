@@ -8,8 +8,7 @@ from ml_collections import ConfigDict
 
 from vsft_jax.errors import ConfigError
 from vsft_jax.lora import is_adapter
-from vsft_jax.selection import selector
-from vsft_jax.sharding import path_string
+from vsft_jax.parameters import path_string, selector
 
 MU_DTYPES = ("float32", "bfloat16")
 

@@ -11,11 +11,12 @@ from flax import nnx
 from input_pipeline.batches import BatchPlan, SourceSizes
 from input_pipeline.index import ExampleStore
 from vsft_jax import lora
-from vsft_jax.checkpoints import Checkpoints, flatten
+from vsft_jax.checkpoints import Checkpoints
 from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
 from vsft_jax.huggingface import load_params
 from vsft_jax.lora import Lora, ModelBuilder
+from vsft_jax.parameters import flatten
 from vsft_jax.sharding import abstract_model, batch_shards, make_mesh
 from vsft_jax.train.optimizer import make_optimizer, trainable
 from vsft_jax.train.step import Trainer, TrainState

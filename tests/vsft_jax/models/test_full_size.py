@@ -10,8 +10,8 @@ import transformers
 
 from vsft_jax.huggingface.tensors import locate, parameter_shapes, tensor_shapes
 from vsft_jax.models import FAMILIES, family_named
+from vsft_jax.parameters import path_string
 from vsft_jax.plan.footprint import smallest, values_per_chip
-from vsft_jax.sharding import path_string
 
 # Totals in model.safetensors.index.json of the released checkpoints (bytes / 2). Where there is no
 # number, transformers' model of the same config is the only check; tests/vsft_jax/

@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from configs import tiny
-from vsft_jax.checkpoints import flatten
 from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
+from vsft_jax.parameters import flatten
 from vsft_jax.plan import compile as planning
 from vsft_jax.plan.chips import CHIPS, GIB, parse_topology
 from vsft_jax.plan.flops import model_flops

@@ -12,10 +12,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from input_pipeline.index.quarantine import read_quarantine
 from tests.conftest import devices
-from vsft_jax.checkpoints import CheckpointError, Checkpoints, flatten
+from vsft_jax.checkpoints import CheckpointError, Checkpoints
 from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
 from vsft_jax.inference.answer import load_model
+from vsft_jax.parameters import flatten
 from vsft_jax.prepare import prepare_training
 from vsft_jax.train import loop, make_trainer, train
 from vsft_jax.train.metrics import read_jsonl

@@ -4,8 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from vsft_jax.models.shared.config import Compute
-from vsft_jax.models.shared.config import TextConfig
+from vsft_jax.models.shared.config import Compute, TextConfig
 from vsft_jax.models.shared.hf import llava as llava_hf
 from vsft_jax.models.shared.vit import VisionConfig
 

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vsft_jax.models.shared import vit
-from vsft_jax.models.shared.config import Compute, check
-from vsft_jax.models.shared.config import TextConfig
+from vsft_jax.models.shared.config import Compute, TextConfig, check
 from vsft_jax.models.shared.hf import llava as llava_hf
 
 # ModelConfig's ids, by the token they belong to.

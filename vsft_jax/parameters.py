@@ -1,7 +1,10 @@
-"""Parameters chosen by path: by a preset's name or by a regular expression."""
+"""Parameters by path, such as "llm/layers/q/kernel": naming them and choosing among them."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
 
 from vsft_jax.errors import ConfigError
 
@@ -12,6 +15,22 @@ PRESETS = {
     "gate_up": "llm/layers/mlp/(gate|up)",
     "linear": "llm/layers/(q|k|v|o|mlp/(gate|up|down))",
 }
+
+
+def path_string(path: Sequence[Any]) -> str:
+    """A pytree path as "text/layers/q/kernel"."""
+    parts = (str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path)
+    return "/".join(part for part in parts if part != "value")
+
+
+def flatten(tree: Any) -> dict[str, Any]:
+    """A pytree as {path: leaf}."""
+    return {path_string(path): x for path, x in jax.tree_util.tree_flatten_with_path(tree)[0]}
+
+
+def unflatten(like: Any, flat: dict[str, Any]) -> Any:
+    """Inverse of `flatten`, with the structure of `like`."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: flat[path_string(path)], like)
 
 
 def selector(pattern: str, key: str) -> Callable[[str], bool]:
