@@ -1,4 +1,4 @@
-"""Makes the rows of an index in parallel, in pieces that outlive a killed process.
+"""Makes the rows of an index in pieces that outlive a killed process.
 
 A piece holds the rows and the rejections of `chunk_records` neighbouring records:
 
@@ -9,32 +9,28 @@ Both are written whole or not at all, so a piece with its .arrow file is done. A
 annotations again, which is quick, and works only on records of unfinished pieces.
 """
 
-import collections
+import contextlib
 import dataclasses
-import itertools
-import json
-import multiprocessing
-import os
-import threading
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from input_pipeline.annotations import Rejected, count_records, read_with_places
-from input_pipeline.examples import Example
-from input_pipeline.index.probe_cache import ProbeCache
-from input_pipeline.index.quarantine import BadFraction, QuarantineEntry, read_quarantine
-from input_pipeline.index.rows import IndexSpec, Outcome, RowMaker
-from input_pipeline.index.store import count_rows, write_atomically, write_rows
+from input_pipeline.files import write_atomically
+from input_pipeline.index.probe_cache import Probe, ProbeCache
+from input_pipeline.index.quarantine import (
+    BadFraction,
+    QuarantineEntry,
+    quarantine_of,
+    read_quarantine,
+)
+from input_pipeline.index.rows import IndexSpec
+from input_pipeline.index.store import count_rows, write_rows
+from input_pipeline.index.workers import make_rows
 from input_pipeline.media import Decoder
 from input_pipeline.progress import Progress
 
 CHUNK_RECORDS = 4096
-_GROUP = 8  # examples that a worker takes at a time
 _KEEP_PROBES = 256  # at most so many new ones are lost when the process is killed
-
-_Found = tuple[int, Example | Rejected]  # place of the record, what it was read as
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,19 +76,23 @@ def build_pieces(
     found = read_with_places(dataset.annotations, dataset.media_root, dataset.name, dataset.format)
     todo = (item for item in found if item[0] // chunk_records not in done)
     piece = _Piece(folder, dataset, bad)
-    fresh = []
+    fresh: list[Probe] = []
     with (
         ProbeCache(probe_cache) as cache,
         Progress(f"prepare {dataset.name}", total=total - skipped, unit="records") as progress,
-        _Workers(spec, dataset.mode, decoder, cache, probe_cache, workers, processes) as pool,
+        contextlib.closing(
+            make_rows(
+                todo, spec, dataset.mode, decoder, cache, workers=workers, processes=processes
+            )
+        ) as rows,
     ):
         before = None
-        for place, (outcome, probes) in pool.outcomes(todo):
+        for place, (row, probes) in rows:
             fresh += probes
             if len(fresh) >= _KEEP_PROBES:
                 cache.put(fresh)
                 fresh = []
-            piece.add(place // chunk_records, outcome)
+            piece.add(place // chunk_records, row)
             if place != before:  # a record may hold several examples
                 progress.advance()
             before = place
@@ -102,7 +102,7 @@ def build_pieces(
 
 
 class _Piece:
-    """Collects the outcomes of one piece after another and writes each when it is complete."""
+    """Collects the rows of one piece after another and writes each when it is complete."""
 
     def __init__(self, folder: Path, dataset: DatasetSpec, bad: BadFraction):
         self._folder, self._dataset, self._bad = folder, dataset, bad
@@ -110,18 +110,18 @@ class _Piece:
         self._rows: list[dict[str, Any]] = []
         self._rejected: list[Rejected] = []
 
-    def add(self, chunk: int, outcome: dict[str, Any] | Rejected) -> None:
+    def add(self, chunk: int, row: dict[str, Any] | Rejected) -> None:
         if chunk != self._chunk:
             self.finish()
             self._chunk = chunk
-        (self._rejected if isinstance(outcome, Rejected) else self._rows).append(outcome)
+        (self._rejected if isinstance(row, Rejected) else self._rows).append(row)
 
     def finish(self) -> None:
         if self._chunk is None:
             return
         path = self._folder / f"{self._chunk:06d}.arrow"
-        lines = [_line(self._dataset, rejected) for rejected in self._rejected]
-        write_atomically(quarantine_of(path), lambda partial: partial.write_bytes(b"".join(lines)))
+        lines = [_entry(self._dataset, rejected).line() for rejected in self._rejected]
+        write_atomically(quarantine_of(path), b"".join(lines))
         write_rows(path, self._rows)
         self._bad.add(*_bad_and_seen(path))
         self._chunk, self._rows, self._rejected = None, [], []
@@ -134,28 +134,8 @@ def _bad_and_seen(path: Path) -> tuple[int, int]:
     return len(reasons) - reasons.count("too_long"), len(reasons) + count_rows(path)
 
 
-def quarantine_of(path: Path) -> Path:
-    """The list of what was left out of an index or a piece of one."""
-    return path.with_suffix(".quarantine.jsonl")
-
-
-def join_quarantines(path: Path, pieces: Sequence[Path]) -> dict[str, int]:
-    """Writes the quarantine of an index from those of its pieces; counts by reason."""
-    counts = collections.Counter()
-
-    def write(partial: Path) -> None:
-        with open(partial, "wb") as file:
-            for piece in pieces:
-                for line in quarantine_of(piece).read_bytes().splitlines(keepends=True):
-                    counts[json.loads(line)["reason"]] += 1
-                    file.write(line)
-
-    write_atomically(path, write)
-    return dict(counts.most_common())
-
-
-def _line(dataset: DatasetSpec, rejected: Rejected) -> bytes:
-    entry = QuarantineEntry(
+def _entry(dataset: DatasetSpec, rejected: Rejected) -> QuarantineEntry:
+    return QuarantineEntry(
         source=dataset.name,
         id=rejected.id or f"record {rejected.record}",
         path=rejected.path or dataset.annotations,
@@ -163,87 +143,3 @@ def _line(dataset: DatasetSpec, rejected: Rejected) -> bytes:
         reason=rejected.reason,
         detail=rejected.detail,
     )
-    return json.dumps(vars(entry)).encode("ascii") + b"\n"
-
-
-# --- Workers ------------------------------------------------------------------------------------
-
-
-class _Workers:
-    """Threads or processes that make rows; a context manager."""
-
-    def __init__(
-        self,
-        spec: IndexSpec,
-        mode: str,
-        decoder: Decoder,
-        cache: ProbeCache,
-        cache_path: Path,
-        workers: int,
-        processes: bool,
-    ):
-        self._ahead = 4 * workers
-        self._pool: Executor
-        if processes:
-            # Spawned: the process that trains has threads and devices open, which do not fork.
-            self._pool = ProcessPoolExecutor(
-                workers,
-                multiprocessing.get_context("spawn"),
-                initializer=_start_worker,
-                initargs=(spec, mode, decoder, cache_path),
-            )
-            self._work = _work
-        else:
-            self._pool = ThreadPoolExecutor(workers)
-            self._work = _Grouped(RowMaker(spec, mode, decoder, cache))
-
-    def outcomes(self, found: Iterable[_Found]) -> Iterator[tuple[int, Outcome]]:
-        """Place and outcome of each, in order; some are read ahead, never all."""
-        found = iter(found)
-        waiting: collections.deque = collections.deque()
-        while True:
-            while len(waiting) < self._ahead and (group := list(itertools.islice(found, _GROUP))):
-                waiting.append((group, self._pool.submit(self._work, [x for _, x in group])))
-            if not waiting:
-                return
-            group, future = waiting.popleft()
-            for (place, _), outcome in zip(group, future.result(), strict=True):
-                yield place, outcome
-
-    def __enter__(self) -> "_Workers":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
-
-
-class _Grouped:
-    """A row maker for several examples, some of which were rejected before."""
-
-    def __init__(self, make_row: RowMaker):
-        self._make_row = make_row
-
-    def __call__(self, group: Sequence[Example | Rejected]) -> list[Outcome]:
-        return [
-            Outcome(item, []) if isinstance(item, Rejected) else self._make_row(item)
-            for item in group
-        ]
-
-
-_worker: _Grouped | None = None  # of this process
-
-
-def _start_worker(spec: IndexSpec, mode: str, decoder: Decoder, cache_path: Path) -> None:
-    global _worker
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _worker = _Grouped(RowMaker(spec, mode, decoder, ProbeCache(cache_path)))
-
-
-def _end_with_parent() -> None:
-    """A worker would wait for ever for a parent that was killed."""
-    multiprocessing.parent_process().join()
-    os._exit(1)
-
-
-def _work(group: Sequence[Example | Rejected]) -> list[Outcome]:
-    return _worker(group)

@@ -21,21 +21,19 @@ from absl import logging
 from input_pipeline import frame_budget
 from input_pipeline.annotations import Rejected, fingerprint_records
 from input_pipeline.examples import Example
-from input_pipeline.index.pieces import (
-    CHUNK_RECORDS,
-    DatasetSpec,
-    build_pieces,
+from input_pipeline.files import write_atomically
+from input_pipeline.index.pieces import CHUNK_RECORDS, DatasetSpec, build_pieces
+from input_pipeline.index.quarantine import (
+    BadFraction,
+    TooManyBad,
     join_quarantines,
     quarantine_of,
 )
-from input_pipeline.index.quarantine import BadFraction, TooManyBad
 from input_pipeline.index.rows import IndexSpec, RowMaker
-from input_pipeline.index.store import SCHEMA, ExampleStore, join, table_of, write_atomically
-from input_pipeline.index.summary import log_summary, summarise
+from input_pipeline.index.store import SCHEMA, ExampleStore, join
+from input_pipeline.index.summary import summarise
 from input_pipeline.media import PASSING, Decoder
-from input_pipeline.text.chat_tokenizer import TEXT_FILES
-
-__all__ = ["DatasetSpec", "ExampleStore", "IndexSpec", "lay_out", "log_summary", "prepare"]
+from input_pipeline.text import TEXT_FILES
 
 _VERSION = 4  # raise when the meaning of a column changes: old indexes are then not reused
 _PROBES = "probes.sqlite"
@@ -58,10 +56,10 @@ def prepare(
 
     workers: threads, or with `processes` processes, that work on examples. decoder: looks into
     media; None does so in the workers. chunk_records: after so many records the work done is kept,
-    whatever happens to the process; see `index_build`. max_bad_fraction: of all examples. retry:
+    whatever happens to the process; see `pieces`. max_bad_fraction: of all examples. retry:
     prepares again what was left out for reasons that may be gone (`PASSING` media errors).
 
-    The file's columns are those of `index_store.SCHEMA`. What cannot be used is written to
+    The file's columns are those of `store.SCHEMA`. What cannot be used is written to
     <name>.quarantine.jsonl with its reason and counted in the summary; the rest goes on.
     Raises AnnotationError for an annotation file that cannot be read at all, TooManyBad when more
     than `max_bad_fraction` cannot be used, and ValueError when nothing usable is left.
@@ -76,10 +74,16 @@ def prepare(
             # Another process may have been at it meanwhile.
             summary = None if again else _found(path, dataset.name, False)
             if summary is None:
-                options = {"workers": workers, "processes": processes}
-                options |= {"decoder": decoder or Decoder(), "chunk_records": chunk_records}
-                bad = BadFraction(max_bad_fraction, quarantine_of(path))
-                summary = _build(path, dataset, spec, bad=bad, **options)
+                summary = _build(
+                    path,
+                    dataset,
+                    spec,
+                    workers=workers,
+                    processes=processes,
+                    decoder=decoder or Decoder(),
+                    chunk_records=chunk_records,
+                    bad=BadFraction(max_bad_fraction, quarantine_of(path)),
+                )
     return path, summary
 
 
@@ -129,10 +133,10 @@ def _build(
         )
     except TooManyBad:
         # Something is wrong that a person will put right: what it spoiled must not stay.
-        join_quarantines(quarantine_of(path), sorted(folder.glob("*.arrow")))
+        join_quarantines(path, sorted(folder.glob("*.arrow")))
         shutil.rmtree(folder)
         raise
-    rejected = join_quarantines(quarantine_of(path), pieces)
+    rejected = join_quarantines(path, pieces)
     join(path, pieces)
     store = ExampleStore.open(path)
     if not len(store):
@@ -141,8 +145,7 @@ def _build(
             f"no usable example in {dataset.annotations}: {rejected}, see {quarantine_of(path)}"
         )
     summary = summarise(dataset.name, dataset.mode, spec.frame_policy, store, rejected)
-    text = json.dumps(summary, indent=1, ensure_ascii=False)
-    write_atomically(_summary_of(path), lambda partial: partial.write_text(text))
+    write_atomically(_summary_of(path), json.dumps(summary, indent=1, ensure_ascii=False))
     shutil.rmtree(folder)
     return summary
 
@@ -159,7 +162,7 @@ def lay_out(
     for row in rows:
         if isinstance(row, Rejected):
             raise ValueError(f"{row.path or row.id}: {row.reason}: {row.detail}")
-    return ExampleStore(table_of(rows))
+    return ExampleStore.of_rows(rows)
 
 
 def _file_name(dataset: DatasetSpec, spec: IndexSpec) -> str:

@@ -40,6 +40,7 @@ class ProbeCache:
     """
 
     def __init__(self, path: str | os.PathLike):
+        self.path = os.fspath(path)
         self._lock = threading.Lock()
         self._database = sqlite3.connect(path, timeout=_WAIT_SECONDS, check_same_thread=False)
         with self._lock, self._database:
@@ -66,10 +67,6 @@ class ProbeCache:
         rows = [(_key(p.ref), p.stamp, *_written(p.found)) for p in probes]
         with self._lock, self._database:
             self._database.executemany(f"INSERT OR REPLACE INTO {_TABLE} VALUES (?, ?, ?, ?)", rows)
-
-    def __len__(self) -> int:
-        with self._lock:
-            return self._database.execute(f"SELECT count(*) FROM {_TABLE}").fetchone()[0]
 
     def close(self) -> None:
         self._database.close()

@@ -1,14 +1,13 @@
-"""The list of examples and files that were left out, and why: one JSON object a line.
-
-The file is only ever appended to, one write a line, so a killed job loses at most the line it was
-writing, and a job that is started again adds only what is new.
-"""
+"""The list of examples and files that were left out, and why: one JSON object a line."""
 
 import collections
 import dataclasses
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from input_pipeline.files import replacing
 
 A_HANDFUL = 10  # so many bad examples never stop a run
 
@@ -33,6 +32,11 @@ class QuarantineEntry:
     def key(self) -> tuple[str, ...]:
         """What makes two entries the same one; the detail may word it differently."""
         return (self.source, self.id, self.path, self.stage, self.reason)
+
+    def line(self) -> bytes:
+        """The entry as it stands in a file. Escaped to ASCII: file names may hold bytes that are
+        not UTF-8."""
+        return json.dumps(vars(self)).encode("ascii") + b"\n"
 
 
 class TooManyBad(ValueError):
@@ -68,40 +72,27 @@ class BadFraction:
 class Quarantine:
     """Appends to a quarantine file; a context manager. One writer a file at a time.
 
-    Opening an existing file goes on with it: its entries are counted and not written again, and
-    a last line cut off by a kill is removed.
+    A line is one write, so a killed job loses at most the line it was writing. Opening an existing
+    file goes on with it: its entries are not written again, and a last line that was cut off is
+    removed.
 
     Raises ValueError when the file holds something else than quarantine entries.
     """
 
     def __init__(self, path: str | os.PathLike):
         self.path = os.fspath(path)
-        self._seen: set[tuple[str, ...]] = set()
-        self._counts: collections.Counter[str] = collections.Counter()
+        self._known: set[tuple[str, ...]] = set()
         if os.path.exists(path):
             _drop_unfinished_line(path)
-            for entry in read_quarantine(path):
-                self._count(entry)
+            self._known = {entry.key for entry in read_quarantine(path)}
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
-    def add(self, *, source: str, id: str, path: str, stage: str, reason: str, detail: str) -> bool:
-        """Records one thing left out; False when it was there already."""
+    def add(self, *, source: str, id: str, path: str, stage: str, reason: str, detail: str) -> None:
+        """Records one thing left out, unless it is there already."""
         entry = QuarantineEntry(source, id, path, stage, reason, detail)
-        if entry.key in self._seen:
-            return False
-        # Escaped to ASCII: file names may hold bytes that are not UTF-8.
-        line = json.dumps(dataclasses.asdict(entry)) + "\n"
-        os.write(self._file, line.encode("ascii"))
-        self._count(entry)
-        return True
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Entries by reason, most frequent first."""
-        return dict(self._counts.most_common())
-
-    def __len__(self) -> int:
-        return len(self._seen)
+        if entry.key not in self._known:
+            os.write(self._file, entry.line())
+            self._known.add(entry.key)
 
     def close(self) -> None:
         if self._file >= 0:
@@ -113,11 +104,6 @@ class Quarantine:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _count(self, entry: QuarantineEntry) -> None:
-        if entry.key not in self._seen:
-            self._seen.add(entry.key)
-            self._counts[entry.reason] += 1
 
 
 def read_quarantine(path: str | os.PathLike) -> Iterator[QuarantineEntry]:
@@ -135,6 +121,25 @@ def read_quarantine(path: str | os.PathLike) -> Iterator[QuarantineEntry]:
                 raise ValueError(
                     f"{path}, line {number} is not a quarantine entry: {error}"
                 ) from error
+
+
+def quarantine_of(path: Path) -> Path:
+    """The list of what was left out of an index or a piece of one."""
+    return path.with_suffix(".quarantine.jsonl")
+
+
+def join_quarantines(path: Path, pieces: Sequence[Path]) -> dict[str, int]:
+    """Writes the quarantine of the index at `path` from those of its pieces.
+
+    Returns how many entries there are by reason, most frequent first.
+    """
+    counts: collections.Counter[str] = collections.Counter()
+    with replacing(quarantine_of(path)) as partial, open(partial, "wb") as file:
+        for piece in pieces:
+            for entry in read_quarantine(quarantine_of(piece)):
+                counts[entry.reason] += 1
+                file.write(entry.line())
+    return dict(counts.most_common())
 
 
 def _drop_unfinished_line(path: str | os.PathLike) -> None:

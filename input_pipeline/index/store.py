@@ -1,8 +1,6 @@
 """The prepared examples of a data set as an Arrow file: written in pieces, read by memory map."""
 
-import os
-import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from input_pipeline.examples import Example
-from input_pipeline.layout.example_layout import ExampleLayout
+from input_pipeline.files import replacing
+from input_pipeline.layout import ExampleLayout
 
 SCHEMA = pa.schema(
     {
@@ -34,12 +33,11 @@ class ExampleStore:
     """Random access to prepared examples, which stay on disk.
 
     store[i] → (Example, ExampleLayout); `tokens`, `patches`, `visual_tokens`, `most_visual_tokens`,
-    `budgets`: int64[n] columns, which are in memory. A store of files can be pickled: it is opened
-    again.
+    `budgets`: int64[n] columns, which are in memory.
     """
 
-    def __init__(self, table: pa.Table, paths: Sequence[Path] = ()):
-        self._table, self._paths = table, tuple(paths)
+    def __init__(self, table: pa.Table):
+        self._table = table
         self.tokens = self._column("tokens")
         self.patches = self._column("patches")
         self.visual_tokens = self._column("visual_tokens")
@@ -47,16 +45,19 @@ class ExampleStore:
         self.budgets = self._column("frames")
 
     @classmethod
-    def open(cls, *paths: Path) -> "ExampleStore":
-        """Opens index files written by `prepare`, one after another, without reading them."""
-        return cls(pa.concat_tables([_mapped(path) for path in paths]), paths)
+    def open(cls, path: Path) -> "ExampleStore":
+        """Opens an index file written by `prepare`, without reading it."""
+        return cls(_mapped(path))
+
+    @classmethod
+    def of_rows(cls, rows: Sequence[Mapping[str, Any]]) -> "ExampleStore":
+        """Rows in memory, as `write_rows` writes them."""
+        return cls(_table(rows))
 
     @classmethod
     def concatenate(cls, stores: Sequence["ExampleStore"]) -> "ExampleStore":
         """All examples of several stores, one store after another."""
-        paths = [path for store in stores for path in store._paths]
-        on_disk = all(store._paths for store in stores)
-        return cls(pa.concat_tables([s._table for s in stores]), paths if on_disk else ())
+        return cls(pa.concat_tables([store._table for store in stores]))
 
     def __len__(self) -> int:
         return self._table.num_rows
@@ -81,22 +82,15 @@ class ExampleStore:
     def _column(self, name: str) -> np.ndarray:
         return self._table[name].to_numpy()
 
-    def __reduce__(self):
-        if self._paths:
-            return ExampleStore.open, self._paths
-        return ExampleStore, (self._table,)
-
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes one piece of an index, whole or not at all."""
-    table = pa.Table.from_pylist(list(rows), SCHEMA)
-    write_atomically(path, lambda partial: _write(partial, table.to_batches()))
+    _write(path, _table(rows).to_batches())
 
 
 def join(path: Path, pieces: Sequence[Path]) -> None:
     """Writes an index from its pieces, of which one at a time is in memory."""
-    batches = (batch for piece in pieces for batch in _mapped(piece).to_batches())
-    write_atomically(path, lambda partial: _write(partial, batches))
+    _write(path, (batch for piece in pieces for batch in _mapped(piece).to_batches()))
 
 
 def count_rows(path: Path) -> int:
@@ -104,21 +98,16 @@ def count_rows(path: Path) -> int:
     return _mapped(path).num_rows
 
 
-def table_of(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """Rows in memory, as `write_rows` writes them."""
+def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), SCHEMA)
 
 
-def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
-    """Calls `write` with another name in the same folder and then gives the file its own."""
-    own = f"{socket.gethostname()}.{os.getpid()}"  # in containers the numbers alone may be equal
-    partial = path.with_name(f".{path.name}.{own}.partial")
-    write(partial)
-    os.replace(partial, path)
-
-
 def _write(path: Path, batches: Iterable[pa.RecordBatch]) -> None:
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
+    with (
+        replacing(path) as partial,
+        pa.OSFile(str(partial), "wb") as file,
+        pa.ipc.new_file(file, SCHEMA) as writer,
+    ):
         for batch in batches:
             writer.write_batch(batch)
 

@@ -45,14 +45,15 @@ def test_what_is_known_outlives_the_process_and_ends_with_the_stamp(tmp_path):
     with ProbeCache(tmp_path / "probes") as cache:
         cache.put([Probe(REF, "1", _info([0.0, 0.5])), Probe(other, "1", error)])
     with ProbeCache(tmp_path / "probes") as cache:
-        assert len(cache) == 2
         assert cache.get(REF, "1") == _info([0.0, 0.5])
         known = cache.get(other, "1")
         assert (known.path, known.reason, known.detail) == ("/b.mp4", "corrupt", "damaged")
         assert cache.get(REF, "2") is None
         assert cache.get(MediaRef("image", "/a.mp4"), "1") is None
         cache.put([Probe(REF, "2", _info([0.0, 0.25]))])
-        assert cache.get(REF, "2").frame_times == (0.0, 0.25) and len(cache) == 2
+        assert cache.get(REF, "2").frame_times == (0.0, 0.25)
+        assert cache.get(REF, "1") is None  # replaced
+        assert cache.get(other, "1").reason == "corrupt"
 
 
 def test_stamps(tmp_path):

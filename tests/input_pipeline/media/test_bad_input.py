@@ -12,11 +12,8 @@ import psutil
 import pytest
 
 from input_pipeline.examples import MediaRef
-from input_pipeline.index.quarantine import BadFraction, Quarantine, TooManyBad, read_quarantine
-from input_pipeline.media import MediaError, decode_frames, probe, read_frames
-from input_pipeline.media import probing as media
-from input_pipeline.media.frames import read_image
-from input_pipeline.media.video import container as video
+from input_pipeline.media import MediaError, bounds, decode_frames, probe, read_frames
+from input_pipeline.media.images import read_image
 from tests.input_pipeline.media_fixtures import (
     painted_frame,
     truncate,
@@ -177,9 +174,9 @@ def test_video_bounds(tmp_path, monkeypatch):
         ("MAX_FRAMES", 9, "too_long"),
     ]:
         with monkeypatch.context() as patch:
-            patch.setattr(video, name, value)
+            patch.setattr(bounds, name, value)
             assert reason_of("video", path) == reason
-    monkeypatch.setattr(media, "MAX_DURATION_S", 0.85)
+    monkeypatch.setattr(bounds, "MAX_DURATION_S", 0.85)
     with pytest.raises(MediaError, match="too_long"):
         probe(MediaRef("video", path))
 
@@ -190,7 +187,7 @@ def test_a_picture_bomb_in_a_gif_is_refused(tmp_path):
     data = bytearray(path.read_bytes())
     data[6:10] = struct.pack("<HH", 40_000, 40_000)
     path.write_bytes(data)
-    with pytest.raises(MediaError, match=f"beyond {video.MAX_FRAME_PIXELS} pixels") as caught:
+    with pytest.raises(MediaError, match=f"beyond {bounds.MAX_FRAME_PIXELS} pixels") as caught:
         probe(MediaRef("video", str(path)))
     assert caught.value.reason == "corrupt"
     assert reason_of("image", str(path)) == "too_many_pixels"
@@ -257,7 +254,7 @@ def test_data_that_inflates_without_end_is_not_inflated(tmp_path):
     before = psutil.Process().memory_info().rss
     start = time.monotonic()
     try:
-        assert read_image(MediaRef("image", str(path))).shape == (64, 64, 3)
+        assert read_image(str(path)).shape == (64, 64, 3)
     except MediaError as error:
         assert error.reason == "corrupt"
     assert psutil.Process().memory_info().rss - before < 150 * 2**20
@@ -267,7 +264,7 @@ def test_data_that_inflates_without_end_is_not_inflated(tmp_path):
 def test_image_bounds(tmp_path, monkeypatch):
     path = str(tmp_path / "a.png")
     cv2.imwrite(path, painted_frame(1))
-    monkeypatch.setattr(media, "MAX_IMAGE_BYTES", 100)
+    monkeypatch.setattr(bounds, "MAX_IMAGE_BYTES", 100)
     assert reason_of("image", path) == "too_large"
 
 
@@ -278,7 +275,7 @@ def test_pixel_damage_in_a_whole_png_is_an_error(tmp_path):
     path = tmp_path / "damaged.png"
     path.write_bytes(data)
     with pytest.raises(MediaError) as caught:
-        read_image(MediaRef("image", str(path)))
+        read_image(str(path))
     assert caught.value.reason == "corrupt"
 
 
@@ -326,7 +323,7 @@ def test_damaged_images_raise_nothing_else(tmp_path, extension):
         path.write_bytes(damaged(whole, rng))
         try:
             info = probe(MediaRef("image", str(path)))
-            assert read_image(MediaRef("image", str(path))).shape == (info.height, info.width, 3)
+            assert read_image(str(path)).shape == (info.height, info.width, 3)
         except MediaError:
             refused += 1
     assert refused
@@ -365,66 +362,3 @@ def damaged(whole, rng):
     if rng.integers(3) == 0:
         data = data[: int(rng.integers(1, len(data)))]
     return bytes(data)
-
-
-# --- the quarantine file ------------------------------------------------------------------------
-
-
-def entry(id, reason="corrupt", detail="x"):
-    return {
-        "source": "mine",
-        "id": id,
-        "path": f"/media/{id}.mp4",
-        "stage": "probe",
-        "reason": reason,
-        "detail": detail,
-    }
-
-
-def test_quarantine_counts_and_deduplicates(tmp_path):
-    path = tmp_path / "quarantine.jsonl"
-    with Quarantine(path) as quarantine:
-        assert quarantine.add(**entry("a"))
-        assert quarantine.add(**entry("b"))
-        assert quarantine.add(**entry("c", "missing"))
-        assert not quarantine.add(**entry("a", detail="worded differently"))
-        assert quarantine.counts == {"corrupt": 2, "missing": 1}
-    assert [(e.id, e.reason) for e in read_quarantine(path)] == [
-        ("a", "corrupt"),
-        ("b", "corrupt"),
-        ("c", "missing"),
-    ]
-
-
-def test_a_bad_fraction_above_the_limit_stops_but_a_handful_does_not():
-    watch = BadFraction(0.1, "/work/quarantine.jsonl")
-    watch.add(10, 10)  # a handful, however small the set
-    watch.add(0, 200)
-    watch.add(11, 0)  # 21 of 210
-    with pytest.raises(TooManyBad, match=r"22 of 211 .*max_bad_fraction = 0.1: /work/quaran"):
-        watch.add(1, 1)
-    never = BadFraction(1.0, "")
-    never.add(500, 500)
-
-
-def test_quarantine_goes_on_after_a_kill(tmp_path):
-    path = tmp_path / "quarantine.jsonl"
-    first = Quarantine(path)
-    first.add(**entry("a"))
-    assert len(list(read_quarantine(path))) == 1  # on disk before closing
-    with open(path, "a") as file:
-        file.write('{"source": "mine", "id": "half wri')
-    assert len(list(read_quarantine(path))) == 1
-    with Quarantine(path) as second:
-        assert not second.add(**entry("a"))
-        assert second.add(**entry("b", detail="größer, \udcff"))
-        assert second.counts == {"corrupt": 2}
-    assert [e.id for e in read_quarantine(path)] == ["a", "b"]
-
-
-def test_a_file_that_is_no_quarantine_is_not_appended_to(tmp_path):
-    path = tmp_path / "notes.txt"
-    path.write_text("my notes\n")
-    with pytest.raises(ValueError, match="line 1 is not a quarantine entry"):
-        Quarantine(path)
-    assert path.read_text() == "my notes\n"
