@@ -13,7 +13,8 @@ from input_pipeline.media.frames import decode_frames, read_frames
 from input_pipeline.media.probing import MediaInfo, cut_clip, kind_of_file, probe
 from input_pipeline.media.resize import resize
 from input_pipeline.media.sampling import uniform_frame_indices
-from input_pipeline.media.sources import is_frame_folder, read_source
+from input_pipeline.media.sources import read_source
+from input_pipeline.media.video.folder import is_frame_folder
 
 __all__ = [
     "LASTING",

@@ -19,10 +19,11 @@ from typing import NamedTuple
 import numpy as np
 
 from input_pipeline.examples import MediaRef
-from input_pipeline.media.frames import DECODE_VERSION, Size, read_frames
-from input_pipeline.media.probing import MAX_IMAGE_BYTES
-from input_pipeline.media.sources import fingerprint, frame_folder, is_frame_folder
-from input_pipeline.media.video.container import MAX_VIDEO_BYTES
+from input_pipeline.media import bounds
+from input_pipeline.media.frames import DECODE_VERSION, read_frames
+from input_pipeline.media.resize import Size
+from input_pipeline.media.sources import fingerprint
+from input_pipeline.media.video.folder import frame_folder, is_frame_folder
 
 _SCAN_EVERY = 0.02  # of the limit: how much one process writes before it looks at the whole
 _KEPT_AFTER_EVICTION = 0.9  # of the limit
@@ -73,9 +74,9 @@ def entry_key(ref: MediaRef, frame_indices: Sequence[int], size: Size) -> str:
     if is_frame_folder(ref.path):
         files = frame_folder(ref.path).files
         content = [files[i] for i in sorted(set(frame_indices)) if i < len(files)] + [files[0]]
-        content = [fingerprint(file, MAX_IMAGE_BYTES) for file in content] + [len(files)]
+        content = [fingerprint(file, bounds.MAX_IMAGE_BYTES) for file in content] + [len(files)]
     else:
-        content = fingerprint(ref.path, MAX_VIDEO_BYTES)
+        content = fingerprint(ref.path, bounds.MAX_VIDEO_BYTES)
     facts = [DECODE_VERSION, ref.kind, content, ref.start_s, ref.end_s]
     facts += [[int(index) for index in frame_indices], list(size)]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

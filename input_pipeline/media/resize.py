@@ -1,7 +1,11 @@
 """Resizing decoded pictures."""
 
+import dataclasses
+
 import cv2
 import numpy as np
+
+Size = tuple[int, int]  # (height, width), pixels
 
 # Low-pass width as a fraction of the scale; see `resize`.
 _BLUR = 0.36
@@ -32,3 +36,25 @@ def resize(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     size = [2 * round(3 * sigma) + 1 for sigma in sigmas]
     blurred = cv2.GaussianBlur(picture, size, sigmaX=sigmas[0], sigmaY=sigmas[1] or 1e-9)
     return cv2.resize(blurred, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def shrunk(size: Size, longest: int) -> Size:
+    """The size in the same proportions whose longer side has at most `longest` pixels."""
+    scale = min(1.0, longest / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+@dataclasses.dataclass(frozen=True)
+class Resizing:
+    """What becomes of a decoded picture: it gets a size, or is made a preview of at most `longest`
+    pixels at its longer side, or, with neither, is left as it is."""
+
+    size: Size | None = None
+    longest: int | None = None
+
+    def __call__(self, picture: np.ndarray) -> np.ndarray:
+        """uint8[H, W, 3] -> uint8[height, width, 3]."""
+        if self.longest is not None:  # a preview: averages are enough
+            height, width = shrunk(picture.shape[:2], self.longest)
+            return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        return picture if self.size is None else resize(picture, *self.size)

@@ -20,8 +20,10 @@ from input_pipeline.media import (
     read_source,
     sources,
 )
+from input_pipeline.media import remote as remote_files
 from input_pipeline.media.frames import preview_frames
-from input_pipeline.media.sources import frame_folder, open_source
+from input_pipeline.media.sources import open_source
+from input_pipeline.media.video.folder import frame_folder, natural_order
 from tests.input_pipeline.media_fixtures import painted_frame, read_number, write_clip
 
 
@@ -113,7 +115,7 @@ def test_bad_folders(folder, tmp_path):
 
 def test_natural_order():
     names = ["f10.jpg", "f9.jpg", "f09.jpg", "f1_2.jpg", "f1_10.jpg", "a.jpg", "10.jpg", "9.jpg"]
-    names.sort(key=sources.natural_order)
+    names.sort(key=natural_order)
     assert names == [
         "9.jpg", "10.jpg", "a.jpg", "f1_2.jpg", "f1_10.jpg", "f09.jpg", "f9.jpg", "f10.jpg"
     ]  # fmt: skip
@@ -156,8 +158,8 @@ def bucket(tmp_path, monkeypatch):
     """A clip in fsspec's storage in memory; counts the bytes that are read of it."""
     from fsspec.implementations.memory import MemoryFile
 
-    monkeypatch.setattr(sources, "REMOTE_SCHEMES", sources.REMOTE_SCHEMES | {"memory"})
-    monkeypatch.setattr(sources, "_small_files", sources._KeptFiles(2**20))
+    monkeypatch.setattr(remote_files, "REMOTE_SCHEMES", remote_files.REMOTE_SCHEMES | {"memory"})
+    monkeypatch.setattr(remote_files, "_small_files", remote_files._KeptFiles(2**20))
     clip = write_clip(tmp_path / "a.mp4", 400, options={"g": "50", "qp": "0"}, size=(320, 240))
     with fsspec.open("memory://bucket/a.mp4", "wb") as file:
         file.write(clip.read_bytes())
@@ -188,7 +190,7 @@ def test_a_small_remote_file_is_fetched_once(bucket):
 
 def test_of_a_large_remote_file_only_what_is_needed(bucket, monkeypatch):
     clip, counted = bucket
-    monkeypatch.setattr(sources, "_WHOLE_BYTES", 1000)
+    monkeypatch.setattr(remote_files, "WHOLE_BYTES", 1000)
     local, remote = (MediaRef("video", p) for p in (str(clip), "memory://bucket/a.mp4"))
     assert probe(remote) == probe(local)
     np.testing.assert_array_equal(read_frames(remote, [203]), read_frames(local, [203]))
@@ -216,7 +218,7 @@ def test_bad_remote_files(bucket, monkeypatch):
 
 
 def test_a_connection_that_breaks_while_decoding_is_an_error_of_the_file(bucket, monkeypatch):
-    monkeypatch.setattr(sources, "_WHOLE_BYTES", 1000)
+    monkeypatch.setattr(remote_files, "WHOLE_BYTES", 1000)
 
     class Breaking:
         size = 10**6
@@ -233,19 +235,19 @@ def test_a_connection_that_breaks_while_decoding_is_an_error_of_the_file(bucket,
         def __getattr__(self, name):
             return getattr(self._file, name)
 
-    connect = sources._connect
+    connect = remote_files._connect
 
     @contextlib.contextmanager
     def breaking(path):
         with connect(path) as file:
             yield Breaking(file)
 
-    monkeypatch.setattr(sources, "_connect", breaking)
+    monkeypatch.setattr(remote_files, "_connect", breaking)
     assert reason(probe, MediaRef("video", "memory://bucket/a.mp4")) in ("unreadable", "corrupt")
 
 
 def test_small_remote_files_are_kept_up_to_a_size():
-    kept = sources._KeptFiles(10)
+    kept = remote_files._KeptFiles(10)
     for name, size in (("a", 4), ("b", 4), ("a", 4), ("c", 4)):
         kept.put(name, bytes(size))
     assert [kept.get(name) is not None for name in "abc"] == [True, False, True]

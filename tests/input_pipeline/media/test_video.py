@@ -9,7 +9,7 @@ import pytest
 
 from input_pipeline.examples import MediaRef
 from input_pipeline.media import probe
-from input_pipeline.media.video import container as video
+from input_pipeline.media.video import container, frame_table
 from input_pipeline.media.video.mp4_tables import Mp4Track
 from tests.input_pipeline.media_fixtures import shifted_copy, write_clip
 
@@ -19,10 +19,10 @@ RAGGED = [Fraction(n, 1000) for n in (0, 40, 80, 580, 600, 620, 640, 1640, 1673,
 
 def tables(path):
     """(from the header, from the packets)."""
-    with video.open_video(str(path)) as opened:
-        header = video._table_from_header(opened)
-    with video.open_video(str(path)) as opened:
-        return header, video._table_from_packets(opened)
+    with container.open_video(str(path)) as opened:
+        header = frame_table._table_from_header(opened)
+    with container.open_video(str(path)) as opened:
+        return header, frame_table._table_from_packets(opened)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_offsets_that_the_packets_contradict_are_not_believed(tmp_path, monkeypa
     path = write_clip(tmp_path / "a.mp4", 40, options=B_FRAMES)
     believed = probe(MediaRef("video", str(path)))
     track = Mp4Track(encrypted=False, offsets=np.zeros(40, np.int64))
-    monkeypatch.setattr(video, "read_tracks", lambda file: {1: track})
+    monkeypatch.setattr(container, "read_tracks", lambda file: {1: track})
     assert tables(path)[0] is None
     assert probe(MediaRef("video", str(path))) == believed
 
@@ -94,7 +94,7 @@ def test_probing_reads_the_header_and_the_first_frames_only(tmp_path, monkeypatc
         def __getattr__(self, name):
             return getattr(self._file, name)
 
-    opened = video.open_source
+    opened = container.open_source
 
     def counting(path, max_bytes):
         import contextlib
@@ -106,7 +106,7 @@ def test_probing_reads_the_header_and_the_first_frames_only(tmp_path, monkeypatc
 
         return wrapped()
 
-    monkeypatch.setattr(video, "open_source", counting)
+    monkeypatch.setattr(container, "open_source", counting)
     assert probe(MediaRef("video", str(path))).frames == 400
     assert sum(read) < path.stat().st_size / 2
 
@@ -129,12 +129,12 @@ def test_the_headers_tables_are_those_of_the_decoders_index(tmp_path, fast_start
             out.mux(sound.encode(frame))
         out.mux(stream.encode(None))
         out.mux(sound.encode(None))
-    with video.open_video(str(path)) as opened:
-        fast, slow = video._from_samples(opened), video._from_entries(opened)
+    with container.open_video(str(path)) as opened:
+        fast, slow = frame_table._from_samples(opened), frame_table._from_entries(opened)
         for ours, theirs in zip(fast[:3], slow[:3], strict=True):
             np.testing.assert_array_equal(ours, theirs)
         assert fast.whole == slow.whole == 200
         tables = opened.track.samples
         wrong = dataclasses.replace(tables, times=tables.times + (np.arange(200) > 190))
         lying = dataclasses.replace(opened, track=dataclasses.replace(opened.track, samples=wrong))
-        assert video._from_samples(lying) is None
+        assert frame_table._from_samples(lying) is None

@@ -1,0 +1,236 @@
+"""Image files: what they say about themselves, and their pixels.
+
+The header comes first because a file of a few kilobytes can declare a picture of gigabytes. Pillow
+reads it, without decoding a pixel. Its readers are called without `Image.open`, which warns of
+pictures that are within our bound, and tries forty formats on a file that is none of ours. The
+pixels are OpenCV's, but for formats that it reads in part or only where it was built with them.
+"""
+
+import dataclasses
+import importlib
+import io
+import re
+import struct
+import warnings
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import PIL.Image
+import PIL.ImageFile
+
+from input_pipeline.media import bounds
+from input_pipeline.media.errors import MediaError
+from input_pipeline.media.sources import read_source
+
+# Format -> how its files begin, and the name of Pillow's reader, imported when the first one comes.
+_FORMATS = {
+    "jpeg": (rb"\xff\xd8\xff", "Jpeg"),
+    "png": (rb"\x89PNG\r\n\x1a\n", "Png"),
+    "webp": (rb"RIFF....WEBP", "WebP"),
+    "gif": (rb"GIF8[79]a", "Gif"),
+    "bmp": (rb"BM", "Bmp"),
+    "tiff": (rb"II\*\0|MM\0\*", "Tiff"),
+    "avif": (rb"....ftypavif", "Avif"),
+}
+START_BYTES = 12  # of a file, enough to tell its format
+_DECLARED_LENGTH = {"webp": (4, 8), "bmp": (2, 0)}  # its place, and how much the file is longer
+_ORIENTATION = 0x0112  # TIFF 6.0, tag 274
+_KEEPS_ALPHA = frozenset({"png", "webp", "gif"})  # what OpenCV reads as it is stored
+_BY_PILLOW = frozenset({"tiff", "avif"})
+_PLAIN_MODES = frozenset({"1", "L", "P", "RGB", "CMYK", "YCbCr"})
+_ALPHA_MODES = frozenset({"LA", "PA", "RGBA", "La", "RGBa"})
+
+# Pillow warns of damage that is told by errors here or does not matter, and of large pictures. Once
+# for all: setting it for each call would not be safe in threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageHeader:
+    """width, height: pixels as decoded, before the orientation is applied.
+    orientation: EXIF value 1-8; 5-8 exchange width and height when displayed."""
+
+    format: str
+    width: int
+    height: int
+    orientation: int = 1
+
+    @property
+    def displayed_size(self) -> tuple[int, int]:
+        """(width, height) after the orientation is applied."""
+        if self.orientation >= 5:
+            return self.height, self.width
+        return self.width, self.height
+
+
+def image_format(start: bytes) -> str | None:
+    """ "jpeg", "png", "webp", "gif", "bmp", "tiff" or "avif", as the first `START_BYTES` bytes of a
+    file tell; None for anything else."""
+    for name, (pattern, _) in _FORMATS.items():
+        if re.match(pattern, start, re.DOTALL):
+            return name
+    return None
+
+
+def load_image(path: str) -> tuple[bytes, ImageHeader]:
+    """The bytes of an image file and its header, within the bounds. Raises MediaError."""
+    data = read_source(path, bounds.MAX_IMAGE_BYTES)
+    return data, _read_header(path, data)
+
+
+def read_image(path: str) -> np.ndarray:
+    """An image file -> uint8[H, W, 3], RGB: EXIF orientation applied, transparency over white,
+    grey repeated, 16 bits reduced to 8, the first picture of an animation.
+
+    Raises MediaError.
+    """
+    data, header = load_image(path)
+    by_pillow = header.format in _BY_PILLOW
+    pixels = (_pillow_pixels if by_pillow else _opencv_pixels)(path, data, header)
+    if pixels.shape[:2] != (header.height, header.width):
+        raise MediaError(
+            path,
+            "corrupt",
+            f"header says {header.width}x{header.height}, data {pixels.shape[1]}x{pixels.shape[0]}",
+        )
+    return np.ascontiguousarray(_oriented(_to_rgb(pixels), header.orientation))
+
+
+# ── Headers. ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _read_header(path: str, data: bytes) -> ImageHeader:
+    """The header of an image file.
+
+    data: the whole file. Raises MediaError for what is not an image, is damaged, ends before its
+    end marker or declared length, or has more pixels than the bound.
+    """
+    name = image_format(data)
+    if name is None:
+        known = ", ".join(_FORMATS)
+        raise MediaError(
+            path, "unsupported_format", f"not one of {known}; starts with {data[:8]!r}"
+        )
+    if name in _DECLARED_LENGTH:  # first, since Pillow takes a WebP that is cut for a damaged one
+        _check_length(path, name, data)
+    image = _open_lazily(path, name, data)
+    width, height = image.size
+    bounds.check_image_pixels(path, width, height)
+    exif, complete = image.info.get("exif", b""), True
+    if name == "jpeg":
+        # Coded pixels never contain the end marker, so looking behind the first scan header, where
+        # Pillow stops, is enough, and skips the end markers of thumbnails.
+        complete = data.find(b"\xff\xd9", image.fp.tell()) >= 0
+    elif name == "png":  # the orientation may stand behind the pixels, where Pillow does not look
+        chunks = dict(_png_chunks(data))
+        exif, complete = chunks.get(b"eXIf", b""), b"IEND" in chunks
+    if not complete:
+        raise MediaError(path, "truncated", f"the {name} data ends before its end marker")
+    return ImageHeader(name, width, height, _orientation(exif))
+
+
+def _open_lazily(path: str, name: str, data: bytes) -> PIL.ImageFile.ImageFile:
+    """Pillow's image of a file of a known format, its pixels not decoded. Raises MediaError."""
+    reader = _FORMATS[name][1]
+    plugin = importlib.import_module(f"PIL.{reader}ImagePlugin")
+    if name == "avif":  # else one for each core, in each of many decoder processes
+        plugin.DEFAULT_MAX_THREADS = 1
+    try:
+        return getattr(plugin, f"{reader}ImageFile")(io.BytesIO(data))
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever Pillow makes of damage: SyntaxError, ValueError, …
+        raise MediaError(path, "corrupt", f"the {name} header is damaged: {error}") from error
+
+
+def _check_length(path: str, name: str, data: bytes) -> None:
+    place, more = _DECLARED_LENGTH[name]
+    declared = int.from_bytes(data[place : place + 4], "little") + more
+    if len(data) < declared:
+        raise MediaError(path, "truncated", f"{len(data)} of {declared} announced bytes are there")
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """(kind, content) of the chunks up to the last one, but for those of pixels."""
+    at = 8
+    while at + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        yield kind, b"" if kind == b"IDAT" else data[at + 8 : at + 8 + length]
+        if kind == b"IEND":
+            return
+        at += 12 + length
+
+
+def _orientation(exif: bytes) -> int:
+    """EXIF orientation 1-8; 1 when it is absent or damaged, as viewers do."""
+    block = PIL.Image.Exif()
+    try:
+        block.load(exif)
+        value = block.get(_ORIENTATION)
+    except Exception:
+        return 1
+    return int(value) if value in range(1, 9) else 1
+
+
+# ── Pixels. ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _opencv_pixels(path: str, data: bytes, header: ImageHeader) -> np.ndarray:
+    """Grey [H, W], RGB or RGBA of 8 or 16 bits, as stored."""
+    # OpenCV would apply the orientation to some formats only, so it is told not to.
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    if header.format in _KEEPS_ALPHA:
+        flags = cv2.IMREAD_UNCHANGED
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        full = error.code == cv2.Error.StsNoMem
+        raise MediaError(path, "out_of_memory" if full else "corrupt", str(error)) from error
+    if pixels is None:
+        raise MediaError(path, "corrupt", f"the {header.format} data cannot be decoded")
+    if pixels.ndim == 2:
+        return pixels
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+
+
+def _pillow_pixels(path: str, data: bytes, header: ImageHeader) -> np.ndarray:
+    """Grey [H, W] of 16 bits, RGB or RGBA of 8 bits."""
+    image = _open_lazily(path, header.format, data)
+    mode = image.mode
+    deep = mode.startswith("I;16")
+    if not (deep or mode in _PLAIN_MODES or mode in _ALPHA_MODES):  # "F", "I": what is white?
+        raise MediaError(path, "unsupported_format", f"{header.format} pixels of mode {mode}")
+    try:
+        if deep:
+            return np.asarray(image, np.uint16)
+        see_through = mode in _ALPHA_MODES or "transparency" in image.info
+        return np.asarray(image.convert("RGBA" if see_through else "RGB"))
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever Pillow makes of damage: OSError, ValueError, …
+        detail = f"the {header.format} data cannot be decoded: {error}"
+        raise MediaError(path, "corrupt", detail) from error
+
+
+def _to_rgb(pixels: np.ndarray) -> np.ndarray:
+    """Grey [H, W], RGB or RGBA of 8 or 16 bits -> uint8[H, W, 3] RGB, alpha over white."""
+    if pixels.dtype == np.uint16:
+        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if pixels.ndim == 2:
+        return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
+    if pixels.shape[2] == 3:
+        return pixels
+    alpha = pixels[:, :, 3:].astype(np.uint16)
+    return ((pixels[:, :, :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def _oriented(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Applies an EXIF orientation (TIFF 6.0, tag 274): 2-4 flips, 5-8 exchange the axes."""
+    if orientation >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    # After the exchange, 5-8 need the flips of 1, 2, 3, 4 in this order: none, left-right
+    # (a clockwise turn), both, up-down.
+    flip = {1: (1, 1), 2: (1, -1), 3: (-1, -1), 4: (-1, 1)}
+    vertical, horizontal = flip[orientation if orientation <= 4 else orientation - 4]
+    return pixels[::vertical, ::horizontal]

@@ -1,0 +1,113 @@
+"""A folder of pictures as a video."""
+
+import contextlib
+import dataclasses
+import os
+import re
+from collections.abc import Iterator
+
+import numpy as np
+
+from input_pipeline.media import bounds
+from input_pipeline.media.errors import MediaError
+from input_pipeline.media.images import load_image, read_image
+from input_pipeline.media.resize import Resizing, resize
+from input_pipeline.media.sources import is_local
+from input_pipeline.media.video.timeline import Choose, Timeline, check_enough
+
+DEFAULT_FPS = 1.0
+PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameFolder:
+    """The pictures of a clip as files, in the natural order of their names ("9" before "10")."""
+
+    files: tuple[str, ...]
+    fps: float
+
+    @property
+    def times(self) -> list[float]:
+        """Seconds, one for each file."""
+        return [i / self.fps for i in range(len(self.files))]
+
+
+def is_frame_folder(path: str) -> bool:
+    """Whether the source is a folder, with or without a frame rate."""
+    return is_local(path) and os.path.isdir(_split_rate(path)[0])
+
+
+def frame_folder(path: str) -> FrameFolder:
+    """The pictures of a frame folder: its files with the endings of pictures, but for hidden ones.
+
+    path: "<folder>" or "<folder>?fps=<frames a second>". Raises MediaError.
+    """
+    folder, fps = _split_rate(path)
+    try:
+        names = [name for name in os.listdir(folder) if _is_picture_name(name)]
+    except OSError as error:
+        raise MediaError(path, "unreadable", str(error)) from error
+    if not names:
+        raise MediaError(path, "no_frames", f"a folder without {PICTURE_ENDINGS} files")
+    bounds.check_frame_count(path, len(names))
+    names.sort(key=natural_order)
+    return FrameFolder(tuple(os.path.join(folder, name) for name in names), fps)
+
+
+def natural_order(name: str) -> list[tuple[int, str]]:
+    """Sort key that reads runs of digits as numbers."""
+    pieces = re.split(r"(\d+)", name)
+    return [(int(p), p) if p.isdecimal() and p.isascii() else (-1, p) for p in pieces]
+
+
+def folder_size(path: str, folder: FrameFolder) -> tuple[int, int]:
+    """(width, height) in pixels of the first picture, which all others are shown at.
+
+    Raises MediaError.
+    """
+    with _in_folder(path, folder.files[0]):
+        width, height = load_image(folder.files[0])[1].displayed_size
+    bounds.check_frame_pixels(path, width, height)
+    return width, height
+
+
+def read_folder(path: str, choose: Choose, resizing: Resizing) -> np.ndarray:
+    """The frames that `choose` picks -> uint8[F, H, W, 3]. Raises MediaError."""
+    folder = frame_folder(path)
+    width, height = folder_size(path, folder)
+    count = len(folder.files)
+    wanted = choose(Timeline(lambda: folder.times, range(count)))
+    check_enough(path, count, max(wanted))
+    frames: dict[int, np.ndarray] = {}
+    for index in set(wanted):
+        with _in_folder(path, folder.files[index]):
+            picture = read_image(folder.files[index])
+        bounds.check_frame_pixels(path, picture.shape[1], picture.shape[0])
+        frames[index] = resizing(resize(picture, height, width))
+    return np.stack([frames[index] for index in wanted])
+
+
+@contextlib.contextmanager
+def _in_folder(path: str, file: str) -> Iterator[None]:
+    """What goes wrong with a file of a frame folder is the folder's fault."""
+    try:
+        yield
+    except MediaError as error:
+        raise MediaError(path, error.reason, f"{os.path.basename(file)}: {error.detail}") from error
+
+
+def _is_picture_name(name: str) -> bool:
+    return name.lower().endswith(PICTURE_ENDINGS) and not name.startswith(".")
+
+
+def _split_rate(path: str) -> tuple[str, float]:
+    folder, mark, rate = path.rpartition("?fps=")
+    if not mark:
+        return path, DEFAULT_FPS
+    try:
+        fps = float(rate)
+    except ValueError:
+        fps = 0.0
+    if not 0 < fps <= 1000:
+        raise MediaError(path, "bad_source", f"fps={rate}: wanted a number in (0, 1000]")
+    return folder, fps
