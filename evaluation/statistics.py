@@ -7,10 +7,8 @@ the mean of their means, each counting the same whatever its size.
 
 import dataclasses
 import math
-from statistics import NormalDist
 
 import numpy as np
-from scipy import stats  # a dependency of jax
 
 LEVEL = 0.95
 _CHUNK = 4_000_000  # numbers drawn at one time, to bound the memory of a bootstrap
@@ -35,7 +33,7 @@ class Interval:
         return self.low > 0 or self.high < 0
 
 
-def wilson(successes: float, n: int) -> Interval:
+def wilson(successes: int, n: int) -> Interval:
     """Wilson's score interval of a share of right answers (Wilson 1927).
 
     Unlike mean ± 1.96 standard errors it stays inside 0..1 and is not empty at 0 or n successes.
@@ -43,20 +41,18 @@ def wilson(successes: float, n: int) -> Interval:
     """
     if n <= 0 or not 0 <= successes <= n:
         raise ValueError(f"successes {successes} of n {n}: expected 0 <= successes <= n, n > 0")
-    z = NormalDist().inv_cdf(0.5 + LEVEL / 2)
-    share = successes / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    low = 0.0 if successes == 0 else centre - half
-    high = 1.0 if successes == n else centre + half
-    return Interval(share, low, high, n)
+    from scipy import stats  # takes seconds to import, and only an evaluation needs it
+
+    interval = stats.binomtest(successes, n).proportion_ci(LEVEL, method="wilson")
+    return Interval(successes / n, float(interval.low), float(interval.high), n)
 
 
 def bootstrap_mean(*strata: np.ndarray, draws: int = 4000, seed: int = 0) -> Interval:
     """Percentile bootstrap of the mean over strata of the means of float[Q] arrays.
 
     Resampling Q questions is drawing how often each distinct value occurs, a multinomial: the same
-    distribution as drawing indices, and much faster for scores that are mostly 0 or 1.
+    distribution as drawing indices, and much faster for scores that are mostly 0 or 1 than
+    scipy.stats.bootstrap, which draws indices and knows no strata.
     """
     arrays = _strata(strata, ndim=1)
     generator = np.random.default_rng(seed)
@@ -92,7 +88,7 @@ def mean_interval(*strata: np.ndarray) -> Interval:
     """Wilson for one float[Q] array of zeros and ones, else the bootstrap."""
     arrays = _strata(strata, ndim=1)
     if len(arrays) == 1 and np.isin(arrays[0], (0.0, 1.0)).all():
-        return wilson(float(arrays[0].sum()), len(arrays[0]))
+        return wilson(int(arrays[0].sum()), len(arrays[0]))
     return bootstrap_mean(*arrays)
 
 
@@ -133,8 +129,10 @@ def seeds_interval(*strata: np.ndarray) -> Interval:
     if variance == 0:
         return Interval(mean, mean, mean, n, seeds)
     freedom = sum(part for part, _ in parts) ** 2 / sum(part**2 / df for part, df in parts)
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, freedom)) * math.sqrt(variance)
-    return Interval(mean, mean - half, mean + half, n, seeds)
+    from scipy import stats  # as in `wilson`
+
+    low, high = stats.t.interval(LEVEL, freedom, loc=mean, scale=math.sqrt(variance))
+    return Interval(mean, float(low), float(high), n, seeds)
 
 
 def _strata(strata: tuple[np.ndarray, ...], ndim: int) -> list[np.ndarray]:

@@ -1,6 +1,7 @@
-"""Intervals against scipy, closed forms and their own coverage."""
+"""Intervals against scipy, published values, closed forms and their own coverage."""
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -17,12 +18,30 @@ from evaluation.statistics import (
 
 
 @pytest.mark.parametrize("successes, n", [(0, 5), (5, 5), (1, 3), (37, 100), (999, 1000), (1, 1)])
-def test_wilson_equals_scipy(successes, n):
-    oracle = stats.binomtest(successes, n).proportion_ci(0.95, method="wilson")
+def test_wilson_solves_its_equation(successes, n):
+    """Its ends are the shares that lie 1.96 of their own standard errors from the observed one."""
     interval = wilson(successes, n)
     assert interval.mean == successes / n
-    assert (interval.low, interval.high) == pytest.approx((oracle.low, oracle.high), abs=1e-12)
     assert 0 <= interval.low <= interval.mean <= interval.high <= 1
+    for end in (interval.low, interval.high):
+        distance = NormalDist().inv_cdf(0.975) * math.sqrt(end * (1 - end) / n)
+        assert end in (0, 1) or abs(end - interval.mean) == pytest.approx(distance, abs=1e-12)
+    assert (interval.low == 0) == (successes == 0) and (interval.high == 1) == (successes == n)
+
+
+@pytest.mark.parametrize(
+    "successes, n, low, high",
+    [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_equals_published_intervals(successes, n, low, high):
+    """Newcombe 1998, Statistics in Medicine 17, table I, method 3."""
+    interval = wilson(successes, n)
+    assert (round(interval.low, 4), round(interval.high, 4)) == (low, high)
 
 
 @pytest.mark.parametrize("successes, n", [(0, 0), (2, 1), (-1, 3)])
