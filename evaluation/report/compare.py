@@ -6,27 +6,37 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from evaluation.report.read_study import Cell, Evaluation, Study, policy_order
+from evaluation.report.read_study import Evaluation, FramePolicy, Model, Study
 from evaluation.results import BenchmarkResult, Part
 from evaluation.statistics import Interval, mean_interval, seeds_interval
 
 MODALITIES = ("image", "video")
-Run = tuple[Cell, str]  # a model and the frame policy that it is evaluated under
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """A model shown the frames of a policy: what is compared."""
+
+    model: Model
+    policy: FramePolicy
 
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Fine-tuned models that differ only by seed: one point of the trade-off."""
+    """Fine-tuned models that differ only by seed: one point of the trade-off.
+
+    label: its name for print, which no other group has.
+    """
 
     label: str
-    frames: str
+    policy: FramePolicy
     strategy: str
-    cells: tuple[Cell, ...]
+    models: tuple[Model, ...]
 
     @property
-    def runs(self) -> list[Run]:
+    def shown(self) -> list[Shown]:
         """Each model under the policy that it was trained with."""
-        return [(cell, self.frames) for cell in self.cells]
+        return [Shown(model, self.policy) for model in self.models]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,22 +50,21 @@ class Slice:
 
 def groups(study: Study) -> list[Group]:
     """The study's fine-tuned models by strategy and frame policy, in the order of policies."""
-    members: dict[tuple[str, str], list[Cell]] = {}
-    for cell in study.cells:
-        if cell.role == "sft":
-            members.setdefault((cell.strategy, cell.frames or "no policy"), []).append(cell)
+    members: dict[tuple[str, FramePolicy], list[Model]] = {}
+    for model in study.models:
+        if model.policy:
+            members.setdefault((model.cell.strategy, model.policy), []).append(model)
     several = len({strategy for strategy, _ in members}) > 1
     return [
-        Group(
-            f"{frames} + {strategy}" if several and strategy != "full" else frames,
-            frames,
-            strategy,
-            tuple(cells),
-        )
-        for (strategy, frames), cells in sorted(
-            members.items(), key=lambda item: (policy_order(item[0][1]), item[0][0])
+        Group(_name(study.label(policy), strategy, several), policy, strategy, tuple(models))
+        for (strategy, policy), models in sorted(
+            members.items(), key=lambda item: (item[0][1].order, item[0][1].key, item[0][0])
         )
     ]
+
+
+def _name(policy: str, strategy: str, several: bool) -> str:
+    return f"{policy} + {strategy}" if several and strategy != "full" else policy
 
 
 def of_modality(study: Study, modality: str) -> Slice:
@@ -69,69 +78,70 @@ def tasks(study: Study, benchmark: str) -> list[str]:
     return sorted({task for result in results for task in result.by_task})
 
 
-def base_of(study: Study, cell: Cell) -> Cell | None:
-    """The base model that a cell was fine-tuned from, possibly through other cells.
+def base_of(study: Study, model: Model) -> Model | None:
+    """The base model that a model was fine-tuned from, possibly through others.
 
     start "base" means the study's only base model. None if it has not been made yet.
     """
-    by_name = {c.name: c for c in study.cells}
-    only = [c for c in study.cells if c.role == "base"]
+    by_name = {m.cell.name: m for m in study.models}
+    only = [m for m in study.models if m.is_base]
     seen: set[str] = set()
-    while cell.role != "base":
-        seen.add(cell.name)
-        following = by_name.get(cell.start)
-        if following is None and cell.start == "base" and len(only) == 1:
+    while not model.is_base:
+        seen.add(model.cell.name)
+        following = by_name.get(model.cell.start)
+        if following is None and model.cell.start == "base" and len(only) == 1:
             following = only[0]
-        if following is None or following.name in seen:
+        if following is None or following.cell.name in seen:
             return None
-        cell = following
-    return cell
+        model = following
+    return model
 
 
-def result_of(study: Study, run: Run, benchmark: str) -> BenchmarkResult | None:
+def result_of(study: Study, shown: Shown, benchmark: str) -> BenchmarkResult | None:
     """A model's result on a benchmark under a frame policy, None if it is not there yet."""
-    evaluation = _evaluation(study, run, benchmark)
+    evaluation = _evaluation(study, shown, benchmark)
     return evaluation.results[benchmark] if evaluation else None
 
 
-def finished(study: Study, runs: Sequence[Run], which: Slice) -> list[Run]:
-    """The runs that have every result of the slice."""
+def finished(study: Study, shown: Sequence[Shown], which: Slice) -> list[Shown]:
+    """Those that have every result of the slice."""
     return [
-        run
-        for run in runs
-        if which.benchmarks and all(_part(study, run, name, which) for name in which.benchmarks)
+        each
+        for each in shown
+        if which.benchmarks and all(_part(study, each, name, which) for name in which.benchmarks)
     ]
 
 
-def score(study: Study, runs: Sequence[Run], which: Slice) -> Interval | None:
+def score(study: Study, shown: Sequence[Shown], which: Slice) -> Interval | None:
     """Mean score (0..1) of the finished ones among models that differ by seed; None if none is."""
-    found = _interval(study, [(run, None) for run in finished(study, runs, which)], which)
+    found = _interval(study, [(each, None) for each in finished(study, shown, which)], which)
     if found is None or math.isnan(found.low):
         return found
     # A t interval knows no bounds, a score does.
     return dataclasses.replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
 
 
-def gain(study: Study, runs: Sequence[Run], which: Slice) -> Interval | None:
+def gain(study: Study, shown: Sequence[Shown], which: Slice) -> Interval | None:
     """Score minus the base model's on the same questions under the same frame policy.
 
-    Over the runs that are finished and whose base is; None if there are none.
+    Over the models that are finished and whose base is; None if there are none.
     """
     pairs = []
-    for cell, label in finished(study, runs, which):
-        base = base_of(study, cell)
-        if base and finished(study, [(base, label)], which):
-            pairs.append(((cell, label), (base, label)))
+    for tuned in finished(study, shown, which):
+        model = base_of(study, tuned.model)
+        base = Shown(model, tuned.policy) if model else None
+        if base and finished(study, [base], which):
+            pairs.append((tuned, base))
     return _interval(study, pairs, which)
 
 
 def contrast(study: Study, first: Group, second: Group, which: Slice) -> Interval | None:
     """Score of one group minus another's, each under its own frame policy, paired by seed."""
-    others = {run[0].seed: run for run in finished(study, second.runs, which)}
+    others = {each.model.cell.seed: each for each in finished(study, second.shown, which)}
     pairs = [
-        (run, others[run[0].seed])
-        for run in finished(study, first.runs, which)
-        if run[0].seed in others
+        (each, others[each.model.cell.seed])
+        for each in finished(study, first.shown, which)
+        if each.model.cell.seed in others
     ]
     return _interval(study, pairs, which)
 
@@ -146,69 +156,58 @@ def chance(study: Study, which: Slice) -> float:
     return float(np.mean(levels)) if levels else math.nan
 
 
-def frame_counts(study: Study, runs: Sequence[Run]) -> list[Slice]:
-    """Slices of the video questions by the number of frames that the runs showed, ascending."""
+def frame_counts(study: Study, shown: Sequence[Shown]) -> list[Slice]:
+    """Slices of the video questions by the number of frames that were shown, ascending."""
     found: dict[int, set[str]] = {}
-    for run in runs:
+    for each in shown:
         for name in of_modality(study, "video").benchmarks:
-            result = result_of(study, run, name)
+            result = result_of(study, each, name)
             for frames in result.by_frames if result else ():
                 found.setdefault(int(frames), set()).add(name)
     return [Slice(tuple(sorted(found[frames])), frames=frames) for frames in sorted(found)]
 
 
-def base_runs(study: Study, group: Group) -> list[Run]:
+def base_shown(study: Study, group: Group) -> list[Shown]:
     """The models that a group was fine-tuned from, under the group's policy."""
-    found = {base.name: base for cell in group.cells if (base := base_of(study, cell))}
-    return [(cell, group.frames) for cell in found.values()]
+    found = {base.cell.name: base for model in group.models if (base := base_of(study, model))}
+    return [Shown(model, group.policy) for model in found.values()]
 
 
-def mean_frames(runs: Sequence[Run]) -> float:
+def mean_frames(shown: Sequence[Shown]) -> float:
     """Mean number of frames shown in a video question; nan if unknown."""
     parts = [
         (int(frames), part.n)
-        for cell, label in runs
-        if label in cell.evaluations
-        for result in cell.evaluations[label].results.values()
+        for each in shown
+        if each.policy in each.model.evaluations
+        for result in each.model.evaluations[each.policy].results.values()
         for frames, part in result.by_frames.items()
     ]
     total = sum(n for _, n in parts)
     return sum(frames * n for frames, n in parts) / total if total else math.nan
 
 
-def visual_tokens(runs: Sequence[Run]) -> float:
-    """Mean number of visual tokens in a video question; nan if unknown."""
-    counts = [
-        row.visual_tokens
-        for cell, label in runs
-        if label in cell.evaluations
-        for rows in cell.evaluations[label].predictions.values()
-        for row in rows.values()
-        if row.frames is not None
-    ]
-    return float(np.mean(counts)) if counts else math.nan
-
-
 def _results(study: Study, benchmark: str) -> list[BenchmarkResult]:
     return [
         evaluation.results[benchmark]
-        for cell in study.cells
-        for evaluation in cell.evaluations.values()
+        for model in study.models
+        for evaluation in model.evaluations.values()
         if benchmark in evaluation.results
     ]
 
 
-def _evaluation(study: Study, run: Run, benchmark: str) -> Evaluation | None:
-    cell, label = run
-    candidates = [cell.evaluations[label]] if label in cell.evaluations else []
+def _evaluation(study: Study, shown: Shown, benchmark: str) -> Evaluation | None:
+    evaluations = shown.model.evaluations
+    candidates = [evaluations[shown.policy]] if shown.policy in evaluations else []
     if study.benchmarks.get(benchmark) == "image":
         # A frame policy does not reach images: any evaluation of the model has the same answers.
-        candidates += list(cell.evaluations.values())
+        candidates += list(evaluations.values())
     return next((e for e in candidates if benchmark in e.results), None)
 
 
-def _part(study: Study, run: Run, benchmark: str, which: Slice) -> Part | BenchmarkResult | None:
-    result = result_of(study, run, benchmark)
+def _part(
+    study: Study, shown: Shown, benchmark: str, which: Slice
+) -> Part | BenchmarkResult | None:
+    result = result_of(study, shown, benchmark)
     if result and which.task is not None:
         return result.by_task.get(which.task)
     if result and which.frames is not None:
@@ -216,8 +215,8 @@ def _part(study: Study, run: Run, benchmark: str, which: Slice) -> Part | Benchm
     return result
 
 
-def _answers(study: Study, run: Run, benchmark: str, which: Slice) -> Mapping[str, float]:
-    evaluation = _evaluation(study, run, benchmark)
+def _answers(study: Study, shown: Shown, benchmark: str, which: Slice) -> Mapping[str, float]:
+    evaluation = _evaluation(study, shown, benchmark)
     rows = evaluation.predictions[benchmark].values() if evaluation else ()
     return {
         row.id: row.score
@@ -227,15 +226,16 @@ def _answers(study: Study, run: Run, benchmark: str, which: Slice) -> Mapping[st
 
 
 def _interval(
-    study: Study, pairs: Sequence[tuple[Run, Run | None]], which: Slice
+    study: Study, pairs: Sequence[tuple[Shown, Shown | None]], which: Slice
 ) -> Interval | None:
-    """Mean of run minus other (or of run alone) over the questions that all of them answered."""
+    """Mean of one minus the other (or of one alone) over the questions that all answered."""
     if not pairs:
         return None
     strata = []
     for name in which.benchmarks:
         tables = [
-            [_answers(study, run, name, which) for run in pair if run is not None] for pair in pairs
+            [_answers(study, each, name, which) for each in pair if each is not None]
+            for pair in pairs
         ]
         shared = set.intersection(*(set(answers) for table in tables for answers in table))
         ids = sorted(shared)
@@ -252,15 +252,15 @@ def _interval(
 
 
 def _without_answers(
-    study: Study, pairs: Sequence[tuple[Run, Run | None]], which: Slice
+    study: Study, pairs: Sequence[tuple[Shown, Shown | None]], which: Slice
 ) -> Interval:
     """The mean from result files alone, when answers to compare question by question lack."""
 
-    def mean(run: Run | None) -> float:
-        if run is None:
+    def mean(shown: Shown | None) -> float:
+        if shown is None:
             return 0.0
-        return float(np.mean([_part(study, run, b, which).score for b in which.benchmarks]))
+        return float(np.mean([_part(study, shown, b, which).score for b in which.benchmarks]))
 
     n = sum(_part(study, pairs[0][0], b, which).n for b in which.benchmarks)
-    difference = float(np.mean([mean(run) - mean(other) for run, other in pairs]))
+    difference = float(np.mean([mean(one) - mean(other) for one, other in pairs]))
     return Interval(difference, math.nan, math.nan, n, len(pairs))

@@ -48,7 +48,7 @@ def _nothing_to_compare(study: Study) -> str:
     (modality,) = kinds
     absent = "image" if modality == "video" else "video"
     which = compare.of_modality(study, modality)
-    gains = [(group, compare.gain(study, group.runs, which)) for group in compare.groups(study)]
+    gains = [(group, compare.gain(study, group.shown, which)) for group in compare.groups(study)]
     known = [(group, gain) for group, gain in gains if gain]
     text = f"The study has no {absent} benchmark, so the trade-off cannot be shown."
     if known:
@@ -76,11 +76,11 @@ def _kept_images_best(points: Sequence[tradeoff.Point]) -> str:
 
 def _best_video(study: Study, groups: Sequence[Group]) -> str:
     which = compare.of_modality(study, "video")
-    scores = {group.label: compare.score(study, group.runs, which).mean for group in groups}
+    scores = {group.label: compare.score(study, group.shown, which).mean for group in groups}
     first, second, *_ = sorted(groups, key=lambda group: -scores[group.label])
     text = "Highest video score: " + ", then ".join(
         f"{group.label} with {percent(scores[group.label])} % at "
-        f"{compare.mean_frames(group.runs):.1f} frames a question"
+        f"{compare.mean_frames(group.shown):.1f} frames a question"
         for group in (first, second)
     )
     difference = compare.contrast(study, first, second, which)
@@ -97,7 +97,7 @@ def _controls(study: Study, groups: Sequence[Group]) -> list[str]:
     for control in groups:
         for group in groups:
             same = group.strategy == control.strategy
-            if not (same and control.frames == f"random-matched({group.frames})"):
+            if not (same and control.policy.is_control_of(group.policy)):
                 continue
             difference = compare.contrast(study, group, control, which)
             if difference is None:
@@ -115,14 +115,16 @@ def _controls(study: Study, groups: Sequence[Group]) -> list[str]:
 
 def _savings(study: Study) -> list[str]:
     clauses = []
-    for label in study.policies:
-        budget = (study.index_summary.get("budgets") or {}).get(label) or {}
-        saved, histogram = budget.get("saved_against_largest_fixed"), budget.get("histogram")
-        if label.startswith(("fixed-", "random")) or saved is None or not histogram:
+    most = max((budget.visual_tokens for budget in study.budgets.values()), default=0)
+    for policy in study.policies:
+        budget = study.budgets.get(policy)
+        if policy.is_fixed or policy.is_control or budget is None or not budget.histogram:
             continue
-        mean = total_frames(histogram) / sum(histogram.values())
+        mean = total_frames(budget.histogram) / sum(budget.histogram.values())
+        saved = 1 - budget.visual_tokens / max(most, 1)
         clauses.append(
-            f"{label} spends {mean:.1f} frames a video, {100 * saved:.0f} % fewer visual tokens"
+            f"{study.label(policy)} spends {mean:.1f} frames a video, {100 * saved:.0f} % fewer "
+            "visual tokens"
         )
     return [f"Training cost against the largest budget of the study: {'; '.join(clauses)}."][
         : len(clauses)

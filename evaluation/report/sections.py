@@ -38,7 +38,7 @@ def _tradeoff(study: Study) -> Section:
         "on the same questions and the same frames. Higher is better on video, further right is "
         "better on images; a whisker that crosses a zero line is a change within noise."
     )
-    if any(len(group.cells) > 1 for group in compare.groups(study)):
+    if any(len(group.models) > 1 for group in compare.groups(study)):
         text += " Faint points are single seeds."
     points = tradeoff.points(study)
     figures = []
@@ -62,7 +62,7 @@ def _scores(study: Study) -> Section:
     if len(study.benchmarks) > 2:
         text += " Several benchmarks of one kind count equally."
     figures = []
-    if any(compare.finished(study, g.runs, w) for g, w in _pairs(study)):
+    if any(compare.finished(study, g.shown, w) for g, w in _pairs(study)):
         text_alternative = "Scores of base and fine-tuned models; the table has the numbers."
         figures = [_figure("scores", text_alternative, scores.draw_scores, study)]
     shown = [tables.score_table(study), *tables.benchmark_tables(study)]
@@ -81,15 +81,15 @@ def _seed_notes(study: Study) -> list[str]:
     notes = []
     for group in compare.groups(study):
         done = [
-            run
-            for run in group.runs
+            each
+            for each in group.shown
             if all(
-                compare.finished(study, [run], compare.of_modality(study, modality))
+                compare.finished(study, [each], compare.of_modality(study, modality))
                 for modality in set(study.benchmarks.values())
             )
         ]
-        if len(done) < len(group.runs):
-            notes.append(f"{group.label}: {len(done)} of {len(group.runs)} models finished.")
+        if len(done) < len(group.shown):
+            notes.append(f"{group.label}: {len(done)} of {len(group.shown)} models finished.")
     return notes
 
 
@@ -99,7 +99,7 @@ def _tasks(study: Study) -> Section:
         "noise; with many cells, expect about one in twenty to look so by luck."
     )
     shown = any(
-        compare.gain(study, group.runs, compare.Slice((benchmark,)))
+        compare.gain(study, group.shown, compare.Slice((benchmark,)))
         for group in compare.groups(study)
         for benchmark in study.benchmarks
     )
@@ -115,7 +115,7 @@ def _frames(study: Study) -> Section:
         "was shown; thin lines join the fixed budgets."
     )
     which = compare.of_modality(study, "video")
-    if not any(compare.finished(study, group.runs, which) for group in compare.groups(study)):
+    if not any(compare.finished(study, group.shown, which) for group in compare.groups(study)):
         return Section("By frame budget", text, notes=[f"Video evaluation: {NOT_FINISHED}."])
     alternative = "Video score against mean frames, for the base and every policy."
     figures = [_figure("frames", alternative, scores.draw_frames, study)]
@@ -134,8 +134,7 @@ def _budgets(study: Study) -> Section:
         "How many frames each policy gives to the training videos, in percent of the videos, and "
         "examples with the policy's reason."
     )
-    budgets = study.index_summary.get("budgets") or {}
-    if not any((budget or {}).get("histogram") for budget in budgets.values()):
+    if not any(budget.histogram for budget in study.budgets.values()):
         return Section("Frame budgets", text, notes=[f"Frame budgets: {NOT_RECORDED}."])
     alternative = "Histogram of frames for each policy."
     figures = [_figure("budgets", alternative, training.draw_budgets, study)]
@@ -147,7 +146,7 @@ def _loss(study: Study) -> Section:
         "Loss on the training data, smoothed over five logged steps, faint lines unsmoothed. "
         "Policies see different frames, so a lower curve does not mean a better model."
     )
-    if not any(training.losses(cell) for cell in study.cells):
+    if not any(training.losses(model) for model in study.models):
         return Section("Training loss", text, notes=[f"Training loss: {NOT_RECORDED}."])
     figures = [_figure("loss", "Training loss against step.", training.draw_loss, study)]
     return Section("Training loss", text, figures)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from evaluation.report import compare
-from evaluation.report.compare import Slice
+from evaluation.report.compare import Shown, Slice
 from evaluation.report.document import Table
 from evaluation.report.figures.training import losses
-from evaluation.report.read_study import Cell, Study, policy_order
+from evaluation.report.read_study import FramePolicy, Model, Study
 from evaluation.report.wording import (
     NOT_FINISHED,
     NOT_RECORDED,
@@ -38,26 +38,28 @@ def study_csv(study: Study) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
-    for cell in study.cells:
-        for label in _labels(study, cell) or [""]:
+    for model in study.models:
+        for policy in _policies(study, model) or [None]:
             for benchmark in study.benchmarks or [""]:
-                writer.writerows(_csv_rows(study, cell, label, benchmark))
+                writer.writerows(_csv_rows(study, model, policy, benchmark))
     return text.getvalue()
 
 
-def _labels(study: Study, cell: Cell) -> list[str]:
-    """The policies that a cell is, or will be, evaluated under: its own, or all for a base."""
-    expected = [cell.frames] if cell.frames else study.policies
-    return sorted({*expected, *cell.evaluations}, key=policy_order)
+def _policies(study: Study, model: Model) -> list[FramePolicy]:
+    """Those that a model is, or will be, evaluated under: its own, or all for a base."""
+    expected = [model.policy] if model.policy else study.policies
+    return sorted({*expected, *model.evaluations}, key=lambda policy: policy.order)
 
 
-def _csv_rows(study: Study, cell: Cell, label: str, benchmark: str) -> Iterator[dict[str, Any]]:
-    result = compare.result_of(study, (cell, label), benchmark)
+def _csv_rows(
+    study: Study, model: Model, policy: FramePolicy | None, benchmark: str
+) -> Iterator[dict[str, Any]]:
+    result = compare.result_of(study, Shown(model, policy), benchmark) if policy else None
     row = {
-        "cell": cell.name,
-        "role": cell.role,
-        "frames": label,
-        "seed": cell.seed,
+        "cell": model.cell.name,
+        "role": model.cell.role,
+        "frames": study.label(policy) if policy else "",
+        "seed": model.cell.seed,
         "benchmark": benchmark,
         "modality": study.benchmarks.get(benchmark, ""),
         "task": "",
@@ -65,15 +67,15 @@ def _csv_rows(study: Study, cell: Cell, label: str, benchmark: str) -> Iterator[
     if result is None:
         yield row
         return
-    base = compare.base_of(study, cell) if cell.role != "base" else None
-    base_result = compare.result_of(study, (base, label), benchmark) if base else None
+    base = None if model.is_base else compare.base_of(study, model)
+    base_result = compare.result_of(study, Shown(base, policy), benchmark) if base else None
     for task, part in (("", result), *result.by_task.items()):
         row |= {"task": task, "score": part.score, "low": part.low, "high": part.high, "n": part.n}
         row |= dict.fromkeys(CSV_COLUMNS[-4:], "")
         base_part = (
             base_result if base_result is None or not task else base_result.by_task.get(task)
         )
-        gain = compare.gain(study, [(cell, label)], Slice((benchmark,), task or None))
+        gain = compare.gain(study, [Shown(model, policy)], Slice((benchmark,), task or None))
         if base_part and gain:
             row |= {
                 "base_score": base_part.score,
@@ -88,7 +90,7 @@ def score_table(study: Study) -> Table:
     """Image and video score of the base and of each fine-tuned model, and the change."""
     rows = []
     for group in compare.groups(study):
-        frames = compare.mean_frames([*group.runs, *compare.base_runs(study, group)])
+        frames = compare.mean_frames([*group.shown, *compare.base_shown(study, group)])
         cells = [group.label, "–" if math.isnan(frames) else f"{frames:.1f}"]
         for modality in compare.MODALITIES:
             which = compare.of_modality(study, modality)
@@ -96,9 +98,9 @@ def score_table(study: Study) -> Table:
                 cells += ["no benchmark"] * 3
                 continue
             cells += [
-                score_text(compare.score(study, compare.base_runs(study, group), which)),
-                score_text(compare.score(study, group.runs, which)),
-                gain_text(compare.gain(study, group.runs, which)),
+                score_text(compare.score(study, compare.base_shown(study, group), which)),
+                score_text(compare.score(study, group.shown, which)),
+                gain_text(compare.gain(study, group.shown, which)),
             ]
         rows.append(cells)
     levels = [
@@ -118,7 +120,7 @@ def benchmark_tables(study: Study) -> list[Table]:
     if not names:
         return []
     rows = [
-        [group.label, *(gain_text(compare.gain(study, group.runs, Slice((b,)))) for b in names)]
+        [group.label, *(gain_text(compare.gain(study, group.shown, Slice((b,)))) for b in names)]
         for group in compare.groups(study)
     ]
     headers = ["frame policy", *(f"{name} ({study.benchmarks[name]})" for name in names)]
@@ -128,17 +130,17 @@ def benchmark_tables(study: Study) -> list[Table]:
 def example_tables(study: Study) -> list[Table]:
     """Why each policy that varies gave an example its frames."""
     tables = []
-    for label in study.policies:
-        budget = (study.index_summary.get("budgets") or {}).get(label) or {}
-        examples = budget.get("examples") or []
-        if label.startswith("fixed-") or not examples:
+    for policy in study.policies:
+        examples = study.budgets[policy].examples if policy in study.budgets else ()
+        if policy.is_fixed or not examples:
             continue
         rows = [
             [str(e.get("frames", "")), _question(e.get("instruction", "")), e.get("why", "")]
             for e in examples[:6]
         ]
         headers = ["frames", "instruction", "why"]
-        tables.append(Table(headers, rows, f"Examples of {label}", words=("instruction", "why")))
+        title = f"Examples of {study.label(policy)}"
+        tables.append(Table(headers, rows, title, words=("instruction", "why")))
     return tables
 
 
@@ -149,16 +151,16 @@ def throughput_table(study: Study) -> Table:
         "waiting for data", "token fill", "patch fill", "gradient norm",
     ]  # fmt: skip
     rows = []
-    for name, cells in _models(study):
-        logged = [cell for cell in cells if cell.train]
+    for name, models in _by_group(study):
+        logged = [model for model in models if model.train]
         if not logged:
             rows.append([name, NOT_FINISHED, *[""] * 8])
             continue
-        last = [loss for cell in logged for _, loss in losses(cell)[-5:]]
+        last = [loss for model in logged for _, loss in losses(model)[-5:]]
         rows.append(
             [
                 name,
-                count(max(float(cell.train[-1]["step"]) for cell in logged)),
+                count(max(float(model.train[-1]["step"]) for model in logged)),
                 f"{np.median(last):.3f}" if last else NOT_RECORDED,
                 count(_median(logged, "examples_per_second"), 1),
                 count(_median(logged, "tokens_per_second")),
@@ -174,7 +176,6 @@ def throughput_table(study: Study) -> Table:
 
 def data_table(study: Study) -> Table | None:
     """What became of every data set's examples while it was prepared; None if not recorded."""
-    datasets = study.index_summary.get("datasets") or {}
     rows = [
         [
             name,
@@ -184,7 +185,7 @@ def data_table(study: Study) -> Table | None:
             _counts(data.get("shrunk")),
             _counts(data.get("quarantined")),
         ]
-        for name, data in datasets.items()
+        for name, data in study.datasets.items()
     ]
     headers = ["data set", "examples", "kept", "too long", "shrunk", "quarantined"]
     words = ("shrunk", "quarantined")
@@ -194,13 +195,13 @@ def data_table(study: Study) -> Table | None:
 def masked_table(study: Study) -> Table:
     """What failed later: training examples, questions, and answers that could not be read."""
     rows = []
-    for name, cells in _models(study):
-        logged = (row.get("masked") for cell in cells for row in cell.train)
+    for name, models in _by_group(study):
+        logged = (row.get("masked") for model in models for row in model.train)
         counts = [masked for masked in logged if masked is not None]
         results = [
             result
-            for cell in cells
-            for evaluation in cell.evaluations.values()
+            for model in models
+            for evaluation in model.evaluations.values()
             for result in evaluation.results.values()
         ]
         rows.append(
@@ -221,36 +222,37 @@ def masked_table(study: Study) -> Table:
 def status_table(study: Study) -> Table:
     """Every model of the study and how far it is."""
     rows = []
-    for cell in study.cells:
+    for model in study.models:
         missing = [
-            f"{benchmark} under {label}"
-            for label in _labels(study, cell)
+            f"{benchmark} under {study.label(policy)}"
+            for policy in _policies(study, model)
             for benchmark in study.benchmarks
-            if compare.result_of(study, (cell, label), benchmark) is None
+            if compare.result_of(study, Shown(model, policy), benchmark) is None
         ]
-        if not study.benchmarks or (missing and not cell.evaluations):
+        if not study.benchmarks or (missing and not model.evaluations):
             missing = ["evaluation"]
-        if not cell.train:
+        if not model.train:
             missing.insert(0, "training log")
         state = f"{NOT_FINISHED}: {listed(missing)}" if missing else "finished"
-        rows.append([cell.name, cell.role, cell.frames or "–", str(cell.seed), cell.start, state])
+        cell, frames = model.cell, study.label(model.policy) if model.policy else "–"
+        rows.append([cell.name, cell.role, frames, str(cell.seed), cell.start, state])
     headers = ["model", "role", "frames", "seed", "starts from", "state"]
     return Table(headers, rows, words=("role", "frames", "starts from", "state"))
 
 
-def _models(study: Study) -> list[tuple[str, Sequence[Cell]]]:
+def _by_group(study: Study) -> list[tuple[str, Sequence[Model]]]:
     """The base and every group of fine-tuned models, with the number of seeds if several."""
-    found = [("base", [cell for cell in study.cells if cell.role == "base"])]
-    found += [(group.label, group.cells) for group in compare.groups(study)]
+    found = [("base", [model for model in study.models if model.is_base])]
+    found += [(group.label, group.models) for group in compare.groups(study)]
     return [
-        (f"{name}, {len(cells)} seeds" if len(cells) > 1 else name, cells)
-        for name, cells in found
-        if cells
+        (f"{name}, {len(models)} seeds" if len(models) > 1 else name, models)
+        for name, models in found
+        if models
     ]
 
 
-def _median(cells: Sequence[Cell], key: str) -> float:
-    values = [float(row[key]) for c in cells for row in c.train if row.get(key) is not None]
+def _median(models: Sequence[Model], key: str) -> float:
+    values = [float(row[key]) for m in models for row in m.train if row.get(key) is not None]
     return float(np.median(values)) if values else math.nan
 
 

@@ -25,16 +25,16 @@ def print_summary(study_dir: str | Path, console: Console | None = None) -> None
     for header in ("frames", "image", "change", "video", "change"):
         table.add_column(header, justify="right", no_wrap=True)
     for group in compare.groups(study):
-        frames = compare.mean_frames(group.runs)
+        frames = compare.mean_frames(group.shown)
         cells = ["–" if math.isnan(frames) else f"{frames:.1f}"]
         for modality in compare.MODALITIES:
             which = compare.of_modality(study, modality)
             scores = (
-                compare.score(study, runs, which)
-                for runs in (compare.base_runs(study, group), group.runs)
+                compare.score(study, shown, which)
+                for shown in (compare.base_shown(study, group), group.shown)
             )
             cells.append(" → ".join(percent(s.mean) if s else "?" for s in scores))
-            cells.append(gain_text(compare.gain(study, group.runs, which)))
+            cells.append(gain_text(compare.gain(study, group.shown, which)))
         table.add_row(escape(group.label), *(_styled(text) for text in cells))
     console.print(table)
     console.print("Scores: base → tuned, %. Changes: points, 95 % interval; bold is beyond noise.")

@@ -33,8 +33,8 @@ def draw_scores(study: Study, theme: Theme) -> Figure:
     for axis, modality in zip(axes[0], compare.MODALITIES, strict=True):
         which = compare.of_modality(study, modality)
         for row, group in enumerate(shown):
-            base = compare.score(study, compare.base_runs(study, group), which)
-            tuned = compare.score(study, group.runs, which)
+            base = compare.score(study, compare.base_shown(study, group), which)
+            tuned = compare.score(study, group.shown, which)
             if base and tuned:
                 ends = [100 * base.mean, 100 * tuned.mean]
                 axis.plot(ends, [row, row], color=style[group.label].colour, lw=5, alpha=0.25)
@@ -59,7 +59,7 @@ def draw_tasks(study: Study, theme: Theme) -> Figure:
     shown = compare.groups(study)
     rows = [(name, task) for name in study.benchmarks for task in compare.tasks(study, name)]
     gains = [
-        [compare.gain(study, group.runs, Slice((name,), task)) for group in shown]
+        [compare.gain(study, group.shown, Slice((name,), task)) for group in shown]
         for name, task in rows
     ]
     values = np.array([[math.nan if g is None else 100 * g.mean for g in row] for row in gains])
@@ -115,14 +115,14 @@ def draw_frames(study: Study, theme: Theme) -> Figure:
     ticks = set()
     for group in compare.groups(study):
         look = style[group.label]
-        base = compare.score(study, compare.base_runs(study, group), which)
-        tuned = compare.score(study, group.runs, which)
-        frames = compare.mean_frames(group.runs)
+        base = compare.score(study, compare.base_shown(study, group), which)
+        tuned = compare.score(study, group.shown, which)
+        frames = compare.mean_frames(group.shown)
         if tuned is None or math.isnan(frames):
             continue
         ticks.add(round(frames))
         for kind, interval in (("base", base), ("tuned", tuned)):
-            if interval and group.frames.startswith("fixed-"):
+            if interval and group.policy.is_fixed:
                 fixed[kind].append((frames, 100 * interval.mean))
         if base:
             ends = [100 * base.mean, 100 * tuned.mean]
@@ -146,7 +146,7 @@ def draw_frames(study: Study, theme: Theme) -> Figure:
 
 def adaptive_groups(study: Study) -> list[Group]:
     """Groups whose policy showed questions with more than one number of frames."""
-    return [g for g in compare.groups(study) if len(compare.frame_counts(study, g.runs)) > 1]
+    return [g for g in compare.groups(study) if len(compare.frame_counts(study, g.shown)) > 1]
 
 
 def draw_by_frames(study: Study, theme: Theme) -> Figure:
@@ -160,11 +160,11 @@ def draw_by_frames(study: Study, theme: Theme) -> Figure:
         axis.set_visible(False)
     for axis, group in zip(axes.flat, shown, strict=False):
         look = style[group.label]
-        slices = compare.frame_counts(study, group.runs)
+        slices = compare.frame_counts(study, group.shown)
         names = []
         for x, which in enumerate(slices):
-            base = compare.score(study, compare.base_runs(study, group), which)
-            tuned = compare.score(study, group.runs, which)
+            base = compare.score(study, compare.base_shown(study, group), which)
+            tuned = compare.score(study, group.shown, which)
             names.append(f"{which.frames}\nn={tuned.n}" if tuned else f"{which.frames}")
             level = 100 * compare.chance(study, which)
             axis.plot([x - 0.4, x + 0.4], [level, level], color=theme.muted, ls="--", lw=1.2)

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from evaluation.report import compare
-from evaluation.report.read_study import Study, policy_order
+from evaluation.report.read_study import FramePolicy, Study
 from evaluation.statistics import Interval
 
 WIDTH = 7.4  # inches
@@ -53,33 +53,34 @@ class Look:
     marker: str
 
 
-def looks(policies: Sequence[str]) -> dict[str, Look]:
+def looks(policies: Sequence[FramePolicy]) -> dict[FramePolicy, Look]:
     """One look for each policy of a study, whatever figure it is in."""
     found = {}
-    kinds: dict[int, list[str]] = {0: [], 1: [], 2: []}
-    for label in sorted(set(policies), key=policy_order):
-        kinds[policy_order(label)[0]].append(label)
+    ordered = sorted(set(policies), key=lambda policy: (policy.order, policy.key))
+    fixed = [policy for policy in ordered if policy.is_fixed]
+    controls = [policy for policy in ordered if policy.is_control]
+    others = [policy for policy in ordered if not policy.is_fixed and not policy.is_control]
     ramp = colours.LinearSegmentedColormap.from_list("fixed", _FIXED)
-    for i, label in enumerate(kinds[0]):
-        position = i / (len(kinds[0]) - 1) if len(kinds[0]) > 1 else 0.6
-        found[label] = Look(colours.to_hex(ramp(position)), "o")
-    for i, label in enumerate(kinds[1]):
+    for i, policy in enumerate(fixed):
+        position = i / (len(fixed) - 1) if len(fixed) > 1 else 0.6
+        found[policy] = Look(colours.to_hex(ramp(position)), "o")
+    for i, policy in enumerate(others):
         turn = i % len(_ADAPTIVE)
-        found[label] = Look(_ADAPTIVE[turn], _ADAPTIVE_MARKERS[(turn + i // len(_ADAPTIVE)) % 4])
-    for i, label in enumerate(kinds[2]):
-        found[label] = Look(_CONTROL[i % 2], _CONTROL_MARKERS[(i + i // 2) % 2])
+        found[policy] = Look(_ADAPTIVE[turn], _ADAPTIVE_MARKERS[(turn + i // len(_ADAPTIVE)) % 4])
+    for i, policy in enumerate(controls):
+        found[policy] = Look(_CONTROL[i % 2], _CONTROL_MARKERS[(i + i // 2) % 2])
     return found
 
 
 def group_looks(study: Study) -> dict[str, Look]:
     """Looks of the study's groups by label: colour by policy, marker by strategy if several."""
     groups = compare.groups(study)
-    style = looks([*study.policies, *(group.frames for group in groups)])
+    style = looks(study.policies)
     strategies = sorted({group.strategy for group in groups})
     markers = dict(zip(strategies, "oDs^vPX" * 9, strict=False)) if len(strategies) > 1 else {}
     return {
         group.label: Look(
-            style[group.frames].colour, markers.get(group.strategy, style[group.frames].marker)
+            style[group.policy].colour, markers.get(group.strategy, style[group.policy].marker)
         )
         for group in groups
     }

@@ -22,7 +22,7 @@ def points(study: Study) -> list[Point]:
     found = []
     for group in compare.groups(study):
         image, video = (
-            compare.gain(study, group.runs, compare.of_modality(study, modality))
+            compare.gain(study, group.shown, compare.of_modality(study, modality))
             for modality in compare.MODALITIES
         )
         if image and video:
@@ -54,12 +54,12 @@ def draw(study: Study, theme: Theme) -> Figure:
 
 
 def _seed_points(study: Study, group: Group) -> list[tuple[float, float]]:
-    if len(group.cells) < 2:
+    if len(group.models) < 2:
         return []
     found = []
-    for run in group.runs:
+    for each in group.shown:
         image, video = (
-            compare.gain(study, [run], compare.of_modality(study, modality))
+            compare.gain(study, [each], compare.of_modality(study, modality))
             for modality in compare.MODALITIES
         )
         if image and video:

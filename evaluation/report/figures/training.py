@@ -8,23 +8,23 @@ from matplotlib.figure import Figure
 
 from evaluation.report import compare
 from evaluation.report.figures.style import Theme, figure, group_looks, heading, legend, looks
-from evaluation.report.read_study import Cell, Study
+from evaluation.report.read_study import Model, Study
 
 _SMOOTH = 5  # logged steps in the running median that is drawn over the raw losses
 
 
 def draw_loss(study: Study, theme: Theme) -> Figure:
     """Training loss against step: base models in one panel, fine-tuned ones in another."""
-    bases = [cell for cell in study.cells if cell.role == "base"]
+    bases = [model for model in study.models if model.is_base]
     panels = {
         "base": [("base", bases)],
-        "fine-tuned": [(group.label, group.cells) for group in compare.groups(study)],
+        "fine-tuned": [(group.label, group.models) for group in compare.groups(study)],
     }
     curves = {
         title: {
             label: found
-            for label, cells in entries
-            if (found := [np.array(losses(cell)).T for cell in cells if losses(cell)])
+            for label, models in entries
+            if (found := [np.array(losses(model)).T for model in models if losses(model)])
         }
         for title, entries in panels.items()
     }
@@ -33,12 +33,12 @@ def draw_loss(study: Study, theme: Theme) -> Figure:
     plot, axes = figure(theme, height=3.6, columns=len(shown), gridspec_kw=widths)
     style = group_looks(study)
     for axis, (title, entries) in zip(axes[0], shown.items(), strict=True):
-        for label, runs in entries.items():
+        for label, lines in entries.items():
             colour = style[label].colour if label in style else theme.ink
-            for steps, values in runs:
+            for steps, values in lines:
                 axis.plot(steps, values, color=colour, alpha=0.2, lw=0.8)
-            common = sorted(set.intersection(*(set(steps) for steps, _ in runs)))
-            mean = np.mean([values[np.isin(steps, common)] for steps, values in runs], axis=0)
+            common = sorted(set.intersection(*(set(steps) for steps, _ in lines)))
+            mean = np.mean([values[np.isin(steps, common)] for steps, values in lines], axis=0)
             axis.plot(common, _running_median(mean), color=colour, lw=1.9, label=label)
         heading(axis, title, theme)
         axis.set_xlabel("step")
@@ -49,9 +49,9 @@ def draw_loss(study: Study, theme: Theme) -> Figure:
     return plot
 
 
-def losses(cell: Cell) -> list[tuple[int, float]]:
+def losses(model: Model) -> list[tuple[int, float]]:
     """(step, loss) of the logged steps whose loss is a finite number."""
-    rows = [(int(row["step"]), row.get("loss")) for row in cell.train]
+    rows = [(int(row["step"]), row.get("loss")) for row in model.train]
     return [(step, float(loss)) for step, loss in rows if loss is not None and math.isfinite(loss)]
 
 
@@ -69,9 +69,13 @@ def _running_median(values: np.ndarray) -> np.ndarray:
 
 def draw_budgets(study: Study, theme: Theme) -> Figure:
     """Share of the training videos that each policy gives each number of frames."""
-    budgets = study.index_summary["budgets"]
-    shown = [label for label in study.policies if budgets.get(label, {}).get("histogram")]
-    counts = sorted({int(frames) for label in shown for frames in budgets[label]["histogram"]})
+    histograms = {
+        policy: study.budgets[policy].histogram
+        for policy in study.policies
+        if policy in study.budgets and study.budgets[policy].histogram
+    }
+    shown = list(histograms)
+    counts = sorted({int(frames) for histogram in histograms.values() for frames in histogram})
     columns = min(3, len(shown))
     rows = math.ceil(len(shown) / columns)
     plot, axes = figure(
@@ -80,16 +84,18 @@ def draw_budgets(study: Study, theme: Theme) -> Figure:
     style = looks(study.policies)
     for axis in axes.flat[len(shown) :]:
         axis.set_visible(False)
-    for axis, label in zip(axes.flat, shown, strict=False):
-        histogram = budgets[label]["histogram"]
+    for axis, policy in zip(axes.flat, shown, strict=False):
+        histogram = histograms[policy]
         total = sum(histogram.values())
         shares = [100 * histogram.get(str(frames), 0) / total for frames in counts]
-        axis.bar(range(len(counts)), shares, color=style[label].colour, width=0.72)
+        axis.bar(range(len(counts)), shares, color=style[policy].colour, width=0.72)
         for x, share in enumerate(shares):
             if share:
                 text = f"{share:.0f}" if share >= 1 else "<1"
                 axis.text(x, share + 2, text, ha="center", fontsize=8.5, color=theme.muted)
-        heading(axis, f"{label}\nmean {total_frames(histogram) / total:.1f} frames", theme)
+        heading(
+            axis, f"{study.label(policy)}\nmean {total_frames(histogram) / total:.1f} frames", theme
+        )
         axis.set_xticks(range(len(counts)), [str(frames) for frames in counts])
         axis.set_ylim(0, 118)
         axis.set_yticks([0, 50, 100])

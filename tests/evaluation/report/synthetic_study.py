@@ -1,21 +1,28 @@
-"""Writes a study directory as a real study leaves it, from a seeded simulation.
+"""Writes a study directory as `run_study` leaves it, from a seeded simulation.
 
-Each question has a difficulty and a number of frames that it needs. Fine-tuning adds video skill
-that grows with the frames trained on and takes image skill; seeds scatter around that. So the
-report's sections have something plausible, and known, to show.
+The cells, their names and their frame policies are what `run_study` plans for configs/demo.py, and
+every file goes through the writer that the product uses. What is simulated are the answers: each
+question has a difficulty and a number of frames that it needs. Fine-tuning adds video skill that
+grows with the frames trained on and takes image skill; seeds scatter around that. So the report's
+sections have something plausible, and known, to show.
 """
 
 import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from evaluation.results import Prediction, summarise, write_predictions
+from configs import demo
+from evaluation.results import Prediction, Provenance, save_evaluation, summarise
+from evaluation.run_study import cell_folder, plan_cells
+from evaluation.study_files import Budget, Cell, IndexSummary
+from input_pipeline.frame_budget import canonical_spec, resolve_spec, spec_label
 
 HYBRID = "hybrid"
-CONTROL = "random-matched(hybrid)"
+CONTROL = "random-matched"
 POLICIES = ("fixed-2", "fixed-4", "fixed-8", "fixed-16", HYBRID, CONTROL)
 IMAGE_TASKS = ("attribute", "counting", "position", "text")
 VIDEO_TASKS = ("action", "appearance", "direction", "event count", "order", "speed")
@@ -31,23 +38,37 @@ GAIN = {
 }
 
 
+def demo_policies(hybrid_budgets: Sequence[int] = BUDGETS) -> dict[str, dict[str, Any]]:
+    """The resolved specs of the full demo's frame policies, by label.
+
+    hybrid_budgets: what the hybrid rule gives to the training videos, for its control.
+    """
+    entries = demo.get_config("full").study.frames.values()
+    resolved = [resolve_spec(entry.to_dict(), lambda _: hybrid_budgets) for entry in entries]
+    return {spec_label(spec): canonical_spec(spec) for spec in resolved}
+
+
 def write_study(
     directory: Path, *, seeds: int = 1, questions: int = 400, policies: Sequence[str] = POLICIES
 ) -> Path:
-    """Writes a complete study and returns its directory."""
+    """Writes a complete study and returns its directory. policies: labels."""
     world = _questions(questions)
-    for seed in range(seeds):
-        base = f"base-seed{seed}"
-        _write_cell(directory, base, "base", "scratch", None, seed)
-        _write_training(directory / "cells" / base, 1.0, 8, 400, seed)
-        for label in policies:
-            _write_evaluation(directory, base, label, None, world, seed)
-        for number, label in enumerate(policies):
-            name = f"{label}-seed{seed}"
-            _write_cell(directory, name, "sft", base, label, seed)
-            _write_training(directory / "cells" / name, 0.6, 6 / (1 + number), 150, seed)
-            _write_evaluation(directory, name, label, label, world, seed)
-    _write_index_summary(directory, world, policies)
+    known = demo_policies([question["needs"] for question in world if question["needs"]])
+    specs = [known[label] for label in policies]
+    config = demo.get_config("full")
+    config.study.seeds = tuple(range(seeds))
+    for number, planned in enumerate(plan_cells(config, directory, specs)):
+        cell, folder = planned.cell, cell_folder(directory, planned.cell)
+        cell.save(folder)
+        if cell.role == "base":
+            _write_training(folder, 1.0, 8, 400, cell.seed)
+            for spec in specs:
+                _write_evaluation(folder, cell, spec, world, images=spec == specs[0])
+        else:
+            number = (number - 1) % len(specs)
+            _write_training(folder, 0.6, 6 / (1 + number), 150, cell.seed)
+            _write_evaluation(folder, cell, cell.frame_policy, world)
+    _write_index_summary(directory, world, specs)
     return directory
 
 
@@ -76,25 +97,27 @@ def _questions(count: int) -> list[dict]:
     return rows
 
 
-def _budget(label: str, question: Mapping) -> tuple[int, str]:
-    if label.startswith("fixed-"):
-        return int(label[6:]), f"{label[6:]}: fixed"
-    if label == HYBRID:
-        return question["needs"], f"{question['needs']}: asks about {question['task']}, 6.0 s"
+def _budget(spec: Mapping, question: Mapping) -> tuple[int, str]:
+    match spec["kind"]:
+        case "fixed":
+            return spec["frames"], f"{spec['frames']}: fixed"
+        case "hybrid":
+            return question["needs"], f"{question['needs']}: asks about {question['task']}, 6.0 s"
     # The control has the same budgets as hybrid, given to other questions.
     return question["others_need"], "drawn at random from the histogram of hybrid"
 
 
-def _write_evaluation(directory, cell, label, trained_with, world, seed) -> None:
+def _write_evaluation(folder: Path, cell: Cell, spec: Mapping, world, images: bool = True) -> None:
+    trained_with = spec_label(cell.frame_policy) if cell.frame_policy else None
     # A seed's models answer a question with common luck, as models of one family do.
-    generator = np.random.default_rng([seed, sum(map(ord, label)), 3])
+    generator = np.random.default_rng([cell.seed, sum(map(ord, spec_label(spec))), 3])
     video_gain, image_gain = GAIN.get(trained_with, (0.0, 0.0))
-    scatter = np.random.default_rng([seed, sum(map(ord, cell))]).normal(0, 0.06, size=2)
+    scatter = np.random.default_rng([cell.seed, sum(map(ord, cell.name))]).normal(0, 0.06, size=2)
     predictions = []
     for question in world:
         chance = 0.25 if question["task"] not in ("attribute", "text") else 0.5
         if question["needs"]:
-            frames, why = _budget(label, question)
+            frames, why = _budget(spec, question)
             enough = math.log2(min(frames, question["needs"]) / question["needs"])
             logit = 0.1 + 0.45 * enough - question["difficulty"] + video_gain + scatter[0]
             if question["task"] == "appearance":
@@ -127,28 +150,27 @@ def _write_evaluation(directory, cell, label, trained_with, world, seed) -> None
                 chance=chance,
             )
         )
-    folder = directory / "cells" / cell / "eval" / label
-    for benchmark, modality in (("world_image", "image"), ("world_video", "video")):
+    asked = {"world_image": "image"} if images else {}
+    asked["world_video"] = "video"
+    predictions = [p for p in predictions if p.benchmark in asked]
+    results = [
         summarise(
             [p for p in predictions if p.benchmark == benchmark],
             benchmark=benchmark,
             modality=modality,
             masked=1 if modality == "video" else 0,
-            frame_policy={"kind": label},
-            frame_policy_label=label,
-            trained_with=trained_with,
-            checkpoint={"step": 150, "path": "checkpoints/150"},
-            examples_per_second=21.5,
-            config={"max_new_tokens": 24},
-        ).save(folder / f"{benchmark}.json")
-    write_predictions(folder / "predictions.jsonl", predictions)
-
-
-def _write_cell(directory, name, role, start, label, seed) -> None:
-    record = {"name": name, "role": role, "start": start, "strategy": "full"}
-    folder = directory / "cells" / name
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "cell.json").write_text(json.dumps(record | {"frames": label, "seed": seed}))
+            provenance=Provenance(
+                frame_policy=spec,
+                trained_with=trained_with,
+                checkpoint={"step": 150, "path": str(folder)},
+                config=dict(cell.config),
+                examples_per_second=21.5,
+                generation={"max_new_tokens": 24},
+            ),
+        )
+        for benchmark, modality in asked.items()
+    ]
+    save_evaluation(folder, spec, results, predictions)
 
 
 def _write_training(folder: Path, level: float, speed: float, steps: int, seed: int) -> None:
@@ -175,11 +197,11 @@ def _write_training(folder: Path, level: float, speed: float, steps: int, seed: 
     (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def _write_index_summary(directory: Path, world, policies) -> None:
+def _write_index_summary(directory: Path, world, specs: Sequence[Mapping]) -> None:
     videos = [question for question in world if question["needs"]]
-    budgets = {}
-    for label in policies:
-        chosen = [_budget(label, question) for question in videos]
+    budgets = []
+    for spec in specs:
+        chosen = [_budget(spec, question) for question in videos]
         counts = {n: sum(frames == n for frames, _ in chosen) for n in BUDGETS}
         examples = {
             frames: {
@@ -190,15 +212,14 @@ def _write_index_summary(directory: Path, world, policies) -> None:
             }
             for question, (frames, why) in zip(reversed(videos), reversed(chosen), strict=True)
         }
-        budgets[label] = {
-            "histogram": {str(n): count for n, count in counts.items() if count},
-            "mean_frames": float(np.mean([frames for frames, _ in chosen])),
-            "visual_tokens": sum(6 * frames for frames, _ in chosen),
-            "examples": [examples[n] for n in sorted(examples)],
-        }
-    most = max(budget["visual_tokens"] for budget in budgets.values())
-    for budget in budgets.values():
-        budget["saved_against_largest_fixed"] = 1 - budget["visual_tokens"] / most
+        budgets.append(
+            Budget(
+                frame_policy=spec,
+                histogram={str(n): count for n, count in counts.items() if count},
+                visual_tokens=sum(6 * frames for frames, _ in chosen),
+                examples=[examples[n] for n in sorted(examples)],
+            )
+        )
     datasets = {
         "videos": {
             "examples": 2500,
@@ -209,5 +230,4 @@ def _write_index_summary(directory: Path, world, policies) -> None:
         },
         "images": {"examples": 4000, "kept": 4000, "quarantined": {}, "shrunk": {}, "left_out": 0},
     }
-    summary = {"datasets": datasets, "budgets": budgets}
-    (directory / "index_summary.json").write_text(json.dumps(summary))
+    IndexSummary(datasets, budgets).save(directory)

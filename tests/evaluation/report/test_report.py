@@ -10,21 +10,33 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from configs import demo
+from evaluation.records import ResultError
 from evaluation.report import build_report, compare, print_summary
 from evaluation.report.document import Document, Section, Table
 from evaluation.report.figures.style import LIGHT, group_looks, looks
 from evaluation.report.headline import findings, headline
 from evaluation.report.html import to_html
 from evaluation.report.markdown import to_markdown
-from evaluation.report.read_study import policy_order, read_study
+from evaluation.report.read_study import FramePolicy, read_study
 from evaluation.report.sections import make_document
 from evaluation.report.tables import CSV_COLUMNS, score_table, status_table, study_csv
 from evaluation.report.wording import Strong, listed, percent, signed
-from evaluation.results import Prediction, ResultError, summarise, write_predictions
+from evaluation.results import Prediction, Provenance, save_evaluation, summarise
 from evaluation.statistics import paired_difference, seeds_interval
-from tests.evaluation.report.synthetic_study import CONTROL, IMAGE_TASKS, VIDEO_TASKS, write_study
+from evaluation.study_files import Cell
+from input_pipeline.frame_budget import spec_label
+from tests.evaluation.report.synthetic_study import (
+    CONTROL,
+    IMAGE_TASKS,
+    VIDEO_TASKS,
+    demo_policies,
+    write_study,
+)
 
-POLICIES = ("fixed-2", "fixed-16", "hybrid", CONTROL)
+# Of the demo as it is run without arguments.
+POLICIES = tuple(spec_label(spec.to_dict()) for spec in demo.get_config().study.frames.values())
+SPECS = demo_policies()
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +63,14 @@ def scores_of(study_dir, cell, label, benchmark):
 
 
 def write_models(directory, models):
-    """A study by hand. models: {cell: (start, frames label, {label: {benchmark: scores}})}."""
-    for name, (start, frames, evaluations) in models.items():
+    """A study by hand. models: {cell: (start, policy label, {label: {benchmark: scores}})}."""
+    for name, (start, label, evaluations) in models.items():
         folder = directory / "cells" / name
-        folder.mkdir(parents=True)
-        record = {"name": name, "start": start, "strategy": "full", "frames": frames, "seed": 0}
-        record["role"] = "sft" if frames else "base"
-        (folder / "cell.json").write_text(json.dumps(record))
-        for label, benchmarks in evaluations.items():
-            everything = []
+        role, trained_with = ("sft", SPECS[label]) if label else ("base", None)
+        Cell(name, role, start, "full", 0, trained_with, config={}, config_hash="").save(folder)
+        for asked_with, benchmarks in evaluations.items():
+            provenance = Provenance(SPECS[asked_with], label, {}, {}, 1.0)
+            everything, results = [], []
             for benchmark, scores in benchmarks.items():
                 modality = "image" if "image" in benchmark else "video"
                 rows = [
@@ -70,21 +81,17 @@ def write_models(directory, models):
                     )
                     for i, score in enumerate(scores)
                 ]
-                result = summarise(
-                    rows,
-                    benchmark=benchmark,
-                    modality=modality,
-                    masked=0,
-                    frame_policy={},
-                    frame_policy_label=label,
-                    trained_with=frames,
-                    checkpoint={},
-                    examples_per_second=1.0,
-                    config={},
+                results.append(
+                    summarise(
+                        rows,
+                        benchmark=benchmark,
+                        modality=modality,
+                        masked=0,
+                        provenance=provenance,
+                    )
                 )
-                result.save(folder / "eval" / label / f"{benchmark}.json")
                 everything += rows
-            write_predictions(folder / "eval" / label / "predictions.jsonl", everything)
+            save_evaluation(folder, SPECS[asked_with], results, everything)
     return read_study(directory)
 
 
@@ -161,7 +168,7 @@ def test_csv_has_every_cell_benchmark_and_task(one_seed, built):
         if (r["cell"], r["benchmark"], r["task"]) == ("hybrid-seed0", "world_video", "")
     )
     tuned = scores_of(one_seed, "hybrid-seed0", "hybrid", "world_video")
-    base = scores_of(one_seed, "base-seed0", "hybrid", "world_video")
+    base = scores_of(one_seed, "base", "hybrid", "world_video")
     assert (row["role"], row["frames"], row["seed"], row["modality"]) == (
         *("sft", "hybrid", "0", "video"),
     )
@@ -188,7 +195,7 @@ def test_gain_is_against_the_base_under_the_same_policy(tmp_path):
         },
     )
     gains = [
-        compare.gain(study, group.runs, compare.Slice(("v",))) for group in compare.groups(study)
+        compare.gain(study, group.shown, compare.Slice(("v",))) for group in compare.groups(study)
     ]
     assert [gain.mean for gain in gains] == pytest.approx([0.10, 0.05])
     assert [gain.n for gain in gains] == [100, 100]
@@ -203,7 +210,7 @@ def test_questions_that_one_model_missed_are_left_out_of_the_pair(tmp_path):
         },
     )
     (group,) = compare.groups(study)
-    gain = compare.gain(study, group.runs, compare.Slice(("v",)))
+    gain = compare.gain(study, group.shown, compare.Slice(("v",)))
     assert (gain.mean, gain.n) == (pytest.approx(10 / 90), 90)
 
 
@@ -220,7 +227,7 @@ def test_image_benchmarks_do_not_depend_on_the_policy(tmp_path):
         },
     )
     (group,) = compare.groups(study)
-    gain = compare.gain(study, group.runs, compare.of_modality(study, "image"))
+    gain = compare.gain(study, group.shown, compare.of_modality(study, "image"))
     assert gain.mean == pytest.approx(-0.1)
 
 
@@ -234,20 +241,20 @@ def test_benchmarks_of_one_kind_count_equally(tmp_path):
     )
     (group,) = compare.groups(study)
     which = compare.of_modality(study, "video")
-    assert compare.gain(study, group.runs, which).mean == pytest.approx((0.1 + 0.3) / 2)
-    assert compare.score(study, group.runs, which).mean == pytest.approx((0.1 + 0.8) / 2)
+    assert compare.gain(study, group.shown, which).mean == pytest.approx((0.1 + 0.3) / 2)
+    assert compare.score(study, group.shown, which).mean == pytest.approx((0.1 + 0.8) / 2)
 
 
 def test_several_seeds_make_one_group(tmp_path):
     write_study(tmp_path, seeds=3, questions=60, policies=("fixed-2", "hybrid"))
     study = read_study(tmp_path)
     group = compare.groups(study)[1]
-    assert (group.label, len(group.cells)) == ("hybrid", 3)
-    gain = compare.gain(study, group.runs, compare.of_modality(study, "video"))
+    assert (group.label, len(group.models)) == ("hybrid", 3)
+    gain = compare.gain(study, group.shown, compare.of_modality(study, "video"))
     table = []
     for seed in range(3):
         tuned = scores_of(tmp_path, f"hybrid-seed{seed}", "hybrid", "world_video")
-        base = scores_of(tmp_path, f"base-seed{seed}", "hybrid", "world_video")
+        base = scores_of(tmp_path, "base", "hybrid", "world_video")
         table.append([tuned[i] - base[i] for i in sorted(tuned)])
     assert gain == seeds_interval(np.array(table))
     html = build_report(tmp_path, tmp_path).read_text()
@@ -268,8 +275,8 @@ def test_the_base_is_found_through_the_cells_a_cell_starts_from(tmp_path):
             "loop": ("loop", "hybrid", scores),
         },
     )
-    bases = {cell.name: compare.base_of(study, cell) for cell in study.cells}
-    assert {name: base and base.name for name, base in bases.items()} == {
+    bases = {model.cell.name: compare.base_of(study, model) for model in study.models}
+    assert {name: base and base.cell.name for name, base in bases.items()} == {
         **dict.fromkeys(("m0", "first", "second", "short"), "m0"),
         **dict.fromkeys(("lost", "loop")),
     }
@@ -325,6 +332,53 @@ def test_headline_and_findings_of_several_policies(tmp_path):
     assert "+25.0 points" in control
 
 
+def test_hybrid_is_compared_with_its_control_under_the_demos_own_policies(one_seed, built):
+    (sentence,) = [text for text in findings(read_study(one_seed)) if "dealt at random" in text]
+    assert sentence.startswith("Choosing which example gets which budget ")
+    assert "on video hybrid differs from the same budgets dealt at random by" in sentence
+    assert sentence.split(":")[0] in built.read_text()
+
+
+def test_a_control_belongs_to_the_policy_that_its_spec_names():
+    hybrid = {"kind": "hybrid", "candidates": [2, 4], "label": "mine"}
+    other = {"kind": "hybrid", "candidates": [2, 8], "label": "mine"}
+    control = {"kind": "random_matched", "of": {**hybrid, "label": "yours"}, "label": "dice"}
+    counted = {"kind": "random_matched", "histogram": {"2": 5}}
+    policy, another, matched, free = map(FramePolicy.of, (hybrid, other, control, counted))
+    assert matched.is_control_of(policy)
+    assert not matched.is_control_of(another) and not matched.is_control_of(matched)
+    assert free.is_control and not free.is_control_of(policy)
+    assert not policy.is_control_of(another)
+
+
+def test_policies_that_share_a_label_stay_apart(tmp_path):
+    spec = {**SPECS["hybrid"], "candidates": [2, 16]}
+    base = {label: {"image": share(80), "v": share(40)} for label in ("fixed-2", "hybrid")}
+    write_models(
+        tmp_path,
+        {
+            "base": ("scratch", None, base),
+            "a": ("base", "hybrid", {"hybrid": {"image": share(80), "v": share(60)}}),
+            "b": ("base", "fixed-2", {"fixed-2": {"image": share(80), "v": share(50)}}),
+        },
+    )
+    path = tmp_path / "cells" / "b" / "cell.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"frame_policy": spec}))
+    for path in (tmp_path / "cells").glob("*/eval/fixed-2/*.json"):
+        record = json.loads(path.read_text())
+        record["provenance"]["frame_policy"] = spec
+        path.write_text(json.dumps(record))
+    study = read_study(tmp_path)
+    labels = [group.label for group in compare.groups(study)]
+    assert len(set(labels)) == 2 and all(label.startswith("hybrid~") for label in labels)
+    gains = {
+        group.models[0].cell.name: compare.gain(study, group.shown, compare.Slice(("v",))).mean
+        for group in compare.groups(study)
+    }
+    assert gains == {"a": pytest.approx(0.2), "b": pytest.approx(0.1)}
+    assert all(label in drawn(study) for label in labels)
+
+
 def test_headline_when_no_policy_gains(tmp_path):
     base = {label: {"image": share(80), "v": share(40)} for label in ("fixed-2", "fixed-8")}
     study = write_models(
@@ -351,6 +405,54 @@ def test_headline_without_images(tmp_path):
     html = build_report(tmp_path, tmp_path).read_text()
     assert "no benchmark" in html
     assert not (tmp_path / "tradeoff.png").exists()
+
+
+# --- studies of earlier versions ------------------------------------------------------------------
+
+
+def made_older(study_dir):
+    """Rewrites a study as it was written when its files named policies by their labels."""
+    for path in study_dir.glob("cells/*/cell.json"):
+        record = json.loads(path.read_text())
+        spec = record.pop("frame_policy")
+        del record["config"], record["config_hash"]
+        path.write_text(json.dumps(record | {"frames": spec and spec_label(spec)}))
+    for path in study_dir.glob("cells/*/eval/*/*.json"):
+        record = json.loads(path.read_text())
+        record |= record.pop("provenance")
+        record["frame_policy_label"] = spec_label(record["frame_policy"])
+        path.write_text(json.dumps(record))
+    path = study_dir / "index_summary.json"
+    record = json.loads(path.read_text())
+    most = max(budget["visual_tokens"] for budget in record["budgets"])
+    record["budgets"] = {
+        spec_label(budget.pop("frame_policy")): budget
+        | {"mean_frames": 8.0, "saved_against_largest_fixed": 1 - budget["visual_tokens"] / most}
+        for budget in record["budgets"]
+    }
+    path.write_text(json.dumps(record))
+
+
+def test_a_study_of_labels_gives_the_same_report(built, damaged, tmp_path):
+    made_older(damaged)
+    study = damaged.rename(tmp_path / read_study(damaged).name)
+    again = build_report(study, tmp_path)
+    for name in ("report.md", "study.csv"):
+        title = f"Video gains, image costs: {study.name}"
+        text = again.with_name(name).read_text()
+        before = built.with_name(name).read_text()
+        assert text.replace(title, "") == re.sub(r"Video gains, image costs: .*", "", before)
+
+
+def test_a_label_that_no_result_explains_is_named(damaged):
+    made_older(damaged)
+    for cell in ("base", "hybrid-seed0"):
+        shutil.rmtree(damaged / "cells" / cell / "eval" / "hybrid")
+    study = read_study(damaged)
+    (problem,) = study.problems
+    assert problem.startswith("hybrid-seed0: cell.json has the label 'hybrid' of a frame policy")
+    assert "hybrid" not in [group.label for group in compare.groups(study)]
+    drawn(study)
 
 
 # --- unfinished and damaged studies --------------------------------------------------------------
@@ -381,12 +483,12 @@ def test_one_missing_benchmark_and_a_running_training(damaged):
     study = read_study(damaged)
     states = {row[0]: row[-1] for row in status_table(study).rows}
     assert states["hybrid-seed0"] == "not finished: world_video under hybrid"
-    (cell,) = (c for c in study.cells if c.name == "fixed-2-seed0")
-    assert cell.train[-1]["step"] == 150
+    (model,) = (m for m in study.models if m.cell.name == "fixed-2-seed0")
+    assert model.train[-1]["step"] == 150
     assert "hybrid" not in [
         group.label
         for group in compare.groups(study)
-        if compare.finished(study, group.runs, compare.of_modality(study, "video"))
+        if compare.finished(study, group.shown, compare.of_modality(study, "video"))
     ]
 
 
@@ -409,10 +511,10 @@ def test_without_predictions_there_is_a_change_but_no_interval(damaged):
     study = read_study(damaged)
     assert any("hybrid-seed0" in problem for problem in study.problems)
     group = next(g for g in compare.groups(study) if g.label == "hybrid")
-    gain = compare.gain(study, group.runs, compare.of_modality(study, "video"))
+    gain = compare.gain(study, group.shown, compare.of_modality(study, "video"))
     results = [
         json.loads((damaged / "cells" / cell / "eval/hybrid/world_video.json").read_text())["score"]
-        for cell in ("hybrid-seed0", "base-seed0")
+        for cell in ("hybrid-seed0", "base")
     ]
     assert gain.mean == pytest.approx(results[0] - results[1])
     assert np.isnan(gain.low) and not gain.excludes_zero
@@ -437,7 +539,7 @@ def test_a_folder_without_cell_json_is_named(damaged):
     "file, content, message",
     [
         ("cells/hybrid-seed0/cell.json", "{", "cell.json: not JSON"),
-        ("cells/hybrid-seed0/cell.json", '{"name": "x"}', "cell.json: missing frames"),
+        ("cells/hybrid-seed0/cell.json", '{"name": "x"}', "cell.json: missing .*frame_policy"),
         ("cells/hybrid-seed0/train.jsonl", "{\n{}\n", "train.jsonl, line 1"),
         ("cells/hybrid-seed0/eval/hybrid/world_video.json", "{}", "world_video.json: by_task"),
         ("index_summary.json", "[]", "index_summary.json: expected an object"),
@@ -469,19 +571,26 @@ def test_print_summary(damaged):
 
 
 def test_every_policy_has_its_own_look_in_a_stable_order():
-    labels = [*(f"fixed-{n}" for n in (64, 8, 16, 32)), "hybrid", "judge", "fps-1", "consensus"]
-    labels += ["random-matched(hybrid)", "random-matched(judge)"]
-    found = looks(labels)
-    assert found == looks(labels[::-1])
-    assert len({(look.colour, look.marker) for look in found.values()}) == len(labels)
-    assert sorted(labels, key=policy_order)[:4] == ["fixed-8", "fixed-16", "fixed-32", "fixed-64"]
-    assert sorted(labels, key=policy_order)[-1] == "random-matched(judge)"
+    hybrid = {"kind": "hybrid"}
+    duration = {"kind": "duration"}
+    specs = [{"kind": "fixed", "frames": n} for n in (64, 8, 16, 32)]
+    specs += [hybrid, duration, {"kind": "fps", "frames_per_second": 1.0}]
+    specs += [{"kind": "consensus", "of": [hybrid, duration]}]
+    specs += [{"kind": "random_matched", "of": of} for of in (hybrid, duration)]
+    policies = [FramePolicy.of(spec) for spec in specs]
+    found = looks(policies)
+    assert found == looks(policies[::-1])
+    assert len({(look.colour, look.marker) for look in found.values()}) == len(policies)
+    ordered = [policy.label for policy in sorted(policies, key=lambda policy: policy.order)]
+    assert ordered[:5] == ["fixed-8", "fixed-16", "fixed-32", "fixed-64", "hybrid"]
+    assert ordered[-2:] == ["random-matched(duration)", "random-matched(hybrid)"]
 
 
 def test_a_policy_has_its_colour_in_every_figure(one_seed):
     study = read_study(one_seed)
     by_policy, by_group = looks(study.policies), group_looks(study)
-    assert {label: by_policy[label] for label in POLICIES} == by_group
+    assert set(by_group) == set(POLICIES)
+    assert {study.label(policy): look for policy, look in by_policy.items()} == by_group
 
 
 def test_words_for_numbers():
