@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -17,7 +18,7 @@ class JudgeServer:
 
     def __init__(self):
         self.replies: list = ["{}"]
-        self.requests: list[tuple[dict, dict]] = []
+        self.requests: list[tuple[Message, dict]] = []
         self.times: list[float] = []
         self.most_at_once = self._at_once = 0
         self.takes_s = 0.0
@@ -40,7 +41,7 @@ class JudgeServer:
         body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
         with self._lock:
             self.times.append(time.monotonic())
-            self.requests.append((dict(handler.headers), {"path": handler.path, **body}))
+            self.requests.append((handler.headers, {"path": handler.path, **body}))
             reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)

@@ -1,5 +1,6 @@
 import base64
 import json
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -116,6 +117,21 @@ def test_the_request_can_be_changed(server):
     assert (body["seed"], body["temperature"]) == (3, 0.0)
 
 
+def test_only_the_key_that_the_spec_names_goes_out(server, monkeypatch, caplog):
+    for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        monkeypatch.setenv(name, "s3cret")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/elsewhere")
+    monkeypatch.setenv("EYE_KEY", "k3y")
+    caplog.set_level("INFO")
+    server.replies = [SIXTEEN]
+    for more in ({}, {"api_key_env": "EYE_KEY"}):
+        assert make_policy(spec_for(server, **more))(query()).frames == 16
+    (without, _), (named, _) = server.requests
+    assert without["Authorization"] is None and named["Authorization"] == "Bearer k3y"
+    assert "s3cret" not in str([without.items(), named.items()])
+    assert not caplog.records, "a line for every request"
+
+
 def test_asked_once_for_each_question_and_medium(server, tmp_path):
     server.replies = [SIXTEEN]
     tools = Tools(folder=tmp_path)
@@ -162,7 +178,7 @@ def test_a_useless_answer_falls_back_is_counted_and_said(server, tmp_path, said)
     assert budget.frames == 16
     assert budget.why == "16: 18.0 s at 1 frames/s (no usable answer of eye-8b)"
     policy(query(media_id="a"))
-    assert (len(server.requests), policy._decide.asked, policy._decide.unusable) == (1, 1, 2)
+    assert (len(server.requests), policy._decide.unusable) == (1, 2)
 
 
 def test_a_refused_question_falls_back_but_is_asked_again_next_time(server, tmp_path):
@@ -173,7 +189,7 @@ def test_a_refused_question_falls_back_but_is_asked_again_next_time(server, tmp_
 
 
 def test_a_clip_that_has_no_choice_is_not_asked_about(server):
-    assert make_policy(spec_for(server))(query(frames=7)).frames == 6
+    assert make_policy(spec_for(server), frames_at_a_time=2)(query(frames=7)).frames == 6
     assert server.requests == []
 
 
@@ -211,8 +227,8 @@ def test_retry_after_is_kept_to(server):
 def test_waits_double(server, monkeypatch):
     waits = []
     monkeypatch.setattr(time, "sleep", waits.append)
-    endpoint = Endpoint(canonical_spec(spec_for(server, attempts=5)), first_wait_s=1.0)
-    endpoint._post = lambda body: (_ for _ in ()).throw(TimeoutError("slow"))
+    nowhere = {"url": "http://127.0.0.1:9/v1", "attempts": 5}
+    endpoint = Endpoint(canonical_spec(spec_for(server) | nowhere), first_wait_s=1.0)
     with pytest.raises(ModelError):
         endpoint("?", np.zeros((0, 2, 2, 3), np.uint8), 1.0)
     assert len(waits) == 4
@@ -294,6 +310,13 @@ def test_the_key_comes_from_the_environment(monkeypatch):
     with pytest.raises(ValueError, match="'api_key_env' must be the name") as caught:
         make_policy(spec | {"api_key_env": "sk-123456"})
     assert "123456" not in str(caught.value), "what may be the key is not printed"
+
+
+def test_the_client_is_asked_for_only_with_a_url(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openai", None)
+    make_policy({"kind": "judge", "path": "eye"}, Tools(ask=lambda spec: None))
+    with pytest.raises(ModelError, match="judge with a 'url'.*pip install openai"):
+        make_policy({"kind": "judge", "url": "http://localhost/v1", "model": "m"})
 
 
 def test_a_model_of_ones_own_comes_from_outside():
