@@ -51,8 +51,7 @@ def resolve_frame_policy(run: Run) -> dict[str, Any]:
 
     def budgets(spec: Mapping[str, Any]) -> np.ndarray:
         prepared = _prepare(run, run.training_sets, dict(spec))
-        found = np.concatenate([store.budgets for store in prepared.stores().values()])
-        return found[found > 0]
+        return np.concatenate([store.clips() for store in prepared.stores().values()])
 
     return frame_budget.resolve_spec(run.config.frames.to_dict(), budgets)
 

@@ -1,15 +1,22 @@
-"""How many frames each example gets: policies built from data, pure functions of the example."""
+"""A frame policy's spec and a question about a clip in, a number of frames and the reason out.
 
-from input_pipeline.frame_budget.judge import UNUSABLE
-from input_pipeline.frame_budget.policies import Policy, make_policy
-from input_pipeline.frame_budget.query import (
+A spec is data (`canonical_spec`, `spec_hash`, `spec_label`); `make_policy` makes a `Policy` of it,
+a pure function from a `BudgetQuery` to a `FrameBudget`. Models that some kinds ask come in as
+`Tools`. Kinds and keys: docs/frame_budget.md.
+"""
+
+from input_pipeline.frame_budget.budget import (
+    PREVIEW_PIXELS,
     BudgetQuery,
     FrameBudget,
-    FrameBudgetPolicy,
-    capped,
+    Policy,
+    frames_within,
 )
+from input_pipeline.frame_budget.judge import UNUSABLE
+from input_pipeline.frame_budget.policies import make_policy
 from input_pipeline.frame_budget.spec import (
     canonical_spec,
+    check_multiples,
     most_frames,
     needs_model,
     resolve_spec,
@@ -20,10 +27,10 @@ from input_pipeline.frame_budget.summary import budget_lines, budget_summary
 from input_pipeline.frame_budget.tools import ModelError, Refused, Tools
 
 __all__ = [
+    "PREVIEW_PIXELS",
     "UNUSABLE",
     "BudgetQuery",
     "FrameBudget",
-    "FrameBudgetPolicy",
     "ModelError",
     "Policy",
     "Refused",
@@ -31,7 +38,8 @@ __all__ = [
     "budget_lines",
     "budget_summary",
     "canonical_spec",
-    "capped",
+    "check_multiples",
+    "frames_within",
     "make_policy",
     "most_frames",
     "needs_model",

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from absl import logging
 
+from input_pipeline.frame_budget.budget import BudgetQuery, Policy
 from input_pipeline.frame_budget.endpoint import Endpoint
-from input_pipeline.frame_budget.query import BudgetQuery, FrameBudgetPolicy
 from input_pipeline.frame_budget.tools import (
     Answers,
     Ask,
@@ -58,20 +58,20 @@ Reply with one JSON object and nothing else, like this:
 
 
 class Judge:
-    """(query) -> (frames, why), for a canonical "judge" spec and the policy of its "fallback".
+    """(query) -> (frames, reason), for a canonical "judge" spec and the policy of its "fallback".
 
     Answers are kept by (prompt version, model, instruction, medium), so each question is asked
-    once. `asked` and `unusable` count what this policy had to ask, and what came back as neither
-    JSON nor a candidate, or not at all; then the fallback decides, and the reason says so.
+    once. `unusable` counts what came back as neither JSON nor a candidate, or not at all; then the
+    fallback decides, and the reason says so.
     """
 
-    def __init__(self, spec: Mapping[str, Any], tools: Tools, fallback: FrameBudgetPolicy):
+    def __init__(self, spec: Mapping[str, Any], tools: Tools, fallback: Policy):
         self._spec, self._fallback = spec, fallback
         self._ask = _ask(spec, tools)
         self._name = PurePath(spec["model"] or spec["path"]).name
         self._answers: Answers = tools.answers()
         self._lock = threading.Lock()
-        self.asked = self.unusable = 0
+        self.unusable = 0
 
     def __call__(self, query: BudgetQuery) -> tuple[int, str]:
         candidates = self._spec["candidates"]
@@ -103,8 +103,6 @@ class Judge:
             asked = prompt(query.instruction, seconds, len(frames), spec["candidates"])
             known = self._ask(asked, frames, seconds)
             self._answers.put(question, known)
-            with self._lock:
-                self.asked += 1
         return known
 
     def _preview(self, query: BudgetQuery) -> np.ndarray:
@@ -119,7 +117,7 @@ class Judge:
                 "frame budget: %d unusable answers of %s, the last: %s", count, self._name, problem
             )
         budget = self._fallback(query)
-        return budget.frames, f"{budget.why.split(': ', 1)[1]} ({UNUSABLE} of {self._name})"
+        return budget.frames, f"{budget.reason} ({UNUSABLE} of {self._name})"
 
 
 def _ask(spec: Mapping[str, Any], tools: Tools) -> Ask:

@@ -1,29 +1,79 @@
-"""The policies: for each kind how to decide, (query) -> (frames, why).
+"""The policies: for each kind how to decide, (query) -> (frames, reason).
 
 Kinds that need no model are one pure function each. A decision may name more frames than the clip
 has; `Policy` caps it.
 """
 
-import copy
-import dataclasses
+import bisect
+import collections
 import functools
 import hashlib
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from input_pipeline.frame_budget.candidates import at_level, nearest_candidate
-from input_pipeline.frame_budget.consensus import Consensus
+from input_pipeline.frame_budget.budget import (
+    BudgetQuery,
+    Decide,
+    Policy,
+    at_level,
+    nearest_candidate,
+)
 from input_pipeline.frame_budget.instruction import Demand, instruction_demand
 from input_pipeline.frame_budget.judge import Judge
-from input_pipeline.frame_budget.novelty import novelty
-from input_pipeline.frame_budget.query import BudgetQuery, FrameBudget, capped
-from input_pipeline.frame_budget.similarity import Similarity
-from input_pipeline.frame_budget.spec import canonical_spec
+from input_pipeline.frame_budget.novelty import novelty, similarity
+from input_pipeline.frame_budget.spec import (
+    canonical_spec,
+    check_multiples,
+    histogram_rows,
+    spec_label,
+)
 from input_pipeline.frame_budget.tools import Tools
 
 NOVELTY_WORDS = {-1: "low novelty", 0: "medium novelty", 1: "high novelty"}
 DEMAND_SIGNS = {"low": " (-)", "low-medium": "", "medium": "", "high": " (+)"}
+
+_Spec = Mapping[str, Any]
+_NO_TOOLS = Tools()
+
+
+def make_policy(spec: _Spec, tools: Tools = _NO_TOOLS, *, frames_at_a_time: int = 1) -> Policy:
+    """The policy that `spec` describes; docs/frame_budget.md lists kinds and keys.
+
+    tools: the models of kinds that need one, which other kinds do not look at. frames_at_a_time:
+    how many the vision tower takes (`VisionLayout.min_frames`); budgets are multiples of it.
+
+    Raises ValueError naming an unknown kind, an unknown or missing key, a bad value, numbers of
+    frames that are no multiples of `frames_at_a_time`, or a random_matched spec whose histogram has
+    not been filled in by `resolve_spec`; ModelError where `tools` lacks what the kind needs.
+    """
+    spec = canonical_spec(spec)
+    check_multiples(spec, frames_at_a_time)
+    if spec["kind"] == "random_matched" and spec["histogram"] is None:
+        raise ValueError(
+            "frame budget: random_matched needs a 'histogram' before it can decide; "
+            "resolve_spec(spec, budgets) fills it in from the budgets of the policy under 'of'"
+        )
+    return Policy(spec, frames_at_a_time, _decider(spec, tools, frames_at_a_time))
+
+
+def _decider(spec: _Spec, tools: Tools, frames_at_a_time: int) -> Decide:
+    """What a canonical spec decides by. Partials and not closures, which cannot be pickled."""
+    match spec["kind"]:
+        case "similarity":
+            return similarity(spec, tools)
+        case "judge":
+            fallback = make_policy(spec["fallback"], frames_at_a_time=frames_at_a_time)
+            return Judge(spec, tools, fallback)
+        case "consensus":
+            policies = [
+                make_policy(each, tools, frames_at_a_time=frames_at_a_time) for each in spec["of"]
+            ]
+            return functools.partial(_consensus, RULES[spec["rule"]], policies)
+        case "fps":
+            return functools.partial(_fps, spec, frames_at_a_time)
+        case kind:
+            return functools.partial(_PURE[kind], spec)
 
 
 def _seconds(query: BudgetQuery) -> str:
@@ -34,17 +84,17 @@ def _reason(demand: Demand) -> str:
     return demand.why + DEMAND_SIGNS[demand.demand]
 
 
-def _fixed(spec: Mapping[str, Any], query: BudgetQuery) -> tuple[int, str]:
+def _fixed(spec: _Spec, query: BudgetQuery) -> tuple[int, str]:
     return spec["frames"], "fixed"
 
 
-def _fps(spec: Mapping[str, Any], query: BudgetQuery) -> tuple[int, str]:
-    wanted = 2 * round(query.media.duration_s * spec["frames_per_second"] / 2)
-    frames = min(max(wanted, spec["min_frames"]), spec["max_frames"])
+def _fps(spec: _Spec, frames_at_a_time: int, query: BudgetQuery) -> tuple[int, str]:
+    times = round(query.media.duration_s * spec["frames_per_second"] / frames_at_a_time)
+    frames = min(max(times * frames_at_a_time, spec["min_frames"]), spec["max_frames"])
     return frames, f"{_seconds(query)} at {spec['frames_per_second']:g} frames/s"
 
 
-def _duration(spec: Mapping[str, Any], query: BudgetQuery) -> tuple[int, str]:
+def _duration(spec: _Spec, query: BudgetQuery) -> tuple[int, str]:
     seconds = query.media.duration_s
     if spec["thresholds"] is not None:
         step = sum(seconds > threshold for threshold in spec["thresholds"])
@@ -54,13 +104,13 @@ def _duration(spec: Mapping[str, Any], query: BudgetQuery) -> tuple[int, str]:
     return nearest_candidate(spec["candidates"], wanted), rate
 
 
-def _instruction(spec: Mapping[str, Any], query: BudgetQuery) -> tuple[int, str]:
+def _instruction(spec: _Spec, query: BudgetQuery) -> tuple[int, str]:
     demand = instruction_demand(query.instruction)
     wanted = at_level(spec["candidates"], demand.level)
     return nearest_candidate(spec["candidates"], wanted), _reason(demand)
 
 
-def _hybrid(spec: Mapping[str, Any], query: BudgetQuery) -> tuple[int, str]:
+def _hybrid(spec: _Spec, query: BudgetQuery) -> tuple[int, str]:
     """Instruction demand × duration × visual novelty; docs/frame_budget.md has a worked example."""
     demand = instruction_demand(query.instruction)
     outcomes = {step: _hybrid_frames(spec, query, demand, step) for step in NOVELTY_WORDS}
@@ -72,9 +122,7 @@ def _hybrid(spec: Mapping[str, Any], query: BudgetQuery) -> tuple[int, str]:
     return outcomes[step], f"{reason}, {NOVELTY_WORDS[step]}"
 
 
-def _hybrid_frames(
-    spec: Mapping[str, Any], query: BudgetQuery, demand: Demand, novelty_step: int
-) -> int:
+def _hybrid_frames(spec: _Spec, query: BudgetQuery, demand: Demand, novelty_step: int) -> int:
     candidates = spec["candidates"]
     # The text alone may earn the whole range; a clip not yet looked at gets one doubling less, and
     # its length and novelty may win that back or halve it once more.
@@ -83,80 +131,52 @@ def _hybrid_frames(
     return nearest_candidate(candidates, min(max(wanted, base / 2), base * 2))
 
 
-def _random_matched(spec: Mapping[str, Any], query: BudgetQuery) -> tuple[int, str]:
-    counts = list(spec["histogram"].values())
+def _random_matched(spec: _Spec, query: BudgetQuery) -> tuple[int, str]:
+    """A draw from the row of the histogram that clips of this many frames go by.
+
+    That is the row of the longest clips that are no longer, so that nothing is drawn that the clip
+    does not have; a clip shorter than all goes by the shortest.
+    """
+    rows = histogram_rows(spec["histogram"])
+    fitting = [has for has in rows if int(has) <= query.media.frames]
+    counts = rows[fitting[-1] if fitting else next(iter(rows))]
     # A keyed digest, not hash(): the same on every machine, in every process, in any order.
     key = f"{spec['seed']}\n{query.example_id}".encode()
     digest = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big")
-    rank = digest * sum(counts) >> 64
-    for frames, end in zip(spec["histogram"], itertools.accumulate(counts), strict=True):
-        if rank < end:
-            return int(frames), "drawn at random"
-    raise AssertionError(f"rank {rank} outside the histogram {spec['histogram']}")
+    rank = digest * sum(counts.values()) >> 64
+    ends = list(itertools.accumulate(counts.values()))
+    return int(list(counts)[bisect.bisect_right(ends, rank)]), "drawn at random"
 
 
-Decide = Callable[[BudgetQuery], tuple[int, str]]
-_Pure = Callable[[Mapping[str, Any], BudgetQuery], tuple[int, str]]
+def _consensus(
+    rule: Callable[[Sequence[int]], int], policies: Sequence[Policy], query: BudgetQuery
+) -> tuple[int, str]:
+    """Several policies decide together; the reason shows what each of them said."""
+    budgets = [policy(query) for policy in policies]
+    said = " | ".join(
+        f"{spec_label(policy.spec)} {budget.why}"
+        for policy, budget in zip(policies, budgets, strict=True)
+    )
+    return rule([budget.frames for budget in budgets]), f"{rule.__name__} of [{said}]"
 
-_PURE: dict[str, _Pure] = {
+
+def median(frames: Sequence[int]) -> int:
+    """The middle one; the lower of two middle ones, so that it is always one that was named."""
+    return sorted(frames)[(len(frames) - 1) // 2]
+
+
+def vote(frames: Sequence[int]) -> int:
+    """The one named most often; the smallest of several named equally often."""
+    counts = collections.Counter(frames)
+    return min(counts, key=lambda each: (-counts[each], each))
+
+
+RULES: dict[str, Callable[[Sequence[int]], int]] = {"median": median, "max": max, "vote": vote}
+
+_PURE: dict[str, Callable[[_Spec, BudgetQuery], tuple[int, str]]] = {
     "fixed": _fixed,
-    "fps": _fps,
     "duration": _duration,
     "instruction": _instruction,
     "hybrid": _hybrid,
     "random_matched": _random_matched,
 }
-
-
-def _decider(spec: Mapping[str, Any], tools: Tools) -> Decide:
-    """What a canonical spec decides by."""
-    match spec["kind"]:
-        case "similarity":
-            return Similarity(spec, tools)
-        case "judge":
-            return Judge(spec, tools, make_policy(spec["fallback"]))
-        case "consensus":
-            return Consensus(spec, [make_policy(each, tools) for each in spec["of"]])
-        case kind:
-            return functools.partial(_PURE[kind], spec)
-
-
-@dataclasses.dataclass(frozen=True)
-class Policy:
-    """A frame budget policy of any kind. Make one with `make_policy`."""
-
-    _spec: dict[str, Any]
-    _decide: Decide = dataclasses.field(compare=False, repr=False)
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        """The canonical spec (a copy): what goes into the index, the checkpoint and the results."""
-        return copy.deepcopy(self._spec)
-
-    def __call__(self, query: BudgetQuery) -> FrameBudget:
-        """The budget of one medium. An image is one frame whatever the policy."""
-        if query.media.kind == "image":
-            return FrameBudget(1, "1: an image")
-        frames, reason = self._decide(query)
-        return capped(frames, reason, query.media.frames)
-
-
-_NO_TOOLS = Tools()
-
-
-def make_policy(spec: Mapping[str, Any], tools: Tools = _NO_TOOLS) -> Policy:
-    """The policy that `spec` describes; docs/frame_budget.md lists kinds and keys.
-
-    tools: the models of kinds that need one, which other kinds do not look at.
-
-    Raises ValueError naming an unknown kind, an unknown or missing key, a bad value, or a
-    random_matched spec whose histogram has not been filled in by `resolve_spec`; ModelError where
-    `tools` lacks what the kind needs.
-    """
-    spec = canonical_spec(spec)
-    if spec["kind"] == "random_matched" and spec["histogram"] is None:
-        raise ValueError(
-            "frame budget: random_matched needs a 'histogram' before it can decide; "
-            "resolve_spec(spec, budgets) fills it in from the budgets of the policy under 'of'"
-        )
-    return Policy(spec, _decider(spec, tools))

@@ -8,9 +8,11 @@ import collections
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import PurePath
 from typing import Any
+
+import numpy as np
 
 from input_pipeline.frame_budget import spec_values as values
 
@@ -209,10 +211,28 @@ def most_frames(spec: Mapping[str, Any]) -> int:
         case "judge":
             return max(*spec["candidates"], most_frames(spec["fallback"]))
         case "random_matched":
-            return (
-                max(map(int, spec["histogram"])) if spec["histogram"] else most_frames(spec["of"])
-            )
+            if spec["histogram"] is None:
+                return most_frames(spec["of"])
+            rows = histogram_rows(spec["histogram"]).values()
+            return max(int(frames) for row in rows for frames in row)
     return max(spec["candidates"])
+
+
+def check_multiples(spec: Mapping[str, Any], frames_at_a_time: int) -> None:
+    """Raises ValueError naming a number of frames in the spec, or in one inside it, that the vision
+    tower cannot take: it takes `frames_at_a_time`. What was counted, a histogram, may be any."""
+    spec = canonical_spec(spec)
+    for key in ("frames", "min_frames", "max_frames", "candidates"):
+        given = spec.get(key, [])
+        for count in given if isinstance(given, list) else [given]:
+            if count % frames_at_a_time:
+                raise ValueError(
+                    f"frame budget: {key!r} must be a multiple of {frames_at_a_time}, the frames "
+                    f"that the model's vision tower takes at a time, got {count}"
+                )
+    inner = spec.get("of") or spec.get("fallback") or []
+    for other in inner if isinstance(inner, list) else [inner]:
+        check_multiples(other, frames_at_a_time)
 
 
 def needs_model(spec: Mapping[str, Any]) -> bool:
@@ -278,22 +298,39 @@ def _word(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9.-]+", "-", name)[:40]
 
 
+def histogram_rows(histogram: Mapping[str, Any]) -> Mapping[str, Mapping[str, int]]:
+    """The rows of a canonical histogram, by the frames that clips have. One without rows, of a spec
+    made before there were any, is one row for all clips."""
+    has_rows = isinstance(next(iter(histogram.values())), Mapping)
+    return histogram if has_rows else {"1": histogram}
+
+
 def resolve_spec(
-    spec: Mapping[str, Any], budgets: Callable[[Mapping[str, Any]], Sequence[int]]
+    spec: Mapping[str, Any], budgets: Callable[[Mapping[str, Any]], np.ndarray]
 ) -> dict[str, Any]:
     """A spec that can be made into a policy without looking at the data again.
 
-    budgets(other) -> the frames that policy `other` gives to each example of the data set. It is
-    called only for a random_matched spec without a histogram, which comes back with the histogram
-    of those frames; any other spec comes back as it is. Budgets below 2 belong to images, text and
-    single-frame clips, where no policy has a choice: they stay out of the histogram.
+    budgets(other) -> int[C, 2]: for each clip of the data set the frames that it has, and the
+    frames that policy `other` shows of it. It is called only for a random_matched spec without a
+    histogram, which comes back with one; any other spec comes back as it is.
+
+    The histogram has a row for each number of frames that clips have, those with at least
+    `most_frames(other)` in one. What was given to a clip of a row any other clip of it can show
+    too: a draw is never cut, and its mean is that of the row. Clips of one frame leave no choice
+    and are not counted.
+
+    Raises ValueError where no clip is left.
     """
     if not isinstance(spec, Mapping) or spec.get("kind") != "random_matched":
         return dict(spec)
     spec = canonical_spec(spec)
     if spec["histogram"] is None:
-        counts = collections.Counter(int(frames) for frames in budgets(spec["of"]) if frames > 1)
-        if not counts:
+        most = most_frames(spec["of"])
+        rows: dict[int, collections.Counter] = {}
+        for has, shown in np.asarray(budgets(spec["of"])).reshape(-1, 2).tolist():
+            if has > 1:
+                rows.setdefault(min(has, most), collections.Counter())[shown] += 1
+        if not rows:
             raise ValueError("frame budget: random_matched found no video to take a histogram of")
-        spec["histogram"] = values.histogram("histogram", counts)
+        spec["histogram"] = values.histogram("histogram", rows)
     return spec

@@ -28,9 +28,7 @@ def preview_frames(key: str, value: Any) -> int:
 
 
 def frame_count(key: str, value: Any) -> int:
-    if integer(key, value, 2) % 2:
-        raise ValueError(f"frame budget: {key!r} must be even (frames go in pairs), got {value!r}")
-    return int(value)
+    return integer(key, value, 1)
 
 
 def number(key: str, value: Any) -> float:
@@ -76,23 +74,34 @@ def gap_seconds(key: str, value: Any) -> dict[str, float]:
     return gaps
 
 
-def histogram(key: str, value: Any) -> dict[str, int] | None:
-    """{"8": 5761, …} with frames ascending; keys may be given as integers."""
+def histogram(key: str, value: Any) -> dict[str, Any] | None:
+    """How many clips got so many frames, {"8": 5761, …}, or a table of that by the frames that
+    clips have, {"13": {"8": 20, "13": 7}, …}. Ascending; keys may be given as integers."""
     if value is None:
         return None
+    if isinstance(value, Mapping) and any(isinstance(row, Mapping) for row in value.values()):
+        return _by_frames(key, value, _counts)
+    return _counts(key, value)
+
+
+def _counts(key: str, value: Any) -> dict[str, int]:
+    return _by_frames(key, value, at_least(1))
+
+
+def _by_frames(key: str, value: Any, check: Callable[[str, Any], Any]) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not value:
         raise ValueError(
-            f"frame budget: {key!r} must map frames to numbers of examples, got {value!r}"
+            f"frame budget: {key!r} must map frames to numbers of clips, got {value!r}"
         )
     try:
-        counts = {int(frames): n for frames, n in value.items()}
+        found = {int(frames): each for frames, each in value.items()}
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"frame budget: {key!r} has a key that is no frame count: {value!r}"
-        ) from (error)
+        ) from error
     return {
-        str(integer(f"{key} frames", frames, 1)): integer(f"{key}.{frames}", counts[frames], 1)
-        for frames in sorted(counts)
+        str(integer(f"{key} frames", frames, 1)): check(f"{key}.{frames}", found[frames])
+        for frames in sorted(found)
     }
 
 

@@ -35,7 +35,7 @@ from input_pipeline.index.summary import summarise
 from input_pipeline.media import PASSING, Decoder
 from input_pipeline.text import TEXT_FILES
 
-_VERSION = 4  # raise when the meaning of a column changes: old indexes are then not reused
+_VERSION = 5  # raise when the meaning of a column changes: old indexes are then not reused
 _PROBES = "probes.sqlite"
 
 

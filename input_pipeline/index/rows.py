@@ -12,7 +12,6 @@ import numpy as np
 from input_pipeline import frame_budget
 from input_pipeline.annotations.rejected import Rejected
 from input_pipeline.examples import Example, MediaRef
-from input_pipeline.frame_budget.query import PREVIEW_PIXELS
 from input_pipeline.index.probe_cache import Probe, ProbeCache, stamp_of
 from input_pipeline.layout import (
     ExampleLayout,
@@ -33,7 +32,9 @@ _REMEMBERED_PREVIEWS = 64
 class IndexSpec:
     """What a prepared index depends on besides the data: tokenizer, layout, limits, policy.
 
-    tools: the models that `frame_policy` needs, if it needs any.
+    frame_policy: a frame-budget spec. tools: the models that it needs, if it needs any.
+
+    Raises ValueError naming a frame-budget spec that is wrong, or does not go with the layout.
     """
 
     tokenizer_dir: str
@@ -42,6 +43,10 @@ class IndexSpec:
     max_tokens: int
     max_patches: int
     tools: frame_budget.Tools = frame_budget.Tools()
+
+    def __post_init__(self):
+        # Here and not only where the policy is made, in each worker: before any work begins.
+        frame_budget.check_multiples(self.frame_policy, self.layout.min_frames)
 
 
 class Outcome(NamedTuple):
@@ -68,7 +73,9 @@ class RowMaker:
         self._spec = spec
         tokenizer = ChatTokenizer.load(spec.tokenizer_dir, spec.layout.media_tokens)
         self._encode = tokenizer.encode if mode == "train" else tokenizer.encode_prompt
-        self._policy = frame_budget.make_policy(spec.frame_policy, spec.tools)
+        self._policy = frame_budget.make_policy(
+            spec.frame_policy, spec.tools, frames_at_a_time=spec.layout.min_frames
+        )
         self._most_frames = frame_budget.most_frames(spec.frame_policy)
         self._decoder, self._cache = decoder, cache
         self._preview = functools.lru_cache(_REMEMBERED_PREVIEWS)(self._decoded_preview)
@@ -144,9 +151,13 @@ class RowMaker:
 
         frames = [budget.frames for budget in budgets]
         layout = lay_out(frames)
-        most = [frame_budget.capped(self._most_frames, "", info.frames).frames for info in infos]
+        most = [
+            frame_budget.frames_within(self._most_frames, info.frames, spec.layout.min_frames)
+            for info in infos
+        ]
         largest = layout if most == frames else lay_out(most)
         clips = [i for i, info in enumerate(infos) if info.kind == "video"]
+        shown = [len(layout.media[i].frame_indices) for i in clips]
         return {
             "id": example.id,
             "source": example.source,
@@ -156,13 +167,15 @@ class RowMaker:
             "patches": layout.patches,
             "visual_tokens": sum(medium.tokens for medium in layout.media),
             "most_visual_tokens": sum(medium.tokens for medium in largest.media),
-            "frames": max((len(layout.media[i].frame_indices) for i in clips), default=0),
-            "why": "; ".join(budgets[i].why for i in clips),
+            "frames": max(shown, default=0),
+            "clip_frames": [infos[i].frames for i in clips],
+            "clip_budgets": shown,
+            "why": "; ".join(budgets[i].reduced(n).why for i, n in zip(clips, shown, strict=True)),
             "shrunk": layout.shrunk,
         }
 
     def _decoded_preview(
-        self, ref: MediaRef, stamp: str | None, count: int, side: int = PREVIEW_PIXELS
+        self, ref: MediaRef, stamp: str | None, count: int, side: int = frame_budget.PREVIEW_PIXELS
     ) -> np.ndarray:
         """uint8[F, h, w, 3]: at most `count` small frames of a clip, spread over its length."""
         return self._decoder.preview(ref, count, side)

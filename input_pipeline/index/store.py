@@ -22,7 +22,9 @@ SCHEMA = pa.schema(
         "patches": pa.int64(),
         "visual_tokens": pa.int64(),
         "most_visual_tokens": pa.int64(),  # if every clip had the policy's largest budget
-        "frames": pa.int64(),  # the largest budget among the example's videos, 0 without video
+        "frames": pa.int64(),  # the most that a video of the example shows, 0 without video
+        "clip_frames": pa.list_(pa.int64()),  # of each video, all frames that it has
+        "clip_budgets": pa.list_(pa.int64()),  # of each video, the frames that it shows
         "why": pa.string(),
         "shrunk": pa.string(),
     }
@@ -73,6 +75,11 @@ class ExampleStore:
     def count_why(self, words: str) -> int:
         """How many examples have these words in the reason of their budget."""
         return pc.sum(pc.match_substring(self._table["why"], words)).as_py() or 0
+
+    def clips(self) -> np.ndarray:
+        """int64[C, 2]: for each clip of all examples the frames that it has, and that it shows."""
+        columns = (pc.list_flatten(self._table[name]) for name in ("clip_frames", "clip_budgets"))
+        return np.stack([column.to_numpy() for column in columns], axis=1)
 
     def shrunk_counts(self) -> dict[str, int]:
         """How many examples had to give up pixels or frames, by `ExampleLayout.shrunk`."""

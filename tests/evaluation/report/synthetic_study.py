@@ -44,7 +44,8 @@ def demo_policies(hybrid_budgets: Sequence[int] = BUDGETS) -> dict[str, dict[str
     hybrid_budgets: what the hybrid rule gives to the training videos, for its control.
     """
     entries = demo.get_config("full").study.frames.values()
-    resolved = [resolve_spec(entry.to_dict(), lambda _: hybrid_budgets) for entry in entries]
+    clips = [(999, frames) for frames in hybrid_budgets]  # all have more frames than are given
+    resolved = [resolve_spec(entry.to_dict(), lambda _: clips) for entry in entries]
     return {spec_label(spec): canonical_spec(spec) for spec in resolved}
 
 

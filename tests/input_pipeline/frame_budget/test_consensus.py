@@ -4,7 +4,7 @@ import pickle
 import pytest
 
 from input_pipeline.frame_budget import make_policy, most_frames, spec_hash, spec_label
-from input_pipeline.frame_budget.consensus import RULES, median, vote
+from input_pipeline.frame_budget.policies import RULES, median, vote
 from input_pipeline.frame_budget.spec import CONSENSUS_RULES
 from tests.input_pipeline.frame_budget.budget_queries import query
 
@@ -47,7 +47,7 @@ def test_median_by_sorting_and_vote_by_counting():
 
 def test_a_member_is_capped_by_the_clip():
     spec = consensus({"kind": "fixed", "frames": 32}, {"kind": "fixed", "frames": 64})
-    budget = make_policy(spec)(query(frames=13))
+    budget = make_policy(spec, frames_at_a_time=2)(query(frames=13))
     assert budget.frames == 12
     assert budget.why.count("the clip has 13 frames") == 2
 

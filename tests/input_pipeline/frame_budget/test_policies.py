@@ -1,9 +1,6 @@
-import collections
 import dataclasses
 import json
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -11,12 +8,12 @@ import pytest
 from input_pipeline.frame_budget import (
     BudgetQuery,
     FrameBudget,
+    check_multiples,
     make_policy,
-    resolve_spec,
     spec_hash,
     spec_label,
 )
-from input_pipeline.frame_budget.candidates import nearest_candidate
+from input_pipeline.frame_budget.budget import nearest_candidate
 from input_pipeline.media import MediaInfo
 
 COUNTING = "How many times does the man clap?"
@@ -47,9 +44,12 @@ def preview_of(level):
     return preview
 
 
-def ask(spec, instruction=COLOUR, seconds=18.0, novelty="forbidden", frames=None, id="x"):
+def ask(
+    spec, instruction=COLOUR, seconds=18.0, novelty="forbidden", frames=None, id="x", at_a_time=2
+):
+    """Of a policy for a tower that takes frames in pairs, unless said otherwise."""
     query = BudgetQuery(id, instruction, info(seconds, frames), preview_of(novelty))
-    return make_policy(spec)(query)
+    return make_policy(spec, frames_at_a_time=at_a_time)(query)
 
 
 SPECS = [
@@ -128,8 +128,8 @@ def test_spec_is_a_copy_and_the_policy_frozen():
         ({"kind": "oracle"}, "unknown kind 'oracle'; known: fixed, fps, duration"),
         ({"kind": "fixed"}, "'fixed' needs the key 'frames'"),
         ({"kind": "fixed", "frames": 8, "fps": 1}, "'fixed' has no key 'fps'; known: frames"),
-        ({"kind": "fixed", "frames": 7}, "'frames' must be even.*got 7"),
-        ({"kind": "fixed", "frames": 0}, "'frames' must be an integer >= 2, got 0"),
+        ({"kind": "fixed", "frames": 7}, "'frames' must be a multiple of 2.*got 7"),
+        ({"kind": "fixed", "frames": 0}, "'frames' must be an integer >= 1, got 0"),
         ({"kind": "fixed", "frames": 8.0}, "got 8.0"),
         ({"kind": "fixed", "frames": True}, "got True"),
         ({"kind": "fps", "frames_per_second": 0}, "'frames_per_second' must be .* > 0, got 0"),
@@ -139,7 +139,7 @@ def test_spec_is_a_copy_and_the_policy_frozen():
         ),
         ({"kind": "hybrid", "candidates": (16, 8)}, r"'candidates' must be increasing.*\[16, 8\]"),
         ({"kind": "hybrid", "candidates": (8, 8)}, "increasing"),
-        ({"kind": "hybrid", "candidates": (8, 15)}, "'candidates' must be even.*got 15"),
+        ({"kind": "hybrid", "candidates": (8, 15)}, "'candidates' must be a multiple of 2.*got 15"),
         ({"kind": "hybrid", "candidates": (-8, 8)}, "got -8"),
         ({"kind": "hybrid", "candidates": ()}, "'candidates' must be a non-empty list"),
         ({"kind": "hybrid", "candidates": "8,16"}, "got '8,16'"),
@@ -176,7 +176,7 @@ def test_spec_is_a_copy_and_the_policy_frozen():
 )
 def test_bad_specs_are_named(spec, message):
     with pytest.raises(ValueError, match=message):
-        make_policy(spec)
+        make_policy(spec, frames_at_a_time=2)
 
 
 # ── what every policy keeps to ──────────────────────────────────────────────────────────────────
@@ -199,14 +199,65 @@ def test_pure_and_never_more_frames_than_the_clip_has(spec):
 
 def test_a_capped_budget_says_so():
     spec = {"kind": "fixed", "frames": 16}
-    assert ask(spec, frames=13) == FrameBudget(12, "12: fixed, capped: the clip has 13 frames")
-    assert ask(spec, frames=1) == FrameBudget(1, "1: fixed, capped: the clip has 1 frame")
-    assert ask(spec, frames=16) == FrameBudget(16, "16: fixed")
+    assert ask(spec, frames=13) == FrameBudget(12, "fixed, capped: the clip has 13 frames")
+    assert ask(spec, frames=13).why == "12: fixed, capped: the clip has 13 frames"
+    assert ask(spec, frames=1).why == "1: fixed, capped: the clip has 1 frame"
+    assert ask(spec, frames=16).why == "16: fixed"
+
+
+@pytest.mark.parametrize(
+    ("at_a_time", "shown"), [(1, [1, 3, 5, 8, 8]), (2, [1, 2, 4, 8, 8]), (4, [1, 3, 4, 8, 8])]
+)
+def test_as_many_as_the_tower_takes_at_a_time(at_a_time, shown):
+    spec = {"kind": "fixed", "frames": 8}
+    assert [ask(spec, frames=n, at_a_time=at_a_time).frames for n in (1, 3, 5, 8, 9)] == shown
+
+
+def test_a_tower_that_takes_one_frame_can_be_given_any_number():
+    for spec, frames in (
+        ({"kind": "fixed", "frames": 5}, 5),
+        ({"kind": "fixed", "frames": 1}, 1),
+        ({"kind": "fps", "frames_per_second": 0.5, "min_frames": 3, "max_frames": 11}, 9),
+        ({"kind": "instruction", "candidates": (3, 7)}, 3),
+    ):
+        assert ask(spec, at_a_time=1).frames == frames
+        assert ask(spec, at_a_time=1, frames=5).frames == min(frames, 5)
+
+
+SIX = {"kind": "fixed", "frames": 6}
+
+
+@pytest.mark.parametrize(
+    ("key", "spec"),
+    [
+        ("frames", {"kind": "fixed", "frames": 6}),
+        ("min_frames", {"kind": "fps", "frames_per_second": 1, "min_frames": 6}),
+        ("max_frames", {"kind": "fps", "frames_per_second": 1, "max_frames": 6}),
+        ("candidates", {"kind": "instruction", "candidates": (4, 6)}),
+        ("frames", {"kind": "consensus", "of": [{"kind": "hybrid"}, SIX]}),
+        ("frames", {"kind": "judge", "path": "x", "fallback": SIX}),
+        ("frames", {"kind": "random_matched", "of": SIX}),
+    ],
+)
+def test_what_the_tower_cannot_take_is_named(key, spec):
+    check_multiples(spec, 1)
+    check_multiples(spec, 2)
+    for check in (check_multiples, lambda spec, n: make_policy(spec, frames_at_a_time=n)):
+        with pytest.raises(ValueError, match=f"frame budget: '{key}' .* multiple of 4.* got 6"):
+            check(spec, 4)
+
+
+def test_what_did_not_fit_is_said():
+    budget = ask({"kind": "instruction"}, MOTION)
+    assert budget.reduced(16) == budget
+    assert budget.reduced(8).why == "8: asks about motion, 16 did not fit into the row"
+    short = ask({"kind": "fixed", "frames": 16}, frames=13).reduced(6)
+    assert short.why == "6: fixed, capped: the clip has 13 frames, 12 did not fit into the row"
 
 
 def test_an_image_is_one_frame():
     query = BudgetQuery("x", COUNTING, info(0.0, 1, "image"), preview_of("forbidden"))
-    assert make_policy({"kind": "hybrid"})(query) == FrameBudget(1, "1: an image")
+    assert make_policy({"kind": "hybrid"})(query).why == "1: an image"
 
 
 @pytest.mark.parametrize(
@@ -236,7 +287,7 @@ def test_nearest_candidate_in_ratio(wanted, expected):
 )
 def test_fps(seconds, expected):
     budget = ask({"kind": "fps", "frames_per_second": 2}, seconds=seconds)
-    assert budget == FrameBudget(expected, f"{expected}: {seconds:.1f} s at 2 frames/s")
+    assert budget == FrameBudget(expected, f"{seconds:.1f} s at 2 frames/s")
 
 
 def test_duration_by_thresholds_in_seconds():
@@ -261,7 +312,7 @@ def test_instruction_reads_nothing_but_text():
 
 def test_similarity_reads_nothing_but_previews():
     spec = {"kind": "similarity"}
-    assert ask(spec, COUNTING, novelty="low") == FrameBudget(8, "8: novelty 0.00")
+    assert ask(spec, COUNTING, novelty="low") == FrameBudget(8, "novelty 0.00")
     assert ask(spec, COLOUR, novelty="high").frames == 64
     assert ask(spec, COLOUR, novelty="medium").frames in (16, 32)
 
@@ -323,72 +374,3 @@ def test_previews_are_asked_for_once_and_only_when_they_matter():
     policy(BudgetQuery("x", COLOUR, info(18.0), preview))
     policy(BudgetQuery("x", COUNTING, info(18.0, frames=10), preview))  # all 10 frames anyway
     assert calls == [6]
-
-
-# ── the random control ──────────────────────────────────────────────────────────────────────────
-
-HISTOGRAM = {8: 5760, 16: 1140, 32: 536, 64: 14}
-
-
-def matched(seed=0):
-    return make_policy({"kind": "random_matched", "histogram": HISTOGRAM, "seed": seed})
-
-
-def draws(policy, ids):
-    clip = info(100.0)
-    return {i: policy(BudgetQuery(i, "", clip, preview_of("forbidden"))).frames for i in ids}
-
-
-def test_random_matched_reproduces_the_histogram():
-    n = 20_000
-    counts = collections.Counter(draws(matched(), [f"video/{i}" for i in range(n)]).values())
-    total = sum(HISTOGRAM.values())
-    assert set(counts) <= set(HISTOGRAM)
-    for frames, count in HISTOGRAM.items():
-        share = count / total
-        deviation = (share * (1 - share) * n) ** 0.5  # of a binomial count
-        assert abs(counts[frames] - share * n) < 4 * deviation
-
-
-def test_random_matched_depends_on_id_and_seed_alone():
-    ids = [f"video/{i}" for i in range(500)]
-    one = draws(matched(), ids)
-    assert draws(matched(), ids[::-1]) == one
-    other = draws(matched(seed=1), ids)
-    assert 0.2 < np.mean([one[i] != other[i] for i in ids]) < 0.6  # 0.38 expected of independence
-
-
-def test_random_matched_is_the_same_in_another_process():
-    code = (
-        "from input_pipeline.frame_budget import *;from types import SimpleNamespace as N;"
-        f"p = make_policy({{'kind': 'random_matched', 'histogram': {HISTOGRAM}}});"
-        "m = N(kind='video', frames=99, duration_s=9.0);"
-        "print([p(BudgetQuery(f'v{i}', '', m, None)).frames for i in range(64)])"
-    )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert json.loads(out.stdout) == list(draws(matched(), [f"v{i}" for i in range(64)]).values())
-
-
-def test_resolve_spec_takes_the_histogram_of_the_other_policy():
-    asked = []
-
-    def budgets(spec):
-        asked.append(dict(spec))
-        return np.array([16, 8, 8, 0, 1, 8, 64])  # 0: text, 1: an image
-
-    spec = {
-        "kind": "random_matched",
-        "of": {"kind": "hybrid", "candidates": (8, 16, 64)},
-        "seed": 3,
-    }
-    resolved = resolve_spec(spec, budgets)
-    assert resolved["histogram"] == {"8": 3, "16": 1, "64": 1}
-    assert list(resolved["histogram"]) == ["8", "16", "64"]
-    assert asked == [make_policy(spec["of"]).spec]
-    assert make_policy(resolved).spec == resolved
-    assert spec_label(resolved) == spec_label(spec)
-    assert resolve_spec(resolved, budgets) == resolved
-    assert len(asked) == 1, "a resolved spec needs no data"
-    assert resolve_spec({"kind": "fixed", "frames": 8}, budgets) == {"kind": "fixed", "frames": 8}
-    with pytest.raises(ValueError, match="no video"):
-        resolve_spec(spec, lambda other: [0, 1])

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from demo_world.tokenizer import write_tokenizer
+from input_pipeline import frame_budget
 from input_pipeline.examples import Example, MediaRef, Turn
 from input_pipeline.index import (
     DatasetSpec,
@@ -157,6 +158,93 @@ def test_a_few_examples_in_memory(corpus):
     gone = MediaRef("video", str(root / "gone.mp4"))
     with pytest.raises(ValueError, match="gone.mp4: missing"):
         lay_out([Example("p", "p", (Turn("user", (gone, "How?")),))], spec, mode="prompt")
+
+
+# --- Frame budgets ------------------------------------------------------------------------------
+
+
+def _budgets(tmp_path, corpus, records, **changes):
+    root, spec = corpus
+    spec = dataclasses.replace(spec, **changes)
+    path, _, _ = _prepare(tmp_path, (root, spec), [json.dumps(r) for r in records])
+    return ExampleStore.open(path)
+
+
+def test_frames_that_did_not_fit_are_said(tmp_path, corpus):
+    root, _ = corpus
+    write_clip(root / "short.mp4", frames=13)
+    write_clip(root / "brief.mp4", frames=6)
+    records = [
+        _record("motion", "<video>\nWhich way does it move?", video="good.mp4"),
+        _record("short", "<video>\nHow many times?", video="short.mp4"),
+        _record("colour", "<video>\nWhat colour is it?", video="brief.mp4"),
+    ]
+    policy = {"kind": "instruction", "candidates": (8, 16)}
+    # The smallest pictures take four patches a pair of frames.
+    store = _budgets(tmp_path, corpus, records, frame_policy=policy, max_patches=12)
+    assert [store.why(i) for i in range(3)] == [
+        "4: asks about motion, 8 did not fit into the row",
+        "6: counts events (+), capped: the clip has 13 frames, 12 did not fit into the row",
+        "6: asks for a colour (-), capped: the clip has 6 frames",
+    ]
+    assert store.budgets.tolist() == [4, 6, 6]
+    assert [len(store[i][1].media[0].frame_indices) for i in range(3)] == [4, 6, 6]
+    assert store.clips().tolist() == [[24, 4], [13, 6], [6, 6]]
+
+
+def test_each_clip_of_an_example_counts(tmp_path, corpus):
+    root, _ = corpus
+    write_clip(root / "short.mp4", frames=7)
+    record = _record("both", "<video><image><video>\nHow many?", image="still.png")
+    record["video"] = ["good.mp4", "short.mp4"]
+    store = _budgets(tmp_path, corpus, [record, _record("words", "How many?")])
+    assert store.clips().tolist() == [[24, 16], [7, 6]]
+    assert store.budgets.tolist() == [16, 0]
+    assert store.why(0) == "16: fixed; 6: fixed, capped: the clip has 7 frames"
+
+
+def test_a_tower_that_takes_single_frames_sees_all_of_a_short_clip(tmp_path, corpus):
+    root, _ = corpus
+    write_clip(root / "five.mp4", frames=5)
+    records = [_record("five", video="five.mp4"), _record("good", video="good.mp4")]
+    policy, single = (
+        {"kind": "fixed", "frames": 7},
+        dataclasses.replace(LAYOUT, temporal_patch_size=1),
+    )
+    store = _budgets(tmp_path, corpus, records, frame_policy=policy, layout=single)
+    assert store.budgets.tolist() == [5, 7]
+    assert store[0][1].media[0].frame_indices == (0, 1, 2, 3, 4)
+
+
+def test_frames_that_the_tower_cannot_take_are_named_before_any_work(corpus):
+    _, spec = corpus
+    with pytest.raises(ValueError, match="'frames' must be a multiple of 2.*got 7"):
+        dataclasses.replace(spec, frame_policy={"kind": "fixed", "frames": 7})
+
+
+def test_the_random_control_shows_what_its_rule_shows(tmp_path, corpus):
+    """Clips of different lengths, each asked about in the same ways."""
+    root, spec = corpus
+    lengths, questions = (3, 7, 9, 12, 18, 24), ("How many times?", "What colour is it?")
+    for n in lengths:
+        write_clip(root / f"{n}.mp4", frames=n)
+    records = [
+        _record(f"{n} {i}", f"<video>\n{questions[i % 2]}", video=f"{n}.mp4")
+        for n in lengths
+        for i in range(60)
+    ]
+    rule = {"kind": "instruction", "candidates": (2, 4, 8, 16)}
+    rooms = {"max_tokens": 2048, "max_patches": 2048}
+    wanted = _budgets(tmp_path, corpus, records, frame_policy=rule, **rooms)
+    control = frame_budget.resolve_spec(
+        {"kind": "random_matched", "of": rule}, lambda other: wanted.clips()
+    )
+    drawn = _budgets(tmp_path, corpus, records, frame_policy=control, **rooms)
+    assert list(control["histogram"]) == ["3", "7", "9", "12", "16"]
+    for n in lengths:
+        mine, of_rule = (s.clips()[s.clips()[:, 0] == n, 1] for s in (drawn, wanted))
+        assert set(mine) == set(of_rule)
+    assert drawn.budgets.mean() == pytest.approx(wanted.budgets.mean(), rel=0.1)  # of 360 draws
 
 
 # --- At scale -----------------------------------------------------------------------------------

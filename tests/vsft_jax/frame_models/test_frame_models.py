@@ -9,7 +9,7 @@ import torch
 from transformers import Dinov2Config, Dinov2Model
 
 from input_pipeline.frame_budget import ModelError, Refused, make_policy
-from input_pipeline.frame_budget.similarity import cosine_novelty
+from input_pipeline.frame_budget.novelty import cosine_novelty
 from input_pipeline.index.prepare import ExampleStore
 from input_pipeline.media import frames as decode
 from tests.input_pipeline.frame_budget.budget_queries import Preview, query
@@ -21,6 +21,7 @@ from vsft_jax.errors import ConfigError
 from vsft_jax.frame_models import dino as frame_tools
 from vsft_jax.frame_models import tools
 from vsft_jax.frame_models.dino import SIDE, DinoEmbedder
+from vsft_jax.frame_models.judge import JudgeModel
 from vsft_jax.inference.answer import Answer
 from vsft_jax.models.dinov2.config import IMAGE_MEAN, IMAGE_STD
 from vsft_jax.prepare import prepare_training
@@ -119,14 +120,15 @@ def test_models_do_not_go_into_processes(dino, config, tmp_path):
 # ── A judge. ────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_judge_of_our_own_answers_but_nonsense(judge, config, tmp_path, one_device):
+def test_a_judge_of_our_own_answers_but_nonsense(judge, config, tmp_path, one_device, monkeypatch):
     spec = {"kind": "judge", "path": str(judge), "max_tokens": 4, "preview_frames": 2}
     policy = make_policy(spec, tools(Run(config, tmp_path)))
     asked = query("Why does it stop?", media_id="a")
     budget = policy(asked)
     assert f"(no usable answer of {judge.name})" in budget.why
+    monkeypatch.setattr(JudgeModel, "__call__", lambda *_: pytest.fail("asked once more"))
     assert policy(asked) == budget
-    assert (policy._decide.asked, policy._decide.unusable) == (1, 2)
+    assert policy._decide.unusable == 2
 
 
 def test_a_judge_sees_the_frames_and_the_question(judge, config, tmp_path, monkeypatch):
