@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from absl import logging
 
 from input_pipeline.examples import MediaRef
 from input_pipeline.media.errors import MediaError
@@ -94,6 +93,8 @@ class Decoder:
         with self._lock:
             cache, self._cache = self._cache, None
         if cache:
+            from absl import logging  # not at the top: a decoder process starts without it
+
             logging.warning(
                 "config.data.cache_dir = %r: frames are no longer kept: %s", cache.directory, error
             )

@@ -6,6 +6,7 @@ pictures that are within our bound, and tries forty formats on a file that is no
 pixels are OpenCV's, but for formats that it reads in part or only where it was built with them.
 """
 
+import contextlib
 import dataclasses
 import importlib
 import io
@@ -13,15 +14,17 @@ import re
 import struct
 import warnings
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import PIL.Image
-import PIL.ImageFile
 
 from input_pipeline.media import bounds
 from input_pipeline.media.errors import MediaError
 from input_pipeline.media.sources import read_source
+
+if TYPE_CHECKING:  # Pillow is imported when the first image comes: most workers see videos alone
+    from PIL.ImageFile import ImageFile
 
 # Format -> how its files begin, and the name of Pillow's reader, imported when the first one comes.
 _FORMATS = {
@@ -130,18 +133,27 @@ def _read_header(path: str, data: bytes) -> ImageHeader:
     return ImageHeader(name, width, height, _orientation(exif))
 
 
-def _open_lazily(path: str, name: str, data: bytes) -> PIL.ImageFile.ImageFile:
+def _open_lazily(path: str, name: str, data: bytes) -> "ImageFile":
     """Pillow's image of a file of a known format, its pixels not decoded. Raises MediaError."""
     reader = _FORMATS[name][1]
     plugin = importlib.import_module(f"PIL.{reader}ImagePlugin")
+    if not getattr(plugin, "SUPPORTED", True):
+        raise MediaError(path, "missing_package", f"Pillow was built without {name}")
     if name == "avif":  # else one for each core, in each of many decoder processes
         plugin.DEFAULT_MAX_THREADS = 1
-    try:
+    with _pillow_errors(path, f"the {name} header is damaged"):
         return getattr(plugin, f"{reader}ImageFile")(io.BytesIO(data))
-    except MemoryError:
-        raise
-    except Exception as error:  # whatever Pillow makes of damage: SyntaxError, ValueError, …
-        raise MediaError(path, "corrupt", f"the {name} header is damaged: {error}") from error
+
+
+@contextlib.contextmanager
+def _pillow_errors(path: str, detail: str) -> Iterator[None]:
+    """Whatever Pillow raises for damage (SyntaxError, OSError, ValueError, …) is a MediaError."""
+    try:
+        yield
+    except MemoryError as error:
+        raise MediaError(path, "out_of_memory", f"{detail}: {error}") from error
+    except Exception as error:
+        raise MediaError(path, "corrupt", f"{detail}: {error}") from error
 
 
 def _check_length(path: str, name: str, data: bytes) -> None:
@@ -164,7 +176,9 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def _orientation(exif: bytes) -> int:
     """EXIF orientation 1-8; 1 when it is absent or damaged, as viewers do."""
-    block = PIL.Image.Exif()
+    from PIL.Image import Exif
+
+    block = Exif()
     try:
         block.load(exif)
         value = block.get(_ORIENTATION)
@@ -201,16 +215,11 @@ def _pillow_pixels(path: str, data: bytes, header: ImageHeader) -> np.ndarray:
     deep = mode.startswith("I;16")
     if not (deep or mode in _PLAIN_MODES or mode in _ALPHA_MODES):  # "F", "I": what is white?
         raise MediaError(path, "unsupported_format", f"{header.format} pixels of mode {mode}")
-    try:
+    with _pillow_errors(path, f"the {header.format} data cannot be decoded"):
         if deep:
             return np.asarray(image, np.uint16)
         see_through = mode in _ALPHA_MODES or "transparency" in image.info
         return np.asarray(image.convert("RGBA" if see_through else "RGB"))
-    except MemoryError:
-        raise
-    except Exception as error:  # whatever Pillow makes of damage: OSError, ValueError, …
-        detail = f"the {header.format} data cannot be decoded: {error}"
-        raise MediaError(path, "corrupt", detail) from error
 
 
 def _to_rgb(pixels: np.ndarray) -> np.ndarray:

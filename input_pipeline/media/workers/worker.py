@@ -1,12 +1,15 @@
 """One process of the pool: `python -m … <descriptor of its channel> <seconds for a call>`.
 
-A module of its own that nothing imports, so that the process has it once, as its main module.
+A module of its own that nothing imports, so that the process has it once, as its main module. What
+decodes comes with the package, before the first deadline runs.
 """
 
 import pickle
 import resource
 import signal
 import sys
+
+import cv2
 
 from input_pipeline.media.workers.channel import Channel
 
@@ -19,7 +22,7 @@ def serve(channel: Channel, deadline_s: float) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # sent to all of a job: the parent decides
         signal.signal(number, signal.SIG_IGN)
     _limit_memory()
-    _import_decoders()
+    cv2.setNumThreads(1)  # there are many workers
     channel.send((True, None))
     while True:
         try:
@@ -41,15 +44,6 @@ def _limit_memory() -> None:
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
     limit = _MAX_BYTES if hard == resource.RLIM_INFINITY else min(_MAX_BYTES, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
-
-
-def _import_decoders() -> None:
-    """Before the first deadline runs; and with one thread each, since there are many workers."""
-    import cv2
-
-    import input_pipeline.media.frame_cache  # noqa: F401
-
-    cv2.setNumThreads(1)
 
 
 def _sendable(error: Exception) -> Exception:
