@@ -13,7 +13,7 @@ import numpy as np
 
 from input_pipeline.layout import layout_example
 from input_pipeline.media import MediaInfo
-from input_pipeline.text.chat_tokenizer import EncodedText
+from input_pipeline.text import EncodedText
 from vsft_jax.models.qwen2_5_vl.layout import Layout
 
 BUDGETS = {8: 57_604, 16: 11_394, 32: 5_365, 64: 137}  # frames: examples

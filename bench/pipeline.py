@@ -21,10 +21,9 @@ from absl import logging
 
 from bench.decode_methods import qwen_vision_process
 from bench.pipeline_corpus import ROW_PATCHES, ROW_TOKENS, Corpus
-from input_pipeline.batches.plan import BatchPlan, SourceSizes
-from input_pipeline.batches.rows import RowShape, make_batches
+from input_pipeline.batches import BatchPlan, RowShape, SourceSizes, make_batches
 from input_pipeline.media import Decoder
-from input_pipeline.text.chat_tokenizer import ChatTokenizer
+from input_pipeline.text import ChatTokenizer
 
 
 def main() -> None:
@@ -55,7 +54,7 @@ def main() -> None:
 def planned_rows(corpus: Corpus) -> list[list[int]]:
     """The examples of each row of one epoch."""
     sizes = {"bench": SourceSizes(corpus.store.tokens, corpus.store.patches)}
-    limits = {"max_tokens": ROW_TOKENS, "max_patches": ROW_PATCHES}
+    limits = {"max_tokens": ROW_TOKENS, "max_patches": ROW_PATCHES, "window": 4096}
     plan = BatchPlan(sizes, {"bench": 1.0}, batch_rows=1, seed=0, **limits)
     return [plan.local_rows(step, [0])[0].tolist() for step in range(plan.pack_plan(0).rows)]
 

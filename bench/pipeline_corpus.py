@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from bench.decode_clips import FPS, encode
-from input_pipeline.index.prepare import DatasetSpec, ExampleStore, IndexSpec, log_summary, prepare
+from input_pipeline.index import DatasetSpec, ExampleStore, IndexSpec, log_summary, prepare
 from tests.parity.qwen_files import write_tokenizer
 from vsft_jax.models.qwen2_5_vl.layout import Layout
 

@@ -12,18 +12,24 @@ _ITEM = re.compile(r"([^%#]*)([%#])?(.*)", re.DOTALL)
 
 
 @dataclasses.dataclass(frozen=True)
+class Count:
+    """So many examples of a source, whatever its size."""
+
+    examples: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Mixture:
     """What an epoch takes of each source.
 
-    amounts: source name → how much: a fraction of the source (1.0 is all of it) where it is a
-        float, a number of examples where it is an int.
+    amounts: source name → how much: a fraction of the source (1 is all of it) or a `Count`.
     epoch: "amounts" takes just these. With the others they are proportions, and the epoch ends
         when the source that is used up first ("smallest") or last ("largest") was read once.
     replay: source name → the share of the epoch that it makes up, in (0, 1), instead of an amount.
     replay_unit: what the shares are shares of.
     """
 
-    amounts: Mapping[str, float | int]
+    amounts: Mapping[str, float | Count]
     epoch: Literal["amounts", "smallest", "largest"] = "amounts"
     replay: Mapping[str, float] = dataclasses.field(default_factory=dict)
     replay_unit: Literal["tokens", "examples"] = "tokens"
@@ -71,7 +77,7 @@ class Mixture:
                 f"{self.names}"
             )
         weights = {
-            name: amount / sizes[name] if isinstance(amount, int) else float(amount)
+            name: amount.examples / sizes[name] if isinstance(amount, Count) else float(amount)
             for name, amount in self.amounts.items()
         }
         if self.epoch != "amounts":
@@ -85,13 +91,29 @@ class Mixture:
         return {name: weights[name] for name in sizes}
 
 
-def parse_mixture(text: str) -> dict[str, float | int]:
+def parse_mixture(text: str) -> dict[str, float | Count]:
     """Reads "videos%50,images#20000,notes" into amounts for `Mixture`.
 
     "name" is all of a source, "name%50" 50 percent of it, "name%200" all of it twice, "name#20000"
     so many of its examples. Raises ValueError naming the item that cannot be read.
     """
-    amounts: dict[str, float | int] = {}
+    return {name: amount for name, _, amount in _items(text)}
+
+
+def parse_shares(text: str) -> dict[str, float]:
+    """Reads "images%10,notes%5" into shares for `Mixture.replay`, 10 and 5 percent of the epoch.
+
+    Raises ValueError naming what cannot be read.
+    """
+    items = _items(text)
+    if bad := [name for name, unit, _ in items if unit != "%"]:
+        raise ValueError(f"{text!r}: {bad} have no percentage; wanted name%percent")
+    return {name: share for name, _, share in items}
+
+
+def _items(text: str) -> list[tuple[str, str | None, float | Count]]:
+    """Name, unit ("%", "#" or None) and amount of each item of a list with commas."""
+    items: list[tuple[str, str | None, float | Count]] = []
     for item in filter(None, (item.strip() for item in text.split(","))):
         name, unit, amount = _ITEM.fullmatch(item).groups()
         try:
@@ -102,21 +124,10 @@ def parse_mixture(text: str) -> dict[str, float | int]:
             raise ValueError(
                 f"{text!r}: cannot read {item!r}; wanted name, name%percent or name#count"
             )
-        if name in amounts:
+        if name in [known for known, *_ in items]:
             raise ValueError(f"{text!r}: {name!r} stands there twice")
-        amounts[name] = value
-    return amounts
-
-
-def parse_shares(text: str) -> dict[str, float]:
-    """Reads "images%10,notes%5" into shares for `Mixture.replay`, 10 and 5 percent of the epoch.
-
-    Raises ValueError naming what cannot be read.
-    """
-    shares = parse_mixture(text)
-    if bad := [name for name in shares if f"{name}%" not in text]:
-        raise ValueError(f"{text!r}: {bad} have no percentage; wanted name%percent")
-    return shares
+        items.append((name, unit, Count(value) if unit == "#" else value))
+    return items
 
 
 def realised_mix(

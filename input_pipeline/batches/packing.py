@@ -7,7 +7,6 @@ import numpy as np
 
 from input_pipeline.batches.mixture import stable_permutation
 
-WINDOW = 4096  # examples whose order packing may change; fill gains little beyond it
 PATCH_SLACK = 1.03  # see `balanced_patches`
 _WINDOWS_AT_ONCE = 64  # keeps the working arrays (windows × open rows) inside a core's cache
 
@@ -17,7 +16,7 @@ class PackPlan:
     """Rows of examples in CSR form: row r holds members[offsets[r] : offsets[r + 1]].
 
     offsets:     int64[r + 1]
-    members:     int64[n]   positions in the order that was packed, ascending within a row
+    members:     int64[n]   from `pack`, positions in the order that was packed, ascending in a row
     row_tokens:  int64[r]   text positions in use, of max_tokens
     row_patches: int64[r]   vision patches in use, of max_patches
     """
@@ -34,7 +33,7 @@ class PackPlan:
         return len(self.offsets) - 1
 
     def row(self, r: int) -> np.ndarray:
-        """The examples of row r: int64[k], positions in the order that was packed."""
+        """The members of row r: int64[k]."""
         if not 0 <= r < self.rows:
             raise IndexError(f"row {r} of a plan of {self.rows} rows")
         return self.members[self.offsets[r] : self.offsets[r + 1]]
@@ -60,8 +59,7 @@ def pack(
     *,
     max_tokens: int,
     max_patches: int,
-    window: int = WINDOW,
-    max_examples: int | None = None,
+    window: int,
     seed: int = 0,
 ) -> PackPlan:
     """Packs examples into rows that hold at most max_tokens tokens and max_patches patches.
@@ -69,7 +67,7 @@ def pack(
     tokens, patches: int[n], what each example takes, in the (already shuffled) order to pack.
     window:          examples are packed with others of their own window only: consecutive runs of
                      this many, so that the order of training stays the shuffled one on the large.
-    max_examples:    most examples a row may hold; 1 keeps every example alone, in the given order.
+                     Fill gains little beyond a few thousand.
     seed:            orders the rows of a window, which would come out sorted by size otherwise.
 
     Best-fit decreasing on two resources: a window's examples, largest first (by the larger of its
@@ -78,15 +76,11 @@ def pack(
     Raises ValueError naming the first example that does not fit into an empty row.
     """
     tokens, patches = np.asarray(tokens, np.int64), np.asarray(patches, np.int64)
-    _check(tokens, patches, max_tokens, max_patches, window, max_examples)
-    n = len(tokens)
-    if max_examples == 1:
-        row_of = np.arange(n)
-    else:
-        row_of = _assign(tokens, patches, max_tokens, max_patches, window, max_examples or n)
-        row_of = _shuffle_rows(row_of, window, seed)
+    _check(tokens, patches, max_tokens, max_patches, window)
+    row_of = _assign(tokens, patches, max_tokens, max_patches, window)
+    row_of = _shuffle_rows(row_of, window, seed)
     members = np.argsort(row_of, kind="stable")
-    counts = np.bincount(row_of) if n else np.zeros(0, np.int64)
+    counts = np.bincount(row_of) if len(row_of) else np.zeros(0, np.int64)
     return PackPlan(
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         members=members,
@@ -111,19 +105,13 @@ def balanced_patches(
     if not patches.sum():
         return 0
     wanted = PATCH_SLACK * max_tokens * patches.sum() / tokens.sum()
-    step = (
-        math.lcm(multiple, 1024) if wanted > 16 * 1024 else multiple
-    )  # else it would be too coarse
+    # For shorter rows a step of 1024 would be too coarse.
+    step = math.lcm(multiple, 1024) if wanted > 16 * 1024 else multiple
     return max(math.ceil(wanted / step) * step, -(-int(patches.max()) // step) * step)
 
 
 def _check(
-    tokens: np.ndarray,
-    patches: np.ndarray,
-    max_tokens: int,
-    max_patches: int,
-    window: int,
-    max_examples: int | None,
+    tokens: np.ndarray, patches: np.ndarray, max_tokens: int, max_patches: int, window: int
 ) -> None:
     if tokens.ndim != 1 or tokens.shape != patches.shape:
         raise ValueError(
@@ -132,10 +120,7 @@ def _check(
         )
     if max_patches < 0:
         raise ValueError(f"packing: max_patches must be >= 0, got {max_patches}")
-    limits = {"max_tokens": max_tokens, "window": window}
-    if max_examples is not None:
-        limits["max_examples"] = max_examples
-    for name, value in limits.items():
+    for name, value in (("max_tokens", max_tokens), ("window", window)):
         if value < 1:
             raise ValueError(f"packing: {name} must be >= 1, got {value}")
     bad = (tokens < 1) | (patches < 0)
@@ -161,12 +146,7 @@ def _sum_by_row(row_of: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _assign(
-    tokens: np.ndarray,
-    patches: np.ndarray,
-    max_tokens: int,
-    max_patches: int,
-    window: int,
-    max_examples: int,
+    tokens: np.ndarray, patches: np.ndarray, max_tokens: int, max_patches: int, window: int
 ) -> np.ndarray:
     """Row of each example, int64[n]; a window's rows are numbered after those of the one before."""
     n = len(tokens)
@@ -179,7 +159,7 @@ def _assign(
     rows_before = 0
     for first in range(0, windows, _WINDOWS_AT_ONCE):
         block = slice(first, min(first + _WINDOWS_AT_ONCE, windows))
-        local, opened = _best_fit(*padded[:, block], max_tokens, max_patches, max_examples)
+        local, opened = _best_fit(*padded[:, block], max_tokens, max_patches)
         starts = rows_before + np.concatenate([[0], np.cumsum(opened)])
         row_of[block] = local + starts[:-1, None]
         rows_before = starts[-1]
@@ -187,7 +167,7 @@ def _assign(
 
 
 def _best_fit(
-    tokens: np.ndarray, patches: np.ndarray, max_tokens: int, max_patches: int, max_examples: int
+    tokens: np.ndarray, patches: np.ndarray, max_tokens: int, max_patches: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Best-fit decreasing of W windows side by side: tokens, patches int64[W, S].
 
@@ -208,7 +188,6 @@ def _best_fit(
     token_room = np.full((count, size + 1), max_tokens)
     patch_room = np.full((count, size + 1), max_patches)
     room = np.full((count, size + 1), max_tokens * token_scale + max_patches * patch_scale)
-    held = np.zeros((count, size + 1), np.int64)
     opened = np.zeros(count, np.int64)
     row_of = np.zeros((count, size), np.int64)
     everyone = np.arange(count)
@@ -224,10 +203,6 @@ def _best_fit(
         token_room[where, row] -= t
         patch_room[where, row] -= p
         room[where, row] -= t * token_scale + p * patch_scale
-        held[where, row] += 1
-        token_room[where, row] = np.where(
-            held[where, row] >= max_examples, -1, token_room[where, row]
-        )
         opened[where] = np.maximum(opened[where], row + 1)
     return row_of, opened
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from input_pipeline.batches.mixture import epoch_order
-from input_pipeline.batches.packing import WINDOW, PackPlan, balanced_patches, pack
+from input_pipeline.batches.packing import PackPlan, balanced_patches, pack
 
 
 def spread_by_cost(costs: Sequence[int]) -> np.ndarray:
@@ -33,44 +33,21 @@ class SourceSizes:
     patches: np.ndarray
 
 
-@dataclasses.dataclass(frozen=True)
-class PackedRow:
-    """One row of a batch.
-
-    source_index: int32[k]  position of each example's source in the mapping given to BatchPlan
-    row_index:    int64[k]  its row in that source's index
-    examples:     int64[k]  its position when all sources stand one after the other in that order
-    """
-
-    epoch: int
-    row: int
-    source_index: np.ndarray
-    row_index: np.ndarray
-    examples: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class _Epoch:
-    source_index: np.ndarray
-    row_index: np.ndarray
-    examples: np.ndarray
-    pack: PackPlan
-
-
 class BatchPlan:
     """Which examples each step trains on: a pure function of (sizes, weights, seed, limits).
 
-    The rows of epoch 0, then those of epoch 1, … form one endless list, and step k takes places
-    k*B … k*B + B - 1 of it (B = batch_rows). Nothing is dropped: where an epoch's rows run out
-    inside a batch, the first rows of the next epoch complete it. There is no iterator to save; a
-    run resumes at step k on any number of hosts.
+    An example is named by its position when all sources stand one after the other, in the order of
+    the mapping. The rows of epoch 0, then those of epoch 1, … form one endless list, and step k
+    takes places k*B … k*B + B - 1 of it (B = batch_rows). Nothing is dropped: where an epoch's rows
+    run out inside a batch, the first rows of the next epoch complete it. There is no iterator to
+    save; a run resumes at step k on any number of hosts.
 
     Inside a step the rows are ordered so that contiguous shares of them hold about equally many
     patches: however many hosts divide a step, none has to decode all the long clips.
 
     An epoch is planned when first asked for (about two seconds for a million examples), and the two
     used last are kept. To find step k, the epochs before it are planned once, for their number of
-    rows.
+    rows. window: see `packing.pack`.
     """
 
     def __init__(
@@ -82,8 +59,7 @@ class BatchPlan:
         seed: int,
         max_tokens: int,
         max_patches: int,
-        window: int = WINDOW,
-        max_examples: int | None = None,
+        window: int,
     ):
         if batch_rows < 1:
             raise ValueError(f"batch_rows must be >= 1, got {batch_rows}")
@@ -94,75 +70,47 @@ class BatchPlan:
         self._patches = np.concatenate([np.asarray(s.patches, np.int64) for s in sources.values()])
         self._weights = dict(weights)
         self._seed = seed
-        self._limits = {
-            "max_tokens": max_tokens,
-            "max_patches": max_patches,
-            "window": window,
-            "max_examples": max_examples,
-        }
-        self._epochs: dict[int, _Epoch] = {}
+        self._limits = {"max_tokens": max_tokens, "max_patches": max_patches, "window": window}
+        self._epochs: dict[int, PackPlan] = {}
         self._ends: list[int] = []  # rows of epochs 0 … e together, for the epochs planned so far
         self._lock = threading.Lock()  # reader threads start together: plan once, not once each
 
-    def __getstate__(self) -> dict:
-        return {k: v for k, v in self.__dict__.items() if k != "_lock"}
-
-    def __setstate__(self, state: dict) -> None:
-        self.__dict__.update(state, _lock=threading.Lock())
-
     def pack_plan(self, epoch: int) -> PackPlan:
-        """The packing of one epoch, for its fill statistics."""
+        """The packing of one epoch; its members are examples of the plan."""
         with self._lock:
-            return self._planned(epoch).pack
+            return self._planned(epoch)
 
     def balanced_patches(self, multiple: int) -> int:
         """See `packing.balanced_patches`, of the first epoch's examples."""
-        with self._lock:
-            examples = self._planned(0).examples
+        examples = self.pack_plan(0).members
         tokens, patches = self._tokens[examples], self._patches[examples]
         return balanced_patches(tokens, patches, self._limits["max_tokens"], multiple)
 
-    def steps(self, epochs: int) -> int:
-        """The fewest steps after which every row of the first `epochs` epochs has been used."""
-        with self._lock:
-            for epoch in range(len(self._ends), epochs):
-                self._planned(epoch)
-            return -(-self._ends[epochs - 1] // self.batch_rows) if epochs else 0
+    def rows_for_step(self, step: int) -> list[np.ndarray]:
+        """The examples, int64[k], of each of the B rows of global step `step` (0, 1, 2, …), all
+        processes together."""
+        if step < 0:
+            raise IndexError(f"step must be >= 0, got {step}")
+        first = step * self.batch_rows
+        rows = [self._row_at(place) for place in range(first, first + self.batch_rows)]
+        return [rows[b] for b in spread_by_cost([self._patches[row].sum() for row in rows])]
 
-    def row_at(self, place: int) -> PackedRow:
+    def local_rows(self, step: int, places: Sequence[int]) -> list[np.ndarray]:
+        """What one process loads for a step: the rows at these places of it."""
+        rows = self.rows_for_step(step)
+        return [rows[place] for place in places]
+
+    def _row_at(self, place: int) -> np.ndarray:
         """The row at `place` (0, 1, 2, …) of the endless list of rows."""
-        if place < 0:
-            raise IndexError(f"row place must be >= 0, got {place}")
         with self._lock:
             epoch = int(np.searchsorted(self._ends, place, side="right"))
             planned = self._planned(epoch)
             while self._ends[epoch] <= place:
                 epoch += 1
                 planned = self._planned(epoch)
-            row = place - (self._ends[epoch - 1] if epoch else 0)
-        members = planned.pack.row(row)
-        return PackedRow(
-            epoch,
-            row,
-            planned.source_index[members],
-            planned.row_index[members],
-            planned.examples[members],
-        )
+            return planned.row(place - (self._ends[epoch - 1] if epoch else 0))
 
-    def rows_for_step(self, step: int) -> list[PackedRow]:
-        """The B rows of global step `step` (0, 1, 2, …), all processes together."""
-        if step < 0:
-            raise IndexError(f"step must be >= 0, got {step}")
-        rows = [self.row_at(step * self.batch_rows + b) for b in range(self.batch_rows)]
-        return [rows[b] for b in spread_by_cost([self._patches[r.examples].sum() for r in rows])]
-
-    def local_rows(self, step: int, places: Sequence[int]) -> list[np.ndarray]:
-        """What one process loads for a step: the rows at these places of it, each as
-        `PackedRow.examples`."""
-        rows = self.rows_for_step(step)
-        return [rows[place].examples for place in places]
-
-    def _planned(self, epoch: int) -> _Epoch:
+    def _planned(self, epoch: int) -> PackPlan:
         """Call with the lock held."""
         for earlier in range(len(self._ends), epoch):
             self._planned(earlier)
@@ -177,7 +125,7 @@ class BatchPlan:
             seed=self._seed + epoch,
             **self._limits,
         )
-        self._epochs[epoch] = _Epoch(source_index, row_index, examples, plan)
+        self._epochs[epoch] = dataclasses.replace(plan, members=examples[plan.members])
         while len(self._epochs) > 2:
             del self._epochs[next(iter(self._epochs))]
         if epoch == len(self._ends):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from input_pipeline.batches.mixture import (
+    Count,
     Mixture,
     epoch_order,
     parse_mixture,
@@ -131,6 +132,18 @@ def test_mixture_strings(text, expected):
     assert takes(Mixture(parse_mixture(text))) == expected
 
 
+def test_a_number_is_a_fraction_whatever_its_type_and_only_a_count_counts():
+    whole = {"videos": 1000, "notes": 50}
+    assert takes(Mixture({"videos": 1, "notes": 1})) == whole
+    assert takes(Mixture({"videos": 1.0, "notes": np.int64(1)})) == whole
+    assert takes(Mixture({"videos": 2, "notes": Count(1)})) == {"videos": 2000, "notes": 1}
+    assert parse_mixture("videos,images%100,notes#1") == {
+        "videos": 1.0,
+        "images": 1.0,
+        "notes": Count(1),
+    }
+
+
 @pytest.mark.parametrize(
     "text", ["videos%", "videos#", "videos#1.5", "videos#-1", "videos%0", "%50", "a%5%5", "a#1#2",
              "a%nan", "a%inf"],
@@ -145,7 +158,7 @@ def test_a_mixture_string_that_cannot_be_read_is_named(text):
 def test_shares_are_percentages():
     assert parse_shares("images%10, notes%0.5") == {"images": 0.1, "notes": 0.005}
     assert parse_shares("") == {}
-    for text in ("images", "images#10"):
+    for text in ("images", "images#10", "more images%5,images"):
         with pytest.raises(ValueError, match=r"\['images'\] have no percentage"):
             parse_shares(text)
 

@@ -6,6 +6,7 @@ import pytest
 from input_pipeline.batches.packing import PATCH_SLACK, balanced_patches, pack
 
 MAX_TOKENS, MAX_PATCHES = 1000, 3000
+WINDOW = 4096
 
 
 def random_sizes(rng, n):
@@ -67,7 +68,7 @@ def test_every_example_once_and_no_row_over_a_limit(seed):
 
 def test_packs_exactly_by_hand():
     # 6+4 and 7+3 fill two rows of 10; first-fit in this order would need three.
-    plan = pack([4, 3, 6, 7], [0, 0, 0, 0], max_tokens=10, max_patches=0)
+    plan = pack([4, 3, 6, 7], [0, 0, 0, 0], max_tokens=10, max_patches=0, window=WINDOW)
     assert sorted(plan.row(r).tolist() for r in range(plan.rows)) == [[0, 2], [1, 3]]
     assert plan.token_fill == 1.0
     assert plan.patch_fill == 0.0
@@ -75,27 +76,14 @@ def test_packs_exactly_by_hand():
 
 
 def test_patches_limit_a_row_as_tokens_do():
-    plan = pack([1, 1, 1], [60, 60, 40], max_tokens=100, max_patches=100)
+    plan = pack([1, 1, 1], [60, 60, 40], max_tokens=100, max_patches=100, window=WINDOW)
     assert sorted(plan.row(r).tolist() for r in range(plan.rows)) in ([[0, 2], [1]], [[0], [1, 2]])
     assert plan.patch_fill == pytest.approx(160 / 200)
     assert plan.token_fill == pytest.approx(3 / 200)
 
 
-def test_most_examples_in_a_row():
-    tokens, patches = np.ones(10, int), np.zeros(10, int)
-    plan = pack(tokens, patches, max_tokens=100, max_patches=100, max_examples=3)
-    assert sorted(np.diff(plan.offsets).tolist()) == [1, 3, 3, 3]
-    check_plan(plan, tokens, patches, 100, 100)
-
-
-def test_one_example_a_row_keeps_the_order():
-    plan = pack([5, 1, 9], [0, 7, 2], max_tokens=10, max_patches=10, max_examples=1)
-    assert [plan.row(r).tolist() for r in range(plan.rows)] == [[0], [1], [2]]
-    assert plan.row_tokens.tolist() == [5, 1, 9]
-
-
 def test_empty_and_out_of_range():
-    plan = pack([], [], max_tokens=10, max_patches=10)
+    plan = pack([], [], max_tokens=10, max_patches=10, window=WINDOW)
     assert (plan.rows, plan.token_fill, plan.examples_per_row) == (0, 0.0, 0.0)
     with pytest.raises(IndexError, match="row 0 of a plan of 0 rows"):
         plan.row(0)
@@ -110,18 +98,17 @@ def test_empty_and_out_of_range():
         ([1], [-1], {}, "-1 patches"),
         ([1], [0, 0], {}, "one length"),
         ([1], [0], {"window": 0}, "window must be >= 1, got 0"),
-        ([1], [0], {"max_examples": 0}, "max_examples must be >= 1, got 0"),
         ([1], [0], {"max_patches": -1}, "max_patches must be >= 0, got -1"),
     ],
 )
 def test_bad_input_is_named(tokens, patches, options, message):
     with pytest.raises(ValueError, match=message):
-        pack(tokens, patches, **{"max_tokens": 10, "max_patches": 10} | options)
+        pack(tokens, patches, **{"max_tokens": 10, "max_patches": 10, "window": WINDOW} | options)
 
 
 def test_same_input_same_plan_and_seed_only_orders_rows():
     tokens, patches = random_sizes(np.random.default_rng(0), 500)
-    limits = {"max_tokens": MAX_TOKENS, "max_patches": MAX_PATCHES}
+    limits = {"max_tokens": MAX_TOKENS, "max_patches": MAX_PATCHES, "window": WINDOW}
     one, two = (pack(tokens // 4 + 1, patches // 4, **limits, seed=5) for _ in range(2))
     assert one.members.tolist() == two.members.tolist()
     assert one.offsets.tolist() == two.offsets.tolist()
@@ -144,7 +131,7 @@ def test_rows_are_not_sorted_by_fill():
 def test_fills_better_than_streaming_first_fit(larger):
     tokens, patches = long_tailed_corpus(20_000)
     tokens, patches = np.minimum(tokens * larger, 8192), np.minimum(patches * larger, 32768)
-    plan = pack(tokens, patches, max_tokens=8192, max_patches=32768)
+    plan = pack(tokens, patches, max_tokens=8192, max_patches=32768, window=WINDOW)
     assert plan.rows < streaming_first_fit_rows(tokens, patches, 8192, 32768, open_rows=64)
     least = max(tokens.sum() / 8192, patches.sum() / 32768)
     assert plan.rows < 1.02 * least  # within 2 % of the bound that no packing can beat
@@ -153,7 +140,7 @@ def test_fills_better_than_streaming_first_fit(larger):
 def test_a_million_examples_are_planned_quickly():
     tokens, patches = long_tailed_corpus(1_000_000)
     start = time.process_time()
-    plan = pack(tokens, patches, max_tokens=8192, max_patches=32768)
+    plan = pack(tokens, patches, max_tokens=8192, max_patches=32768, window=WINDOW)
     seconds = time.process_time() - start
     assert len(plan.members) == 1_000_000
     assert seconds < 10  # about 1 s on one core
@@ -163,12 +150,12 @@ def test_balanced_patches_fill_tokens_and_patches_alike():
     tokens, patches = long_tailed_corpus(20_000)
     balanced = balanced_patches(tokens, patches, 16_384, multiple=4)
     assert balanced % 1024 == 0
-    plan = pack(tokens, patches, max_tokens=16_384, max_patches=balanced)
+    plan = pack(tokens, patches, max_tokens=16_384, max_patches=balanced, window=WINDOW)
     assert plan.token_fill > 0.97
     assert plan.patch_fill > 0.97 / PATCH_SLACK - 1024 / balanced
     for other in (0.8, 1.25):
         limit = max(int(other * balanced), patches.max())
-        off = pack(tokens, patches, max_tokens=16_384, max_patches=limit)
+        off = pack(tokens, patches, max_tokens=16_384, max_patches=limit, window=WINDOW)
         assert min(off.token_fill, off.patch_fill) < min(plan.token_fill, plan.patch_fill)
 
 

@@ -1,91 +1,18 @@
-"""Rows and batches against hand-made expectations, and packed rows against examples alone."""
+"""Rows against hand-made expectations, and packed rows against examples alone."""
 
-import cv2
 import numpy as np
 import pytest
 
-from input_pipeline.batches.rows import (
-    Batch,
-    RowShape,
-    build_row,
-    device_arrays,
-    listed_rows,
-    make_batches,
-    stack_rows,
-)
+from input_pipeline.batches import RowShape, build_row, device_arrays, stack_rows
 from input_pipeline.examples import Example, MediaRef, Turn
 from input_pipeline.layout import layout_example
 from input_pipeline.layout.patches import patchify
 from input_pipeline.media import decode_frames, probe
-from input_pipeline.text.chat_tokenizer import ChatTokenizer
-from tests.input_pipeline import tiny_qwen
-from tests.input_pipeline.media_fixtures import write_clip
-from vsft_jax.models.qwen2_5_vl.layout import Layout
-
-SPEC = Layout(image_min_pixels=784, video_min_pixels=784)
-SHAPE = RowShape(tokens=192, patches=256)
-TEXT_FIELDS = {"tokens", "positions", "segment_ids", "targets", "loss_weights", "visual_index"}
-PATCH_FIELDS = {"patches", "patch_coords", "patch_frames", "patch_windows"}
-
-
-@pytest.fixture(scope="module")
-def chat(tmp_path_factory):
-    return ChatTokenizer.load(
-        tiny_qwen.write_checkpoint(tmp_path_factory.mktemp("tiny_qwen")), SPEC.media_tokens
-    )
-
-
-@pytest.fixture(scope="module")
-def media(tmp_path_factory):
-    """An image of 2 tokens, a clip whose 4 frames make 2 × 12 tokens, and a broken clip."""
-    folder = tmp_path_factory.mktemp("media")
-    picture = np.random.default_rng(0).integers(0, 256, (28, 56, 3), dtype=np.uint8)
-    cv2.imwrite(str(folder / "a.png"), picture[:, :, ::-1])
-    clip = write_clip(folder / "b.mp4", frames=4, fps=2, size=(112, 84))
-    (folder / "broken.mp4").write_bytes(clip.read_bytes())
-    return {
-        "picture": picture,
-        "image": MediaRef("image", str(folder / "a.png")),
-        "video": MediaRef("video", str(clip)),
-        "broken": MediaRef("video", str(folder / "broken.mp4")),
-    }
-
-
-@pytest.fixture(scope="module")
-def store(chat, media):
-    """Text alone; image; video and image; a clip that breaks after it was laid out."""
-    conversations = [
-        (("Hi",), "Hello"),
-        ((media["image"], "\nWhat?"), "Noise."),
-        ((media["video"], "then", media["image"], "?"), "Both."),
-        ((media["broken"], "Count."), "Three."),
-    ]
-    items = []
-    for number, (parts, answer) in enumerate(conversations):
-        turns = (Turn("user", tuple(parts)), Turn("assistant", (answer,)))
-        example = Example(f"ex{number}", "toy", turns)
-        infos = [probe(ref) for ref in example.media]
-        budgets = [info.frames for info in infos]
-        items.append(
-            (
-                example,
-                layout_example(
-                    SPEC,
-                    lambda _, example=example: chat.encode(example),
-                    infos,
-                    budgets,
-                    192,
-                    256,
-                ),
-            )
-        )
-    with open(media["broken"].path, "wb") as file:
-        file.write(b"no longer a clip")
-    return items
+from tests.input_pipeline.batches.small_rows import PATCH_FIELDS, RULES, SHAPE, TEXT_FIELDS
 
 
 def test_fields_of_a_mixed_row_by_hand(store, chat, media):
-    row = build_row([store[0], store[2]], chat, SPEC, SHAPE)
+    row = build_row([store[0], store[2]], chat, RULES, SHAPE)
     text, mixed = store[0][1], store[2][1]
     video, image = mixed.media
     assert (video.grid, image.grid) == ((2, 6, 8), (1, 2, 4))
@@ -131,7 +58,7 @@ def test_fields_of_a_mixed_row_by_hand(store, chat, media):
 
 
 def test_targets_are_the_answers_shifted_by_one(store, chat):
-    row = build_row([store[0], store[1]], chat, SPEC, SHAPE)
+    row = build_row([store[0], store[1]], chat, RULES, SHAPE)
     learnt = np.flatnonzero(row["loss_weights"])
     assert set(row["loss_weights"].tolist()) == {0.0, 1.0}
     np.testing.assert_array_equal(row["targets"][learnt], row["tokens"][learnt + 1])
@@ -146,10 +73,10 @@ def test_targets_are_the_answers_shifted_by_one(store, chat):
 
 def test_packed_row_is_its_examples_one_after_the_other(store, chat):
     chosen = [store[2], store[0], store[1]]
-    row = build_row(chosen, chat, SPEC, SHAPE)
+    row = build_row(chosen, chat, RULES, SHAPE)
     text_end = patch_end = frame_end = window_end = 0
     for segment, item in enumerate(chosen, start=1):
-        alone = build_row([item], chat, SPEC, SHAPE)
+        alone = build_row([item], chat, RULES, SHAPE)
         n, p = item[1].tokens, item[1].patches
         here, there = slice(text_end, text_end + n), slice(patch_end, patch_end + p)
         for name in ("tokens", "positions", "targets", "loss_weights"):
@@ -173,7 +100,7 @@ def test_packed_row_is_its_examples_one_after_the_other(store, chat):
 
 
 def test_clip_that_cannot_be_decoded_is_masked_and_named(store, chat, media):
-    row = build_row([store[1], store[3]], chat, SPEC, SHAPE)
+    row = build_row([store[1], store[3]], chat, RULES, SHAPE)
     n, p = store[1][1].tokens, store[1][1].patches
     assert row["loss_weights"][:n].any() and not row["loss_weights"][n:].any()
     assert row["patches"][:p].any() and not row["patches"][p:].any()
@@ -188,7 +115,7 @@ def test_failure_after_a_good_medium_leaves_no_half_of_it(store, chat, media):
     example, layout = store[2]
     parts = (example.turns[0].parts[0], "then", MediaRef("image", "/missing.png"), "?")
     broken = Example("half", "toy", (Turn("user", parts), example.turns[1]))
-    row = build_row([(broken, layout)], chat, SPEC, SHAPE)
+    row = build_row([(broken, layout)], chat, RULES, SHAPE)
     assert not row["patches"].any() and not row["loss_weights"].any()
     assert row["failures"][0]["path"] == "/missing.png"
 
@@ -197,10 +124,10 @@ def test_prompt_mode(store, chat):
     example, layout = store[1]
     encoded = chat.encode_prompt(example)
     infos = [probe(ref) for ref in example.media]
-    prompt = layout_example(SPEC, lambda _: encoded, infos, [1], 192, 256)
+    prompt = layout_example(RULES, lambda _: encoded, infos, [1], 192, 256)
     rows = [
-        build_row([(example, prompt)], chat, SPEC, RowShape(64, 16), "prompt"),
-        build_row([], chat, SPEC, RowShape(64, 16), "prompt"),
+        build_row([(example, prompt)], chat, RULES, RowShape(64, 16), "prompt"),
+        build_row([], chat, RULES, RowShape(64, 16), "prompt"),
     ]
     batch = stack_rows(rows)
     assert batch.prompt_lengths.tolist() == [len(encoded.ids) + 1, 0]
@@ -210,101 +137,17 @@ def test_prompt_mode(store, chat):
     assert chat.decode(ending).endswith("\n")
     assert device_arrays(batch).keys() == TEXT_FIELDS | PATCH_FIELDS | {"prompt_lengths"}
     with pytest.raises(ValueError, match="a prompt row holds one example, got 2"):
-        build_row([(example, prompt)] * 2, chat, SPEC, SHAPE, "prompt")
+        build_row([(example, prompt)] * 2, chat, RULES, SHAPE, "prompt")
 
 
 def test_rows_that_do_not_fit_or_belong_are_refused(store, chat):
     with pytest.raises(ValueError, match=r"\['ex2'\] take .* room for 20 and 256"):
-        build_row([store[2]], chat, SPEC, RowShape(20, 256))
+        build_row([store[2]], chat, RULES, RowShape(20, 256))
     with pytest.raises(ValueError, match="room for 192 and 100"):
-        build_row([store[2]], chat, SPEC, RowShape(192, 100))
+        build_row([store[2]], chat, RULES, RowShape(192, 100))
     with pytest.raises(ValueError, match="prepare the index again"):
-        build_row([store[1]], chat, SPEC, SHAPE, "prompt")
+        build_row([store[1]], chat, RULES, SHAPE, "prompt")
     with pytest.raises(ValueError, match="multiple of 4"):
-        build_row([], chat, SPEC, RowShape(192, 6))
+        build_row([], chat, RULES, RowShape(192, 6))
     with pytest.raises(ValueError, match="mode"):
-        build_row([], chat, SPEC, SHAPE, "eval")
-
-
-ROWS = [[0, 1], [2], [1, 3], [], [2, 0], [1], [0]]
-
-
-def batches(store, chat, **options):
-    rows_at = listed_rows(ROWS, 2, [0, 1])
-    return make_batches(store, rows_at, chat, SPEC, SHAPE, steps=4, **options)
-
-
-def test_batches_in_order_with_fixed_shapes(store, chat):
-    found = list(batches(store, chat))
-    assert [batch.example_ids for batch in found] == [
-        [["ex0", "ex1"], ["ex2"]],
-        [["ex1", "ex3"], []],
-        [["ex2", "ex0"], ["ex1"]],
-        [["ex0"], []],
-    ]
-    assert [[f["id"] for f in batch.failures] for batch in found] == [[], ["ex3"], [], []]
-    shapes = {
-        "tokens": ((2, 192), np.int32),
-        "positions": ((2, 192, 3), np.int32),
-        "segment_ids": ((2, 192), np.int32),
-        "targets": ((2, 192), np.int32),
-        "loss_weights": ((2, 192), np.float32),
-        "visual_index": ((2, 192, 1), np.int32),
-        "patches": ((2, 256, 1176), np.uint8),
-        "patch_coords": ((2, 256, 2), np.int32),
-        "patch_frames": ((2, 256), np.int32),
-        "patch_windows": ((2, 256), np.int32),
-    }
-    for batch in found:
-        assert isinstance(batch, Batch)
-        arrays = device_arrays(batch)
-        assert {k: (a.shape, a.dtype.type) for k, a in arrays.items()} == shapes
-
-
-def same(left, right):
-    arrays = device_arrays(right)
-    return all(np.array_equal(a, arrays[name]) for name, a in device_arrays(left).items())
-
-
-@pytest.mark.parametrize("threads", [1, 4])
-def test_any_step_can_be_the_first(store, chat, threads):
-    whole = list(batches(store, chat))
-    for start in range(5):
-        rest = list(batches(store, chat, start_step=start, threads=threads))
-        assert len(rest) == 4 - start
-        assert all(same(a, b) for a, b in zip(whole[start:], rest, strict=True))
-
-
-def test_processes_share_a_step(store, chat):
-    whole = list(batches(store, chat))
-    for process in (0, 1):
-        rows_at = listed_rows(ROWS, 2, [process])
-        part = make_batches(store, rows_at, chat, SPEC, SHAPE, steps=4)
-        for mine, all_rows in zip(part, whole, strict=True):
-            np.testing.assert_array_equal(mine.patches, all_rows.patches[process : process + 1])
-            assert mine.example_ids == all_rows.example_ids[process : process + 1]
-
-
-def test_a_process_may_have_rows_that_are_no_neighbours():
-    rows_at = listed_rows(ROWS, 4, [0, 3])
-    assert [rows_at(0), rows_at(1)] == [[ROWS[0], ROWS[3]], [ROWS[4], ()]]
-
-
-def test_iterator_can_be_left_early_and_errors_come_through(store, chat):
-    iterator = batches(store, chat)
-    assert next(iterator).example_ids[0] == ["ex0", "ex1"]
-    iterator.close()
-    small = make_batches(
-        store, listed_rows(ROWS, 2, [0, 1]), chat, SPEC, RowShape(20, 256), steps=4
-    )
-    with pytest.raises(ValueError, match="room for 20"):
-        next(small)
-
-
-def test_uneven_steps_are_refused(store, chat):
-    def rows_at(step):
-        return [[0]] * (step + 1)
-
-    iterator = make_batches(store, rows_at, chat, SPEC, SHAPE, steps=3)
-    with pytest.raises(ValueError, match="step 1 has 2 rows"):
-        list(iterator)
+        build_row([], chat, RULES, SHAPE, "eval")

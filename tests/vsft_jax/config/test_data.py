@@ -6,6 +6,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import default, tiny
+from input_pipeline.batches import Count
 from input_pipeline.batches.mixture import epoch_order
 from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
@@ -32,7 +33,7 @@ def config_of(**data) -> ConfigDict:
     ("data", "amounts", "replay"),
     [
         ({}, {"videos": 1.0, "images": 0.5}, {}),
-        ({"mixture": "notes%50,videos#7"}, {"notes": 0.5, "videos": 7}, {}),
+        ({"mixture": "notes%50,videos#7"}, {"notes": 0.5, "videos": Count(7)}, {}),
         ({"replay": "images%10"}, {"videos": 1.0}, {"images": 0.1}),
         ({"replay": "notes%5", "mixture": "videos"}, {"videos": 1.0}, {"notes": 0.05}),
     ],
@@ -48,6 +49,13 @@ def test_a_set_without_a_weight_is_taken_whole():
     config = config_of()
     del config.data.train.images["weight"]
     assert Run(config, "").mixture.amounts["images"] == 1.0
+
+
+def test_a_weight_of_one_is_all_of_a_set_also_without_its_point():
+    config = config_of(epoch="amounts")
+    config.data.train.videos = {"annotations": "videos.json", "weight": 1}
+    weights = Run(config, "").mixture.weights({"videos": 10_000, "images": 10_000})
+    assert weights == {"videos": 1.0, "images": 0.5}
 
 
 @pytest.mark.parametrize(
