@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs import real_clips
-from input_pipeline.index.prepare import ExampleStore
+from input_pipeline.index import ExampleStore
 from vsft_jax.config import Run
 from vsft_jax.prepare import prepare_training
 from vsft_jax.train import train

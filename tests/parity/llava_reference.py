@@ -31,11 +31,11 @@ from transformers.models.llava_onevision.image_processing_pil_llava_onevision im
 from transformers.models.llava_onevision.processing_llava_onevision import LlavaOnevisionProcessor
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
-from input_pipeline.batches.rows import RowShape, build_row, device_arrays, stack_rows
+from input_pipeline.batches import RowShape, build_row, device_arrays, stack_rows
 from input_pipeline.examples import Example, MediaRef, Turn
 from input_pipeline.layout import VisionLayout, layout_example
 from input_pipeline.media import probe
-from input_pipeline.text.chat_tokenizer import ChatTokenizer
+from input_pipeline.text import ChatTokenizer
 from tests.parity.reference import randomise
 
 WORDS, IMAGE, VIDEO, END = 150, 150, 151, 152

@@ -17,13 +17,13 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from transformers.models.qwen2_vl.image_processing_qwen2_vl import Qwen2VLImageProcessor
 from transformers.models.qwen2_vl.video_processing_qwen2_vl import Qwen2VLVideoProcessor
 
-from input_pipeline.batches.rows import RowShape, build_row
+from input_pipeline.batches import RowShape, build_row
 from input_pipeline.examples import Example, MediaRef, Turn
-from input_pipeline.index.prepare import IndexSpec, lay_out
+from input_pipeline.index import IndexSpec, lay_out
 from input_pipeline.layout.dynamic_resolution import smart_resize
 from input_pipeline.media import decode_frames, probe
 from input_pipeline.media.images import read_image
-from input_pipeline.text.chat_tokenizer import ChatTokenizer
+from input_pipeline.text import ChatTokenizer
 from tests.input_pipeline.layout.test_patches import photograph
 from tests.input_pipeline.media_fixtures import write_clip
 from tests.parity.qwen_files import write_tokenizer

@@ -13,11 +13,11 @@ from transformers.models.qwen3_vl import video_processing_qwen3_vl
 from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
 from transformers.models.qwen3_vl.video_processing_qwen3_vl import Qwen3VLVideoProcessor
 
-from input_pipeline.batches.rows import RowShape, build_row
+from input_pipeline.batches import RowShape, build_row
 from input_pipeline.examples import Example, MediaRef, Turn
-from input_pipeline.index.prepare import IndexSpec, lay_out
+from input_pipeline.index import IndexSpec, lay_out
 from input_pipeline.media import MediaInfo, decode_frames
-from input_pipeline.text.chat_tokenizer import ChatTokenizer
+from input_pipeline.text import ChatTokenizer
 from tests.input_pipeline.layout.test_patches import photograph
 from tests.input_pipeline.media_fixtures import write_clip
 from tests.parity.qwen3_reference import hf_model

@@ -3,7 +3,7 @@ import numpy as np
 from demo_world.tokenizer import write_tokenizer
 from input_pipeline.examples import Example, MediaRef, Turn
 from input_pipeline.frame_budget import PREVIEW_PIXELS, UNUSABLE, budget_lines, budget_summary
-from input_pipeline.index.prepare import IndexSpec, lay_out
+from input_pipeline.index import IndexSpec, lay_out
 from input_pipeline.index.summary import summarise
 from tests.input_pipeline.frame_budget.judge_server import judge_server
 from tests.input_pipeline.media_fixtures import write_clip

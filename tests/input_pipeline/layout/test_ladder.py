@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from input_pipeline.layout import ExampleLayout, TooLong, layout_example
-from input_pipeline.text.chat_tokenizer import EncodedText
+from input_pipeline.text import EncodedText
 from vsft_jax.models.qwen2_5_vl.layout import Layout
 
 SPEC = Layout()

@@ -29,7 +29,7 @@ from input_pipeline.layout import (
     tiles,
 )
 from input_pipeline.media import MediaInfo
-from input_pipeline.text.chat_tokenizer import EncodedText
+from input_pipeline.text import EncodedText
 from vsft_jax.models import llava_1_5, llava_next_video, llava_onevision
 
 ONE = llava_1_5.FAMILY.layout(llava_1_5.FAMILY.vision_config())

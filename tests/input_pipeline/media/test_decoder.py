@@ -10,14 +10,14 @@ import time
 import numpy as np
 import pytest
 
-from input_pipeline.batches.rows import RowShape, build_row
+from input_pipeline.batches import RowShape, build_row
 from input_pipeline.examples import Example, MediaRef, Turn
-from input_pipeline.index.prepare import DatasetSpec, ExampleStore, IndexSpec, prepare
+from input_pipeline.index import DatasetSpec, ExampleStore, IndexSpec, prepare
 from input_pipeline.layout import layout_example
 from input_pipeline.media import Decoder, MediaError, probe, read_frames
 from input_pipeline.media import decoder as decoder_module
 from input_pipeline.media.frames import preview_frames
-from input_pipeline.text.chat_tokenizer import ChatTokenizer
+from input_pipeline.text import ChatTokenizer
 from tests.input_pipeline import tiny_qwen
 from tests.input_pipeline.media import stalling
 from tests.input_pipeline.media_fixtures import write_clip

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from input_pipeline.examples import Example, MediaRef, Turn
-from input_pipeline.text.chat_tokenizer import ChatTokenizer
+from input_pipeline.text import ChatTokenizer
 from tests.input_pipeline import tiny_llama
 from tests.input_pipeline.text.test_chat_tokenizer import as_messages
 

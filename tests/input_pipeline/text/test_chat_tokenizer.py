@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from input_pipeline.examples import Example, MediaRef, Turn
-from input_pipeline.text.chat_tokenizer import ChatError, ChatTokenizer
+from input_pipeline.text import ChatError, ChatTokenizer
 from tests.input_pipeline import tiny_qwen
 
 IMAGE, VIDEO = MediaRef("image", "/data/a.png"), MediaRef("video", "/data/b.mp4")

@@ -18,7 +18,7 @@ from input_pipeline.annotations import (
     read_record_bytes,
 )
 from input_pipeline.examples import Example
-from input_pipeline.index.prepare import DatasetSpec, ExampleStore, IndexSpec, prepare
+from input_pipeline.index import DatasetSpec, ExampleStore, IndexSpec, prepare
 from input_pipeline.media import Decoder
 from tests.input_pipeline.media_fixtures import write_clip
 from vsft_jax.models.qwen2_5_vl.layout import Layout
