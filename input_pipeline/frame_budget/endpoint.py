@@ -46,7 +46,7 @@ class Endpoint:
             timeout=spec["timeout_s"],
             max_retries=0,
         )
-        # Of what the client finds in the environment only the key that the spec names goes out.
+        # The client would send what OPENAI_… variables hold; they are not meant for any server.
         unsent = ["OpenAI-Organization", "OpenAI-Project"] + ([] if key else ["Authorization"])
         self._headers = dict.fromkeys(unsent, self._openai.Omit())
         self._first_wait_s = first_wait_s
@@ -94,8 +94,8 @@ class Endpoint:
         reply = self._client.chat.completions.create(
             model=spec["model"],
             messages=[{"role": "user", "content": content}],
-            # What a user adds may be unknown to the client, and what he removes has no default.
             extra_headers=self._headers,
+            # Not by name: "request" may add what the client does not know, or take out any of it.
             extra_body={key: value for key, value in parameters.items() if value is not None},
         )
         try:
