@@ -1,6 +1,7 @@
 """The jobs joined: study, evaluate and predict on the tiny world, and the budget they share."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -58,12 +59,13 @@ def test_a_study_leaves_cells_results_and_a_report(finished):
     assert len(list(base.glob("*/world_video.json"))) == 2
 
 
-def test_a_finished_study_trains_and_evaluates_nothing_again(config, finished, monkeypatch):
-    def fail(*_, **__):
-        raise AssertionError("trained or evaluated again")
+def refuse(*_, **__):
+    raise AssertionError("trained, evaluated or prepared again")
 
-    monkeypatch.setattr(study, "train", fail)
-    monkeypatch.setattr(study, "evaluate_checkpoint", fail)
+
+def test_a_finished_study_trains_and_evaluates_nothing_again(config, finished, monkeypatch):
+    monkeypatch.setattr(study, "train", refuse)
+    monkeypatch.setattr(study, "evaluate_checkpoint", refuse)
     study.run_study(Run(config, finished))
 
 
@@ -76,12 +78,99 @@ def test_an_interrupted_study_goes_on_with_what_is_missing(config, finished, mon
     monkeypatch.setattr(
         study,
         "evaluate_checkpoint",
-        lambda c, folder, **k: evaluated.append(folder.name) or evaluate(c, folder, **k),
+        lambda run, policy: evaluated.append(run.workdir.name) or evaluate(run, policy),
     )
     study.run_study(Run(config, finished))
     assert evaluated == ["hybrid-seed0"]
     first, again = json.loads(before), json.loads(lost.read_text())
     assert first["by_task"] == again["by_task"] and first["n"] == again["n"]
+
+
+def changed(config, **sections):
+    """A copy of the config with {"train": {"steps": 2}} set."""
+    config = config.copy_and_resolve_references()
+    with config.unlocked():
+        for name, values in sections.items():
+            config[name].update(ConfigDict(values))
+    return config
+
+
+@pytest.mark.parametrize(
+    "sections, differs, folders",
+    [
+        (
+            {"optimizer": {"learning_rate": {"llm": 5e-4}}},
+            "config.optimizer.learning_rate.llm was 0.001 and is 0.0005",
+            "cells/base, cells/fixed-4-seed0, cells/hybrid-seed0",
+        ),
+        (
+            # The label stays "hybrid".
+            {"study": {"frames": {"hybrid": {"candidates": (2, 4)}}}},
+            "config.frames.candidates was [2, 4, 8, 16] and is [2, 4]",
+            "cells/base/eval/hybrid, cells/hybrid-seed0",
+        ),
+        (
+            # Of the base alone; what was tuned from it goes with it.
+            {"study": {"base": {"train": {"steps": 2}}}},
+            "config.train.steps was 1 and is 2",
+            "cells/base, cells/fixed-4-seed0, cells/hybrid-seed0",
+        ),
+        (
+            {"eval": {"max_new_tokens": 3}},
+            "config.eval.max_new_tokens was 4 and is 3",
+            "cells/base/eval, cells/fixed-4-seed0/eval, cells/hybrid-seed0/eval",
+        ),
+    ],
+)
+def test_a_changed_config_is_refused_before_anything_is_trained(
+    config, finished, monkeypatch, sections, differs, folders
+):
+    for name in ("train", "evaluate_checkpoint", "prepare_training"):
+        monkeypatch.setattr(study, name, refuse)
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*.json")}
+    with pytest.raises(ConfigError) as raised:
+        study.run_study(Run(changed(config, **sections), finished))
+    message = str(raised.value)
+    assert f"{differs}." in message or f"{differs};" in message
+    assert f"take another workdir, or remove {folders} to make them anew" in message
+    assert before == {path: path.stat().st_mtime_ns for path in finished.rglob("*.json")}
+
+
+def test_cells_that_do_not_say_what_they_were_made_with_are_refused(config, finished, tmp_path):
+    cells = shutil.copytree(finished / "cells", tmp_path / "cells")
+    path = cells / "base" / "cell.json"
+    older = {"name": "base", "role": "base", "start": "scratch", "strategy": "full", "seed": 0}
+    path.write_text(json.dumps(older | {"frames": None}))
+    with pytest.raises(ConfigError, match="earlier version.* remove cells/base to make them anew"):
+        study.run_study(Run(config, tmp_path))
+
+
+def test_another_place_more_workers_and_another_spelling_change_no_cell(
+    config, finished, tmp_path, monkeypatch
+):
+    """A moved study goes on; the policy's own spelling does not matter."""
+    moved = tmp_path / "moved"
+    shutil.copytree(finished, moved)
+    monkeypatch.setattr(study, "train", refuse)
+    monkeypatch.setattr(study, "evaluate_checkpoint", refuse)
+    other = changed(config, data={"workers": 3}, train={"log_every": 7})
+    with other.unlocked():
+        del other.study.frames.hybrid["label"]
+        other.study.frames.hybrid.update({"label": "hybrid", "preview_frames": 8})
+    study.run_study(Run(other, moved))
+
+
+def test_cell_json_says_what_is_tuned_and_with_which_policy(config, finished):
+    record = json.loads((finished / "cells" / "hybrid-seed0" / "cell.json").read_text())
+    assert record["strategy"] == "full" and record["start"] == "base"
+    assert spec_hash(record["frame_policy"]) == spec_hash(config.study.frames.hybrid.to_dict())
+    assert record["config"]["train.steps"] == 1
+    base = json.loads((finished / "cells" / "base" / "cell.json").read_text())
+    assert base["frame_policy"] is None and base["start"] == "scratch"
+    assert record["config"]["train.init_from"] == f"base~{base['config_hash']}"
+    lora = changed(config, lora={"rank": 4})
+    planned = study.plan_cells(lora, finished, [record["frame_policy"]])
+    assert [each.cell.strategy for each in planned] == ["lora-4", "lora-4"]
 
 
 def test_evaluation_applies_the_checkpoints_budget_whatever_the_config_says(
