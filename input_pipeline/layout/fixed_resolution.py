@@ -37,6 +37,11 @@ class FixedResolution:
     class_token: bool
 
     @property
+    def frame_fit(self) -> tiles.Fit:
+        """How a frame of a clip becomes a square."""
+        raise NotImplementedError
+
+    @property
     def media_tokens(self) -> Mapping[str, str]:
         return {"image": "<image>", "video": "<video>"}
 
@@ -80,8 +85,8 @@ class FixedResolution:
         frames = np.repeat(np.arange(inputs, dtype=np.int32), self.slots)
         return PatchIndices(coords, frames, frames)
 
-    def decode_size(self, medium: MediaLayout) -> tuple[int, int] | None:
-        return None
+    def decode_size(self, medium: MediaLayout) -> tiles.Size | None:
+        return tiles.size_before_fit(medium.source_size, self.image_size, self.frame_fit)
 
     def write_patches(self, frames: np.ndarray, medium: MediaLayout, out: np.ndarray) -> None:
         """Resizes and cuts the frames of one medium into `out`.
@@ -99,14 +104,25 @@ class FixedResolution:
         rows[:, self.slots - self.side**2 :] = cut
 
     def inputs(self, frames: np.ndarray, medium: MediaLayout) -> np.ndarray:
-        """uint8[F, H, W, 3] -> uint8[inputs, image_size, image_size, 3]."""
-        raise NotImplementedError
+        """uint8[F, H, W, 3] -> uint8[inputs, image_size, image_size, 3]: a square a frame."""
+        return np.stack([self.square(frame) for frame in frames])
+
+    def square(self, frame: np.ndarray) -> np.ndarray:
+        """uint8[H, W, 3] -> uint8[image_size, image_size, 3]."""
+        return tiles.fit_square(frame, self.image_size, self.frame_fit)
 
     def features(self, medium: MediaLayout) -> np.ndarray:
         """int32[inputs, side, side]: the number of each feature, counted over the medium."""
         inputs = medium.grid[0]
         slots = np.arange(inputs * self.slots, dtype=np.int32).reshape(inputs, self.slots)
         return slots[:, self.slots - self.side**2 :].reshape(inputs, self.side, self.side)
+
+    def frames_layout(
+        self, info: MediaInfo, frame_indices: tuple[int, ...], tokens: int
+    ) -> MediaLayout:
+        """Each frame as one input of the tower; there is one size only."""
+        size = (self.image_size, self.image_size)
+        return self.medium(info, frame_indices, size=size, inputs=len(frame_indices), tokens=tokens)
 
     def medium(
         self,
@@ -134,7 +150,8 @@ def block(index: np.ndarray, weights: np.ndarray | None = None) -> TokenBlock:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AnyRes(FixedResolution):
-    """Images as a small picture of the whole and tiles of a canvas that suits their aspect ratio.
+    """Images as a small picture of the whole and tiles of a canvas that suits their aspect ratio; a
+    subclass says what a clip becomes.
 
     canvases: (height, width) in pixels of those to choose from, multiples of image_size.
     image_max_tiles: use none with more tiles than this; 0: the small picture alone; None: any.
@@ -153,12 +170,47 @@ class AnyRes(FixedResolution):
         if self.image_max_tiles is not None and self.image_max_tiles < 0:
             raise ValueError(f"image_max_tiles = {self.image_max_tiles} must be 0 or more, or None")
 
+    def lay_out(
+        self, info: MediaInfo, frame_indices: tuple[int, ...], shrink: float, images: int = 1
+    ) -> MediaLayout:
+        """See `VisionLayout.lay_out`: images shrink to smaller canvases, at last to the small
+        picture alone; clips have one size only."""
+        if info.kind == "image":
+            canvas = self.choose_canvas((info.height, info.width), shrink, images)
+            return self.lay_out_image(info, canvas)
+        return self.frames_layout(info, frame_indices, self.clip_tokens(len(frame_indices)))
+
+    def blocks(self, medium: MediaLayout) -> list[TokenBlock]:
+        """One block a medium."""
+        if medium.kind == "image":
+            return [self.image_block(medium)]
+        return [self.clip_block(medium)]
+
+    def decode_size(self, medium: MediaLayout) -> tiles.Size | None:
+        """An image is cut into tiles, from its own pixels."""
+        return None if medium.kind == "image" else super().decode_size(medium)
+
+    def inputs(self, frames: np.ndarray, medium: MediaLayout) -> np.ndarray:
+        """uint8[F, H, W, 3] -> uint8[inputs, image_size, image_size, 3]."""
+        if medium.kind == "image":
+            return self.image_inputs(frames[0], medium)
+        return super().inputs(frames, medium)
+
+    def clip_tokens(self, frames: int) -> int:
+        """Visual tokens of a clip of so many frames."""
+        raise NotImplementedError
+
+    def clip_block(self, medium: MediaLayout) -> TokenBlock:
+        """What a clip becomes."""
+        raise NotImplementedError
+
     def canvas_tiles(self, canvas: tiles.Size) -> tiles.Size:
         """(rows, columns) of tiles."""
         return canvas[0] // self.image_size, canvas[1] // self.image_size
 
-    def choose_canvas(self, size: tiles.Size, shrink: float) -> tiles.Size | None:
-        """The canvas for a picture, of at most `shrink` times the best one's area; None: none."""
+    def choose_canvas(self, size: tiles.Size, shrink: float, images: int) -> tiles.Size | None:
+        """The canvas for one of an example's `images`, of at most `shrink` times the best one's
+        area; None: none."""
         allowed = [
             canvas
             for canvas in self.canvases

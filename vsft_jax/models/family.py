@@ -9,7 +9,7 @@ from flax import nnx
 
 from input_pipeline.layout import VisionLayout
 from vsft_jax.models.shared import partition
-from vsft_jax.models.shared.config import Compute, TextConfig
+from vsft_jax.models.shared.config import Compute, ModelConfig, TextConfig
 from vsft_jax.models.shared.hf.table import Tensor
 from vsft_jax.models.shared.vlm import VisionLanguageModel
 
@@ -19,13 +19,6 @@ class FromHF(Protocol):
     another model type, and for a variant that is not computed here."""
 
     def __call__(self, config: Mapping[str, Any], **compute: Any) -> Any: ...
-
-
-class Published(Protocol):
-    """The ModelConfig of a published size; compute: fields of `Compute`. Raises ValueError for a
-    size that there is not."""
-
-    def __call__(self, size: str, **compute: Any) -> Any: ...
 
 
 class MakeLayout(Protocol):
@@ -64,7 +57,7 @@ class Family(PortedModel):
 
     vision_config, text_config: the classes of the config's parts.
     special_tokens: field of the ModelConfig → the token whose id it is.
-    sizes: what `published` knows.
+    published_sizes: size, such as "7b" → the ModelConfig of the published model.
     to_hf: (config) → a `config.json` that transformers reads; inverse of `from_hf`.
     released_name: a tensor's name in the table → the name under which it was published, which
         every version of transformers reads.
@@ -76,14 +69,28 @@ class Family(PortedModel):
     """
 
     model: type[VisionLanguageModel]
+    model_config: type[ModelConfig]
     vision_config: type
     text_config: type[TextConfig]
     special_tokens: Mapping[str, str]
-    sizes: tuple[str, ...]
-    published: Published
+    published_sizes: Mapping[str, ModelConfig]
     to_hf: Callable[[Any], dict[str, Any]]
     released_name: Callable[[str], str]
     processor_files: Callable[[Any, Any], dict[str, dict[str, Any]]]
     layout: MakeLayout
     component_of: Callable[[str], str] = partition.component_of
     partition_rules: Callable[[], list[partition.PartitionRule]] = partition.partition_rules
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        """The published ones, smallest first."""
+        return tuple(self.published_sizes)
+
+    def published(self, size: str, **compute: Any) -> Any:
+        """The ModelConfig of a published size; compute: fields of `Compute`.
+
+        Raises ValueError for a size that there is not.
+        """
+        if size not in self.published_sizes:
+            raise ValueError(f"size {size!r} is unknown; use one of {self.sizes}")
+        return dataclasses.replace(self.published_sizes[size], **compute)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vsft_jax.models.shared import layers, splash
+from vsft_jax.models.shared import splash, stacks
 from vsft_jax.models.shared.attention import attention
 from vsft_jax.sharding import batch_sharding, make_mesh
 
@@ -183,7 +183,7 @@ def test_splash_runs_once_where_remat_keeps_it(remat, kernels):
     """Forward, backward, and forward again only where nothing was kept."""
     q, k, v = _qkv(128, width=64)
     segments = jnp.ones((2, 128), jnp.int32)
-    policy = jax.checkpoint_policies.save_only_these_names(*layers.REMAT[remat])
+    policy = jax.checkpoint_policies.save_only_these_names(*stacks.REMAT[remat])
 
     def total(q):
         out = attention(jnp.sin(q), k, v, segment_ids=segments, implementation="splash")

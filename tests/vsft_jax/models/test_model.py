@@ -10,12 +10,12 @@ import pytest
 from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from vsft_jax.models.qwen2_5_vl import FAMILY
 from vsft_jax.models.qwen2_5_vl.config import (
     ModelConfig,
     TextConfig,
     VisionConfig,
     from_hf,
-    published,
 )
 from vsft_jax.models.qwen2_5_vl.model import Qwen2_5VL
 from vsft_jax.models.shared.partition import component_of, partition_rules
@@ -87,8 +87,8 @@ def test_from_hf_reads_both_layouts():
     top = {"model_type": "qwen2_5_vl", "vision_config": vision}
     flat = from_hf({**top, **text})
     nested = from_hf({**top, "text_config": text})
-    assert flat == nested == published("3b")
-    assert hash(flat) == hash(published("3b"))
+    assert flat == nested == FAMILY.published("3b")
+    assert hash(flat) == hash(FAMILY.published("3b"))
 
     with pytest.raises(ValueError, match="model_type 'qwen2_vl' is not qwen2_5_vl"):
         from_hf({**top, **text, "model_type": "qwen2_vl"})

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vsft_jax.models.shared.config import Compute, check
+from vsft_jax.models.shared.hf.config_json import require
 from vsft_jax.models.shared.layers import BlockSpec
 
 # Pixel statistics of ImageNet, as in the models' preprocessor_config.json.
@@ -61,10 +62,6 @@ def from_hf(config: Mapping[str, Any], **compute: Any) -> ModelConfig:
 
     Raises ValueError for another model, or parts that are not computed here.
     """
-
-    def require(holds: bool, message: str) -> None:
-        check(holds, f"config.json: {message}")
-
     found = config.get("model_type")
     require(
         found == "dinov2",

@@ -2,16 +2,15 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from input_pipeline.layout import FixedResolution, MediaLayout, TokenBlock, block
-from input_pipeline.layout.tiles import FITS, Fit, Size, fit_square, size_before_fit
-from vsft_jax.models.shared.vit import CLIP_MEAN, VisionConfig
-
-if TYPE_CHECKING:
-    from input_pipeline.media import MediaInfo
+from input_pipeline.layout.tiles import FITS, Fit, fit_square
+from input_pipeline.media import MediaInfo
+from vsft_jax.models.shared.patch_embed import CLIP_MEAN
+from vsft_jax.models.shared.vit import VisionConfig
 
 _BACKGROUND = tuple(int(255 * value) for value in CLIP_MEAN)
 
@@ -36,33 +35,24 @@ class Layout(FixedResolution):
         """A clip is a run of images to the model, and has no token of its own."""
         return {"image": "<image>", "video": "<image>"}
 
+    @property
+    def frame_fit(self) -> Fit:
+        return self.fit
+
     def lay_out(
-        self, info: "MediaInfo", frame_indices: tuple[int, ...], shrink: float, images: int = 1
+        self, info: MediaInfo, frame_indices: tuple[int, ...], shrink: float, images: int = 1
     ) -> MediaLayout:
         """See `VisionLayout.lay_out`; there is one size only."""
-        frames = len(frame_indices)
-        size = (self.image_size, self.image_size)
-        tokens = frames * self.side**2
-        return self.medium(info, frame_indices, size=size, inputs=frames, tokens=tokens)
+        return self.frames_layout(info, frame_indices, len(frame_indices) * self.side**2)
 
     def blocks(self, medium: MediaLayout) -> list[TokenBlock]:
         """One block a medium, its frames one after the other."""
         return [block(self.features(medium).reshape(-1, 1))]
 
-    def decode_size(self, medium: MediaLayout) -> Size | None:
-        return size_before_fit(medium.source_size, self.image_size, self.fit)
-
-    def inputs(self, frames: np.ndarray, medium: MediaLayout) -> np.ndarray:
-        """uint8[F, H, W, 3] -> uint8[F, image_size, image_size, 3]."""
-        fitted = [fit_square(frame, self.image_size, self.fit, _BACKGROUND) for frame in frames]
-        return np.stack(fitted)
+    def square(self, frame: np.ndarray) -> np.ndarray:
+        return fit_square(frame, self.image_size, self.fit, _BACKGROUND)
 
 
-def layout(vision: VisionConfig, **choices) -> Layout:
+def layout(vision: VisionConfig, **choices: Any) -> Layout:
     """Layout rules for a tower; choices: `fit`."""
-    return Layout(
-        image_size=vision.image_size,
-        patch_size=vision.patch_size,
-        class_token=vision.class_token,
-        **choices,
-    )
+    return Layout(**vision.input_numbers, **choices)

@@ -4,9 +4,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from vsft_jax.models.shared import config as shared
 from vsft_jax.models.shared import vit
-from vsft_jax.models.shared.config import Compute, TextConfig, check
+from vsft_jax.models.shared.config import TextConfig, check
 from vsft_jax.models.shared.hf import llava as llava_hf
+from vsft_jax.models.shared.hf.config_json import require
 
 # ModelConfig's ids, by the token they belong to.
 SPECIAL_TOKENS = {"image_token_id": "<image>", "video_token_id": "<video>"}
@@ -35,18 +37,12 @@ class VisionConfig(vit.VisionConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig(Compute):
-    """Architecture, special tokens, and (from `Compute`) how to compute."""
+class ModelConfig(shared.ModelConfig):
+    """See `shared.config.ModelConfig`."""
 
     vision: VisionConfig
-    text: TextConfig
     image_token_id: int = 32001
     video_token_id: int = 32000
-
-    @property
-    def media_token_ids(self) -> tuple[int, ...]:
-        """Tokens that stand for media: never to be generated."""
-        return (self.image_token_id, self.video_token_id)
 
 
 def from_hf(config: Mapping[str, Any], **compute: str) -> ModelConfig:
@@ -59,11 +55,9 @@ def from_hf(config: Mapping[str, Any], **compute: str) -> ModelConfig:
     Raises:
         ValueError: another model type, or a variant that this code does not compute.
     """
-    llava_hf.check_family(config, "llava_next_video")
+    llava_hf.require_llava(config, "llava_next_video")
     mode = config.get("spatial_pool_mode", "average")
-    llava_hf.require(
-        mode == "average", f"spatial_pool_mode {mode!r} is not supported (only average)"
-    )
+    require(mode == "average", f"spatial_pool_mode {mode!r} is not supported (only average)")
     vision = llava_hf.vision_numbers(config, llava_hf.CLIP_DEFAULTS, feature_layer=-2)
     return ModelConfig(
         vision=VisionConfig(
@@ -95,32 +89,20 @@ def to_hf(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def published(size: str, **compute: str) -> ModelConfig:
-    """LLaVA-NeXT-Video as released: `size` is "7b" or "34b".
-
-    Source: config.json of llava-hf/LLaVA-NeXT-Video-{7B,34B}-hf.
-
-    Raises:
-        ValueError: no such size.
-    """
-    if size not in _PUBLISHED:
-        raise ValueError(f"size {size!r} is unknown; use one of {SIZES}")
-    text, ids = _PUBLISHED[size]
-    return ModelConfig(VisionConfig(), text, **ids, **compute)
-
-
-_PUBLISHED = {
+# config.json of llava-hf/LLaVA-NeXT-Video-{7B,34B}-hf.
+PUBLISHED = {
     # Vicuna 1.5, its 4096 positions stretched.
-    "7b": (
+    "7b": ModelConfig(
+        VisionConfig(),
         TextConfig(
             32, 4096, 11008, 32, 32, 32064, rope_theta=10000.0, rope_factor=2.5, norm_eps=1e-5
         ),
-        {"image_token_id": 32001, "video_token_id": 32000},
     ),
     # Nous-Hermes-2-Yi.
-    "34b": (
+    "34b": ModelConfig(
+        VisionConfig(),
         TextConfig(60, 7168, 20480, 56, 8, 64064, rope_theta=5_000_000.0, norm_eps=1e-5),
-        {"image_token_id": 64004, "video_token_id": 64003},
+        image_token_id=64004,
+        video_token_id=64003,
     ),
 }
-SIZES = tuple(_PUBLISHED)

@@ -5,9 +5,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from vsft_jax.models.shared import decoder, vit
-from vsft_jax.models.shared.config import Compute, check
+from vsft_jax.models.shared import config as shared
+from vsft_jax.models.shared import vit
+from vsft_jax.models.shared.config import check
 from vsft_jax.models.shared.hf import llava as llava_hf
+from vsft_jax.models.shared.hf.config_json import require
 
 # ModelConfig's ids, by the token they belong to.
 SPECIAL_TOKENS = {"image_token_id": "<image>", "video_token_id": "<video>"}
@@ -46,25 +48,19 @@ class VisionConfig(vit.VisionConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-class TextConfig(decoder.TextConfig):
+class TextConfig(shared.TextConfig):
     """A Qwen2 decoder."""
 
     qkv_bias: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig(Compute):
-    """Architecture, special tokens, and (from `Compute`) how to compute."""
+class ModelConfig(shared.ModelConfig):
+    """See `shared.config.ModelConfig`."""
 
     vision: VisionConfig
-    text: decoder.TextConfig
     image_token_id: int = 151646
     video_token_id: int = 151647
-
-    @property
-    def media_token_ids(self) -> tuple[int, ...]:
-        """Tokens that stand for media: never to be generated."""
-        return (self.image_token_id, self.video_token_id)
 
 
 def from_hf(config: Mapping[str, Any], **compute: str) -> ModelConfig:
@@ -77,10 +73,10 @@ def from_hf(config: Mapping[str, Any], **compute: str) -> ModelConfig:
     Raises:
         ValueError: another model type, or a variant that this code does not compute.
     """
-    llava_hf.check_family(config, "llava_onevision")
+    llava_hf.require_llava(config, "llava_onevision")
     ratio = config.get("vision_aspect_ratio", "anyres_max_9")
     limit = re.fullmatch(r"anyres_max_(\d+)", ratio)
-    llava_hf.require(
+    require(
         limit is not None, f"vision_aspect_ratio {ratio!r} is not supported (only anyres_max_N)"
     )
     vision = llava_hf.vision_numbers(config, llava_hf.SIGLIP_DEFAULTS, feature_layer=-1)
@@ -111,21 +107,11 @@ def to_hf(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def published(size: str, **compute: str) -> ModelConfig:
-    """LLaVA-OneVision as released: `size` is "0.5b" or "7b".
-
-    Source: config.json of llava-hf/llava-onevision-qwen2-{0.5b,7b}-ov-hf.
-
-    Raises:
-        ValueError: no such size.
-    """
-    if size not in _PUBLISHED:
-        raise ValueError(f"size {size!r} is unknown; use one of {SIZES}")
-    return ModelConfig(VisionConfig(), _PUBLISHED[size], **compute)
-
-
-_PUBLISHED = {
-    "0.5b": TextConfig(24, 896, 4864, 14, 2, 152000, head_dim=64, tie_word_embeddings=True),
-    "7b": TextConfig(28, 3584, 18944, 28, 4, 152128),
+# config.json of llava-hf/llava-onevision-qwen2-{0.5b,7b}-ov-hf.
+PUBLISHED = {
+    "0.5b": ModelConfig(
+        VisionConfig(),
+        TextConfig(24, 896, 4864, 14, 2, 152000, head_dim=64, tie_word_embeddings=True),
+    ),
+    "7b": ModelConfig(VisionConfig(), TextConfig(28, 3584, 18944, 28, 4, 152128)),
 }
-SIZES = tuple(_PUBLISHED)

@@ -4,8 +4,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from vsft_jax.models.shared import decoder
-from vsft_jax.models.shared.config import Compute, check
+from vsft_jax.models.shared import config as shared
+from vsft_jax.models.shared.config import check
+from vsft_jax.models.shared.hf import config_json
+from vsft_jax.models.shared.hf.config_json import require
 from vsft_jax.models.shared.layers import BlockSpec
 from vsft_jax.models.shared.patch_embed import CLIP_MEAN, CLIP_STD
 
@@ -81,7 +83,7 @@ class VisionConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class TextConfig(decoder.TextConfig):
+class TextConfig(shared.TextConfig):
     """A Qwen2 decoder with three-dimensional positions."""
 
     mrope_section: tuple[int, ...] = (16, 24, 24)
@@ -89,20 +91,14 @@ class TextConfig(decoder.TextConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig(Compute):
-    """Architecture, special tokens, and (from `Compute`) how to compute."""
+class ModelConfig(shared.ModelConfig):
+    """See `shared.config.ModelConfig`."""
 
     vision: VisionConfig
-    text: TextConfig
     image_token_id: int = 151655
     video_token_id: int = 151656
     vision_start_token_id: int = 151652
     vision_end_token_id: int = 151653
-
-    @property
-    def media_token_ids(self) -> tuple[int, ...]:
-        """Tokens that stand for media or their borders: never to be generated."""
-        return tuple(getattr(self, field) for field in SPECIAL_TOKENS)
 
 
 def from_hf(config: Mapping[str, Any], **compute: str) -> ModelConfig:
@@ -117,21 +113,18 @@ def from_hf(config: Mapping[str, Any], **compute: str) -> ModelConfig:
     Raises:
         ValueError: another model type, or a variant that this code does not compute.
     """
-    if config.get("model_type") != "qwen2_5_vl":
-        raise ValueError(f"config.json: model_type {config.get('model_type')!r} is not qwen2_5_vl")
-    if "vision_config" not in config:
-        raise ValueError("config.json: vision_config is missing")
+    config_json.require_family(config, "qwen2_5_vl", "vision_config")
     text = config.get("text_config") or config
     vision = config["vision_config"]
-    rope = {**(text.get("rope_scaling") or {}), **(text.get("rope_parameters") or {})}
-    rope_type = rope.get("rope_type", rope.get("type", "default"))
-    if rope_type not in ("default", "mrope"):
-        raise ValueError(f"config.json: rope type {rope_type!r} is not supported (only mrope)")
-    if text.get("use_sliding_window"):
-        raise ValueError("config.json: use_sliding_window is true, which is not supported")
+    rope, rope_type = config_json.rope(text), config_json.rope_type(text)
+    require(
+        rope_type in ("default", "mrope"), f"rope type {rope_type!r} is not supported (only mrope)"
+    )
+    sliding = text.get("use_sliding_window")
+    require(not sliding, "use_sliding_window is true, which is not supported")
     for name, part in (("text", text), ("vision", vision)):
-        if part.get("hidden_act", "silu") != "silu":
-            raise ValueError(f"config.json: {name} hidden_act {part['hidden_act']!r} is not silu")
+        act = part.get("hidden_act", "silu")
+        require(act == "silu", f"{name} hidden_act {act!r} is not silu")
 
     width, heads = text.get("hidden_size", 8192), text.get("num_attention_heads", 64)
     text_config = TextConfig(
@@ -145,9 +138,7 @@ def from_hf(config: Mapping[str, Any], **compute: str) -> ModelConfig:
         rope_theta=float(rope.get("rope_theta", text.get("rope_theta", 1e6))),
         mrope_section=tuple(rope.get("mrope_section", (16, 24, 24))),
         norm_eps=text.get("rms_norm_eps", 1e-5),
-        tie_word_embeddings=bool(
-            config.get("tie_word_embeddings") or text.get("tie_word_embeddings")
-        ),
+        tie_word_embeddings=config_json.tied(config, text),
     )
     vision_rope = vision.get("rope_parameters") or {}
     vision_config = VisionConfig(
@@ -163,11 +154,11 @@ def from_hf(config: Mapping[str, Any], **compute: str) -> ModelConfig:
         tokens_per_second=float(vision.get("tokens_per_second", 4)),
         rope_theta=float(vision_rope.get("rope_theta", 10000.0)),
     )
-    if vision.get("out_hidden_size", 3584) != text_config.width:
-        raise ValueError(
-            f"config.json: vision out_hidden_size {vision.get('out_hidden_size', 3584)} differs "
-            f"from the text hidden_size {text_config.width}"
-        )
+    out = vision.get("out_hidden_size", 3584)
+    require(
+        out == text_config.width,
+        f"vision out_hidden_size {out} differs from the text hidden_size {text_config.width}",
+    )
     return ModelConfig(
         vision=vision_config,
         text=text_config,
@@ -183,11 +174,11 @@ def to_hf(config: ModelConfig) -> dict[str, Any]:
     Raises ValueError for numbers that it has no key for.
     """
     vision, text = config.vision, config.text
-    check(text.head_dim * text.heads == text.width, "config.json: head_dim must be width / heads")
+    require(text.head_dim * text.heads == text.width, "head_dim must be width / heads")
     whole = vision.tokens_per_second == int(vision.tokens_per_second)
-    check(whole, "config.json: tokens_per_second must be a whole number")
+    require(whole, "tokens_per_second must be a whole number")
     fixed = (vision.rope_theta, vision.norm_eps) == (10000.0, 1e-6)
-    check(fixed, "config.json: vision rope_theta and norm_eps cannot be other than 10000 and 1e-6")
+    require(fixed, "vision rope_theta and norm_eps cannot be other than 10000 and 1e-6")
     rope = {"type": "mrope", "mrope_section": list(text.mrope_section)}
     return {
         "architectures": ["Qwen2_5_VLForConditionalGeneration"],
@@ -228,25 +219,14 @@ def to_hf(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def published(size: str, **compute: str) -> ModelConfig:
-    """Qwen2.5-VL as released: `size` is "3b", "7b", "32b" or "72b".
-
-    Source: config.json of Qwen/Qwen2.5-VL-{3B,7B,32B,72B}-Instruct.
-
-    Raises:
-        ValueError: no such size.
-    """
-    if size not in _PUBLISHED:
-        raise ValueError(f"size {size!r} is unknown; use one of {tuple(_PUBLISHED)}")
-    text, vision_mlp_width = _PUBLISHED[size]
-    return ModelConfig(VisionConfig(mlp_width=vision_mlp_width), text, **compute)
+def _published(text: TextConfig, vision_mlp_width: int) -> ModelConfig:
+    return ModelConfig(VisionConfig(mlp_width=vision_mlp_width), text)
 
 
-_PUBLISHED = {
-    "3b": (TextConfig(36, 2048, 11008, 16, 2, 151936, tie_word_embeddings=True), 3420),
-    "7b": (TextConfig(28, 3584, 18944, 28, 4, 152064), 3420),
-    "32b": (TextConfig(64, 5120, 27648, 40, 8, 152064), 3456),
-    "72b": (TextConfig(80, 8192, 29568, 64, 8, 152064), 3456),
+# config.json of Qwen/Qwen2.5-VL-{3B,7B,32B,72B}-Instruct.
+PUBLISHED = {
+    "3b": _published(TextConfig(36, 2048, 11008, 16, 2, 151936, tie_word_embeddings=True), 3420),
+    "7b": _published(TextConfig(28, 3584, 18944, 28, 4, 152064), 3420),
+    "32b": _published(TextConfig(64, 5120, 27648, 40, 8, 152064), 3456),
+    "72b": _published(TextConfig(80, 8192, 29568, 64, 8, 152064), 3456),
 }
-
-SIZES = tuple(_PUBLISHED)

@@ -4,8 +4,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from vsft_jax.models.shared import decoder
-from vsft_jax.models.shared.config import Compute, check
+from vsft_jax.models.shared import config as shared
+from vsft_jax.models.shared.config import check
+from vsft_jax.models.shared.hf import config_json
+from vsft_jax.models.shared.hf.config_json import require
 from vsft_jax.models.shared.layers import BlockSpec
 
 # Field of `ModelConfig` -> the token whose id it is.
@@ -76,7 +78,7 @@ class VisionConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class TextConfig(decoder.TextConfig):
+class TextConfig(shared.TextConfig):
     """A Qwen3 decoder with three-dimensional positions."""
 
     rope_theta: float = 5_000_000.0
@@ -86,11 +88,10 @@ class TextConfig(decoder.TextConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig(Compute):
-    """Architecture, special tokens, and (from `Compute`) how to compute."""
+class ModelConfig(shared.ModelConfig):
+    """See `shared.config.ModelConfig`."""
 
     vision: VisionConfig
-    text: TextConfig
     image_token_id: int = 151655
     video_token_id: int = 151656
     vision_start_token_id: int = 151652
@@ -103,11 +104,6 @@ class ModelConfig(Compute):
             taps <= self.text.depth,
             f"{taps} deepstack_layers of the tower need as many text layers, not {self.text.depth}",
         )
-
-    @property
-    def media_token_ids(self) -> tuple[int, ...]:
-        """Tokens that stand for media or their borders: never to be generated."""
-        return tuple(getattr(self, field) for field in SPECIAL_TOKENS)
 
 
 def from_hf(config: Mapping[str, Any], **compute: str) -> ModelConfig:
@@ -122,16 +118,11 @@ def from_hf(config: Mapping[str, Any], **compute: str) -> ModelConfig:
         ValueError: another model type, a variant that this code does not compute, or no rope_theta,
             whose default is not the same in all versions of transformers.
     """
-    _require(
-        config.get("model_type") == "qwen3_vl",
-        f"model_type {config.get('model_type')!r} is not qwen3_vl",
-    )
-    for part in ("text_config", "vision_config"):
-        _require(part in config, f"{part} is missing")
+    config_json.require_family(config, "qwen3_vl", "text_config", "vision_config")
     text, vision = config["text_config"], config["vision_config"]
-    rope = {**(text.get("rope_scaling") or {}), **(text.get("rope_parameters") or {})}
+    rope = config_json.rope(text)
     theta = rope.get("rope_theta", text.get("rope_theta"))
-    _require(theta is not None, "text_config has no rope_theta")
+    require(theta is not None, "text_config has no rope_theta")
     for key, value, supported in (
         ("text_config rope type", rope.get("rope_type", "default"), "default"),
         ("text_config.mrope_interleaved", rope.get("mrope_interleaved", True), True),
@@ -144,7 +135,7 @@ def from_hf(config: Mapping[str, Any], **compute: str) -> ModelConfig:
         ),
         ("vision_config.in_channels", vision.get("in_channels", 3), 3),
     ):
-        _require(value == supported, f"{key} is {value!r}, only {supported!r} is supported")
+        require(value == supported, f"{key} is {value!r}, only {supported!r} is supported")
 
     heads = text.get("num_attention_heads", 32)
     text_config = TextConfig(
@@ -158,17 +149,15 @@ def from_hf(config: Mapping[str, Any], **compute: str) -> ModelConfig:
         rope_theta=float(theta),
         mrope_section=tuple(rope.get("mrope_section", (24, 20, 20))),
         norm_eps=text.get("rms_norm_eps", 1e-6),
-        tie_word_embeddings=bool(
-            config.get("tie_word_embeddings") or text.get("tie_word_embeddings")
-        ),
+        tie_word_embeddings=config_json.tied(config, text),
     )
     positions = vision.get("num_position_embeddings", 2304)
     side = round(positions**0.5)
-    _require(
+    require(
         side**2 == positions, f"vision_config.num_position_embeddings {positions} is not a square"
     )
     out = vision.get("out_hidden_size", 3584)
-    _require(
+    require(
         out == text_config.width,
         f"vision_config.out_hidden_size {out} differs from the text hidden_size "
         f"{text_config.width}",
@@ -240,30 +229,13 @@ def to_hf(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def published(size: str, **compute: str) -> ModelConfig:
-    """Qwen3-VL as released: `size` is "2b", "4b", "8b" or "32b".
-
-    Source: config.json of Qwen/Qwen3-VL-{2B,4B,8B,32B}-Instruct.
-
-    Raises:
-        ValueError: no such size.
-    """
-    if size not in _PUBLISHED:
-        raise ValueError(f"size {size!r} is unknown; use one of {SIZES}")
-    return ModelConfig(*_PUBLISHED[size], **compute)
-
-
-def _require(holds: bool, message: str) -> None:
-    if not holds:
-        raise ValueError(f"config.json: {message}")
-
-
 _SMALL_TOWER = VisionConfig(24, 1024, 4096, deepstack_layers=(5, 11, 17))
 _TIED = dict(tie_word_embeddings=True)
-_PUBLISHED = {
-    "2b": (_SMALL_TOWER, TextConfig(28, 2048, 6144, 16, 8, 151936, **_TIED)),
-    "4b": (_SMALL_TOWER, TextConfig(36, 2560, 9728, 32, 8, 151936, **_TIED)),
-    "8b": (VisionConfig(), TextConfig(36, 4096, 12288, 32, 8, 151936)),
-    "32b": (VisionConfig(), TextConfig(64, 5120, 25600, 64, 8, 151936)),
+
+# config.json of Qwen/Qwen3-VL-{2B,4B,8B,32B}-Instruct.
+PUBLISHED = {
+    "2b": ModelConfig(_SMALL_TOWER, TextConfig(28, 2048, 6144, 16, 8, 151936, **_TIED)),
+    "4b": ModelConfig(_SMALL_TOWER, TextConfig(36, 2560, 9728, 32, 8, 151936, **_TIED)),
+    "8b": ModelConfig(VisionConfig(), TextConfig(36, 4096, 12288, 32, 8, 151936)),
+    "32b": ModelConfig(VisionConfig(), TextConfig(64, 5120, 25600, 64, 8, 151936)),
 }
-SIZES = tuple(_PUBLISHED)

@@ -1,15 +1,13 @@
 """Layout rules of Qwen3-VL: time is written into the text, one block for each temporal grid."""
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from input_pipeline.layout import DynamicResolution, MediaLayout, PatchIndices, TokenBlock
+from input_pipeline.media import MediaInfo
 from vsft_jax.models.qwen3_vl.config import VisionConfig
-
-if TYPE_CHECKING:
-    from input_pipeline.media import MediaInfo
 
 _UNIT = 32 * 32  # pixels of one visual token in one frame
 
@@ -46,7 +44,7 @@ class Layout(DynamicResolution):
         return 4
 
     def lay_out(
-        self, info: "MediaInfo", frame_indices: tuple[int, ...], shrink: float, images: int = 1
+        self, info: MediaInfo, frame_indices: tuple[int, ...], shrink: float, images: int = 1
     ) -> MediaLayout:
         """See `VisionLayout.lay_out`. A clip has a placeholder for each temporal grid."""
         medium = super().lay_out(info, frame_indices, shrink, images)
@@ -89,7 +87,7 @@ def grid_times(frame_times: tuple[float, ...], frames: int) -> list[float]:
     return [(frame_times[i] + frame_times[min(i + frames - 1, last)]) / 2 for i in starts]
 
 
-def layout(vision: VisionConfig, **choices) -> Layout:
+def layout(vision: VisionConfig, **choices: Any) -> Layout:
     """Layout rules for a tower; choices: pixel budgets, by their names."""
     return Layout(
         patch_size=vision.patch_size,

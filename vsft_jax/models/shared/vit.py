@@ -6,7 +6,7 @@ and `models/siglip/modeling_siglip.py`.
 """
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 import jax.numpy as jnp
 from flax import nnx
@@ -73,6 +73,15 @@ class VisionConfig:
     def slots(self) -> int:
         """Places of one input: its patches and the class token."""
         return (self.image_size // self.patch_size) ** 2 + self.class_token
+
+    @property
+    def input_numbers(self) -> dict[str, Any]:
+        """What layout rules (`FixedResolution`) take from here."""
+        return {
+            "image_size": self.image_size,
+            "patch_size": self.patch_size,
+            "class_token": self.class_token,
+        }
 
     @property
     def patch_columns(self) -> int:

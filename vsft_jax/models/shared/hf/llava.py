@@ -7,9 +7,12 @@ Follows transformers `models/llava{,_next_video,_onevision}/{configuration,model
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vsft_jax.models.shared.config import TextConfig
+from vsft_jax.models.shared.config import ModelConfig, TextConfig
+from vsft_jax.models.shared.hf import config_json
+from vsft_jax.models.shared.hf.config_json import require
 from vsft_jax.models.shared.hf.table import Tensor, decoder_rows, linear, norm, tensor
-from vsft_jax.models.shared.vit import CLIP_MEAN, CLIP_STD, VisionConfig
+from vsft_jax.models.shared.patch_embed import CLIP_MEAN, CLIP_STD
+from vsft_jax.models.shared.vit import VisionConfig
 
 # ── Configs. ────────────────────────────────────────────────────────────────────────────────────
 
@@ -47,18 +50,9 @@ SIGLIP_DEFAULTS = {
 }
 
 
-def require(holds: bool, message: str) -> None:
-    """Raises ValueError naming config.json unless `holds`."""
-    if not holds:
-        raise ValueError(f"config.json: {message}")
-
-
-def check_family(config: Mapping[str, Any], model_type: str) -> None:
+def require_llava(config: Mapping[str, Any], model_type: str) -> None:
     """Raises ValueError for another family's config.json, or parts that are not computed here."""
-    found = config.get("model_type")
-    require(found == model_type, f"model_type {found!r} is not {model_type}")
-    for part in ("vision_config", "text_config"):
-        require(part in config, f"{part} is missing")
+    config_json.require_family(config, model_type, "vision_config", "text_config")
     act = config.get("projector_hidden_act", "gelu")
     require(act == "gelu", f"projector_hidden_act {act!r} is not supported (only gelu)")
     bias = config.get("multimodal_projector_bias", True)
@@ -121,8 +115,8 @@ def canvases(
     return tuple((int(h), int(w)) for h, w in config.get("image_grid_pinpoints") or default)
 
 
-def to_hf(config) -> dict[str, Any]:
-    """The keys of config.json that are alike in all families. config: a family's ModelConfig."""
+def to_hf(config: ModelConfig) -> dict[str, Any]:
+    """The keys of config.json that are alike in all families."""
     vision, text = config.vision, config.text
     return {
         "projector_hidden_act": "gelu",
@@ -204,8 +198,7 @@ def text_from_hf(
     ):
         value = text.get(key, supported)
         require(value == supported, f"text_config.{key} = {value!r} is not supported")
-    rope = {**(text.get("rope_scaling") or {}), **(text.get("rope_parameters") or {})}
-    rope_type = rope.get("rope_type", rope.get("type", "default"))
+    rope, rope_type = config_json.rope(text), config_json.rope_type(text)
     require(
         rope_type in ("default", "linear"),
         f"text_config rope type {rope_type!r} is not supported (only linear)",
@@ -222,9 +215,7 @@ def text_from_hf(
         rope_theta=float(rope.get("rope_theta", text.get("rope_theta", 10000.0))),
         rope_factor=float(rope.get("factor", 1.0)) if rope_type == "linear" else 1.0,
         norm_eps=text.get("rms_norm_eps", 1e-6),
-        tie_word_embeddings=bool(
-            config.get("tie_word_embeddings") or text.get("tie_word_embeddings")
-        ),
+        tie_word_embeddings=config_json.tied(config, text),
         qkv_bias=model_type == "qwen2",
     )
 
@@ -261,8 +252,8 @@ _PROJECTOR = "model.multi_modal_projector"
 _NEWLINE = "model.image_newline"
 
 
-def checkpoint_rows(config, *, newline: bool) -> list[Tensor]:
-    """Every tensor of a checkpoint. config: a family's ModelConfig."""
+def checkpoint_rows(config: ModelConfig, *, newline: bool) -> list[Tensor]:
+    """Every tensor of a checkpoint."""
     vision = config.vision
     embeddings = f"{_TOWER}.embeddings"
     rows = [
