@@ -1,1 +1,15 @@
-"""Scores models on benchmarks and reports what video fine-tuning gains and costs."""
+"""What a model can do: asked, scored and compared.
+
+In: a `Run` (config and workdir) with a checkpoint or a model to import. Out: result files and
+answers in its workdir; for a study of many models, their folders and a report.
+
+scoring.py       an answer's score against its question
+evaluate.py      asks a model the questions of benchmarks, under a frame policy
+results.py       what one evaluation found, with intervals by statistics.py
+study_files.py   what a study leaves beside results: its cells, its frame budgets
+cell_config.py   what of a config makes a cell what it is
+run_study.py     trains and evaluates the cells of a study
+report/          from a study's folder to a report
+
+Others import from these modules: reading results needs no JAX, evaluating does.
+"""

@@ -1,9 +1,13 @@
-"""The report of a study: report.html, report.md, study.csv and the figures.
+"""The report of a study.
 
-study.py     reads a study directory
+In: a study's folder, finished or not. Out: report.html, report.md, study.csv and the figures; or
+the headline and the table of scores in the terminal.
+
+read_study/  the folder's files as a `Study`: policies by their specs, scores by question
 compare.py   scores and gains with their intervals
 headline.py  the sentences at the top
-sections.py  what the report says, in order; html.py and markdown.py write it
+tables.py    tables and study.csv; wording.py says how numbers read
+sections.py  what the report says, in order, as a document.py; html.py and markdown.py write it
 figures/     one module for a kind of figure
 """
 
