@@ -11,7 +11,6 @@ import functools
 import hashlib
 import json
 import os
-import tempfile
 import threading
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from input_pipeline.examples import MediaRef
+from input_pipeline.files import replacing
 from input_pipeline.media import bounds
 from input_pipeline.media.frames import DECODE_VERSION, read_frames
 from input_pipeline.media.resize import Size
@@ -111,17 +111,9 @@ class FrameCache:
 
     def put(self, key: str, array: np.ndarray) -> None:
         """Keeps an array; whole or not at all."""
-        path = self._path(key)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        handle, partial = tempfile.mkstemp(suffix=".partial", dir=os.path.dirname(path))
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.save(file, array)
-            os.replace(partial, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(partial)
-            raise
+        # Not waiting for the disk: a power failure costs entries, which `get` removes.
+        with replacing(self._path(key), sync=False) as partial, open(partial, "wb") as file:
+            np.save(file, array)
         self._written += array.nbytes
         busy = self._evicting is not None and self._evicting.is_alive()
         if self._written > _SCAN_EVERY * self._max_bytes and not busy:
