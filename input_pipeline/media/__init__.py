@@ -9,7 +9,7 @@ processes that a hang cannot stop, and keeps frames on disk.
 from input_pipeline.media.decoder import Decoder
 from input_pipeline.media.errors import LASTING, PASSING, MediaError
 from input_pipeline.media.frame_cache import CacheSettings
-from input_pipeline.media.frames import decode_frames, read_frames
+from input_pipeline.media.frames import read_frames
 from input_pipeline.media.probing import MediaInfo, cut_clip, kind_of_file, probe
 from input_pipeline.media.resize import resize
 from input_pipeline.media.sampling import uniform_frame_indices
@@ -24,7 +24,6 @@ __all__ = [
     "MediaError",
     "MediaInfo",
     "cut_clip",
-    "decode_frames",
     "is_frame_folder",
     "kind_of_file",
     "probe",

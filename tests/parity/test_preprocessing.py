@@ -21,7 +21,8 @@ from input_pipeline.batches import RowShape, build_row
 from input_pipeline.examples import Example, MediaRef, Turn
 from input_pipeline.index import IndexSpec, lay_out
 from input_pipeline.layout.dynamic_resolution import smart_resize
-from input_pipeline.media import decode_frames, probe
+from input_pipeline.media import probe
+from input_pipeline.media.frames import decode_frames
 from input_pipeline.media.images import read_image
 from input_pipeline.text import ChatTokenizer
 from tests.input_pipeline.layout.test_patches import photograph

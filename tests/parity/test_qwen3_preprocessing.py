@@ -16,7 +16,8 @@ from transformers.models.qwen3_vl.video_processing_qwen3_vl import Qwen3VLVideoP
 from input_pipeline.batches import RowShape, build_row
 from input_pipeline.examples import Example, MediaRef, Turn
 from input_pipeline.index import IndexSpec, lay_out
-from input_pipeline.media import MediaInfo, decode_frames
+from input_pipeline.media import MediaInfo
+from input_pipeline.media.frames import decode_frames
 from input_pipeline.text import ChatTokenizer
 from tests.input_pipeline.layout.test_patches import photograph
 from tests.input_pipeline.media_fixtures import write_clip

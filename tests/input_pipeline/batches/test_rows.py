@@ -7,7 +7,8 @@ from input_pipeline.batches import RowShape, build_row, device_arrays, stack_row
 from input_pipeline.examples import Example, MediaRef, Turn
 from input_pipeline.layout import layout_example
 from input_pipeline.layout.patches import patchify
-from input_pipeline.media import decode_frames, probe
+from input_pipeline.media import probe
+from input_pipeline.media.frames import decode_frames
 from tests.input_pipeline.batches.small_rows import PATCH_FIELDS, RULES, SHAPE, TEXT_FIELDS
 
 

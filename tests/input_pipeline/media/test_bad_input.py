@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from input_pipeline.examples import MediaRef
-from input_pipeline.media import MediaError, bounds, decode_frames, probe, read_frames
+from input_pipeline.media import MediaError, bounds, probe, read_frames
+from input_pipeline.media.frames import decode_frames
 from input_pipeline.media.images import read_image
 from tests.input_pipeline.media_fixtures import (
     painted_frame,

@@ -9,8 +9,8 @@ import psutil
 import pytest
 
 from input_pipeline.examples import MediaRef
-from input_pipeline.media import MediaError, decode_frames, probe, resize
-from input_pipeline.media.frames import preview_frames
+from input_pipeline.media import MediaError, probe, resize
+from input_pipeline.media.frames import decode_frames, preview_frames
 from tests.input_pipeline.media_fixtures import (
     read_number,
     shifted_copy,

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from input_pipeline.examples import MediaRef
-from input_pipeline.media import decode_frames, probe, uniform_frame_indices
+from input_pipeline.media import probe, uniform_frame_indices
+from input_pipeline.media.frames import decode_frames
 from input_pipeline.media.sampling import is_constant_rate
 
 # file: (frames, frames per second, width, height) as the package documents or ffprobe prints
