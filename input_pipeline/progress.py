@@ -1,24 +1,34 @@
-"""Progress of long work: a line with rate and remaining time, also where there is no terminal."""
+"""Progress of long work: a moving bar on a terminal, log lines elsewhere."""
 
+import sys
+import threading
 import time
+from typing import TYPE_CHECKING
 
 from absl import logging
 
+if TYPE_CHECKING:
+    import rich.console
+    import rich.progress
+
+_LOG_SECONDS = 5.0  # between log lines
+_MOVE_SECONDS = 0.1  # between movements of a bar
+
 
 class Progress:
-    """Counts finished items and logs rate and remaining time every few seconds.
+    """Counts finished items and shows rate and remaining time. Use as a context manager.
 
-    Plain log lines rather than a moving bar, so that the same output reads well in a terminal, in
-    a pod's log and in CI. Use as a context manager; the end is always logged.
+    A terminal shows a bar while the work goes on, log lines above it; several at a time stand one
+    below the other. A pod's log or CI gets a log line every few seconds. The end is always logged.
     """
 
-    def __init__(self, what: str, total: int, *, unit: str = "examples", every_seconds: float = 5):
+    def __init__(self, what: str, total: int, *, unit: str = "examples"):
         self._what, self._total, self._unit = what, total, unit
-        self._every = every_seconds
         self._done = 0
 
     def __enter__(self) -> "Progress":
         self._start = self._last = time.monotonic()
+        self._bar = _BARS.add(self._what, self._total, self._state(self._start))
         return self
 
     def advance(self, count: int = 1) -> None:
@@ -31,16 +41,19 @@ class Progress:
         if not self._done:  # what comes before is starting up
             self._first, self._first_at = done, now
         self._done = done
-        if now - self._last >= self._every and self._first < self._done < self._total:
-            self._last = now
-            rate = (self._done - self._first) / max(now - self._first_at, 1e-9)
-            remaining = (self._total - self._done) / rate
-            logging.info(
-                "%s: %d of %d %s, %.1f/s, %s left",
-                *(self._what, self._done, self._total, self._unit, rate, duration(remaining)),
-            )
+        if now - self._last < (_LOG_SECONDS if self._bar is None else _MOVE_SECONDS):
+            return
+        if self._bar is not None:
+            _BARS.move(self._bar, done, self._state(now))
+        elif self._first < done < self._total:
+            logging.info("%s: %s", self._what, self._state(now))
+        else:
+            return
+        self._last = now
 
     def __exit__(self, kind, *_) -> None:
+        if self._bar is not None:
+            _BARS.remove(self._bar)
         if not self._done:  # found finished
             return
         seconds = time.monotonic() - self._start
@@ -49,6 +62,13 @@ class Progress:
             *(self._what, "finished" if kind is None else "stopped after", self._done),
             *(self._total, self._unit, duration(seconds), self._done / max(seconds, 1e-9)),
         )
+
+    def _state(self, now: float) -> str:
+        state = f"{self._done} of {self._total} {self._unit}"
+        if not self._done or self._done == self._first:
+            return state
+        rate = (self._done - self._first) / max(now - self._first_at, 1e-9)
+        return f"{state}, {rate:.1f}/s, {duration((self._total - self._done) / rate)} left"
 
 
 def duration(seconds: float) -> str:
@@ -60,3 +80,74 @@ def duration(seconds: float) -> str:
         return f"{whole} s"
     hours, minutes_left = divmod(minutes, 60)
     return f"{hours} h {minutes_left:02d} min" if hours else f"{minutes} min {whole:02d} s"
+
+
+# --- The terminal -------------------------------------------------------------------------------
+
+
+def _terminal() -> "rich.console.Console | None":
+    """The terminal that log lines go to; None where they go to a file or a pipe."""
+    if not sys.stderr.isatty():
+        return None
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    return console if console.is_interactive else None
+
+
+class _Bars:
+    """The bars of all work that goes on in this process: a terminal has room for one display."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._display: rich.progress.Progress | None = None
+        self._log_stream = None
+
+    def add(self, what: str, total: int, state: str) -> "rich.progress.TaskID | None":
+        """One more bar; None where there is no terminal."""
+        with self._lock:
+            if self._display is None:
+                console = _terminal()
+                if console is None:
+                    return None
+                self._start(console)
+            return self._display.add_task(what, total=total, state=state)
+
+    def move(self, bar: "rich.progress.TaskID", done: int, state: str) -> None:
+        with self._lock:
+            self._display.update(bar, completed=done, state=state)
+
+    def remove(self, bar: "rich.progress.TaskID") -> None:
+        with self._lock:
+            if len(self._display.task_ids) > 1:
+                self._display.remove_task(bar)
+            else:
+                self._stop()
+
+    def _start(self, console: "rich.console.Console") -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._display = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.fields[state]}", markup=False),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            redirect_stdout=sys.stdout.isatty(),  # not where it goes to a file
+        )
+        logs = logging.get_absl_handler().python_handler
+        to_terminal = logs.stream is sys.stderr
+        self._display.start()  # from here on sys.stderr prints above the bars
+        if to_terminal:
+            self._log_stream = logs.setStream(sys.stderr)
+
+    def _stop(self) -> None:
+        self._display.stop()
+        self._display = None
+        if self._log_stream is not None:
+            logging.get_absl_handler().python_handler.setStream(self._log_stream)
+            self._log_stream = None
+
+
+_BARS = _Bars()
