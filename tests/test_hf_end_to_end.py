@@ -24,10 +24,10 @@ from tests.vsft_jax.hf_fixtures import write_model
 from vsft_jax.checkpoints import CheckpointError
 from vsft_jax.config import Run
 from vsft_jax.export import export
-from vsft_jax.inference.answer import load_model
+from vsft_jax.inference import load_model
 from vsft_jax.models.qwen2_5_vl import FAMILY as qwen2_5_vl
 from vsft_jax.predict import predict
-from vsft_jax.train.loop import train
+from vsft_jax.train import train
 
 ROOT = Path(__file__).parents[1]
 PROMPT = "How many times does the ball bounce?"

@@ -27,7 +27,7 @@ from vsft_jax.checkpoints import Checkpoints
 from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
 from vsft_jax.export import export
-from vsft_jax.inference.answer import load_model
+from vsft_jax.inference import load_model
 from vsft_jax.lora import ModelBuilder
 
 ROOT = Path(__file__).parents[2]

@@ -100,8 +100,8 @@ def test_where_a_path_leads(root, path, expected):
     config = config_of()
     config.data.root = root
     config.data.train.videos.annotations = path
-    videos, *_ = Run(config, "/work").training_sets
-    assert videos.name == "videos" and videos.annotations == expected
+    sets = {dataset.name: dataset for dataset in Run(config, "/work").training_sets}
+    assert sets["videos"].annotations == expected
 
 
 def test_a_world_is_not_rendered_into_a_bucket():

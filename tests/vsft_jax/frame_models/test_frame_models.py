@@ -10,7 +10,7 @@ from transformers import Dinov2Config, Dinov2Model
 
 from input_pipeline.frame_budget import ModelError, Refused, make_policy
 from input_pipeline.frame_budget.novelty import cosine_novelty
-from input_pipeline.index.prepare import ExampleStore
+from input_pipeline.index import ExampleStore
 from input_pipeline.media import frames as decode
 from tests.input_pipeline.frame_budget.budget_queries import Preview, query
 from tests.parity.reference import randomise
@@ -22,7 +22,7 @@ from vsft_jax.frame_models import dino as frame_tools
 from vsft_jax.frame_models import tools
 from vsft_jax.frame_models.dino import SIDE, DinoEmbedder
 from vsft_jax.frame_models.judge import JudgeModel
-from vsft_jax.inference.answer import Answer
+from vsft_jax.inference import Answer
 from vsft_jax.models.dinov2.config import IMAGE_MEAN, IMAGE_STD
 from vsft_jax.prepare import prepare_training
 

@@ -25,7 +25,7 @@ from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
 from vsft_jax.export import export
 from vsft_jax.huggingface.files import SafetensorsReader
-from vsft_jax.inference.answer import load_model
+from vsft_jax.inference import load_model
 
 QWEN = {
     "image_token_id": "<|image_pad|>",

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from input_pipeline.index.prepare import ExampleStore
+from input_pipeline.index import ExampleStore
 from tests.conftest import devices
 from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
-from vsft_jax.inference.answer import LoadedModel, answer, generation_settings
+from vsft_jax.inference import LoadedModel, answer, generation_settings
 from vsft_jax.lora import ModelBuilder
 from vsft_jax.prepare import prepare_benchmarks, resolve_frame_policy
 from vsft_jax.sharding import abstract_model, make_mesh

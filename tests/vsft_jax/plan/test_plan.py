@@ -18,7 +18,7 @@ from vsft_jax.plan.chips import CHIPS, GIB, parse_topology
 from vsft_jax.plan.flops import model_flops
 from vsft_jax.plan.hlo import Estimator, Program
 from vsft_jax.plan.report import print_plan
-from vsft_jax.train.loop import make_trainer
+from vsft_jax.train import make_trainer
 
 V5E = CHIPS["v5e"]
 

@@ -15,7 +15,7 @@ from tests.conftest import devices
 from vsft_jax.checkpoints import CheckpointError, Checkpoints
 from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
-from vsft_jax.inference.answer import load_model
+from vsft_jax.inference import load_model
 from vsft_jax.parameters import flatten
 from vsft_jax.prepare import prepare_training
 from vsft_jax.train import loop, make_trainer, train
@@ -232,7 +232,7 @@ def test_losing_a_file_after_prepare_masks_it_and_says_so(shared_config, tmp_pat
 
 
 def test_losing_most_files_after_prepare_stops_the_run(shared_config, tmp_path, monkeypatch):
-    from input_pipeline.index.quarantine import TooManyBad
+    from input_pipeline.index import TooManyBad
     from input_pipeline.media import Decoder, MediaError
 
     def gone(self, ref, indices, size):
