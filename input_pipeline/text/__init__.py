@@ -3,10 +3,10 @@
 Media stand in the ids as placeholder tokens; how many each becomes is for `layout` to say.
 """
 
+from input_pipeline.text.chat_template import ChatError
 from input_pipeline.text.chat_tokenizer import (
     TEXT_FILES,
     TOKENIZER_FILES,
-    ChatError,
     ChatTokenizer,
     EncodedText,
 )
