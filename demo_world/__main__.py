@@ -3,15 +3,12 @@
 import argparse
 import inspect
 import json
-import sys
 import time
 
+from rich.console import Console
+from rich.progress import Progress
+
 from demo_world.generate import generate_world
-
-
-def _progress(done: int, total: int) -> None:
-    if done == total or done % 250 == 0:
-        print(f"\r{done}/{total} files", end="\n" if done == total else "", file=sys.stderr)
 
 
 def main() -> None:
@@ -24,7 +21,13 @@ def main() -> None:
             parser.add_argument(flag, type=int, default=parameter.default)
     arguments = vars(parser.parse_args())
     start = time.monotonic()
-    paths = generate_world(arguments.pop("out"), progress=_progress, **arguments)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("files")
+        paths = generate_world(
+            arguments.pop("out"),
+            progress=lambda done, total: progress.update(bar, completed=done, total=total),
+            **arguments,
+        )
     summary = json.loads(paths.summary.read_text())
     for name, count in summary["counts"].items():
         print(f"{name:14} {count['media']:6} files {count['records']:6} records")

@@ -1,6 +1,6 @@
 import numpy as np
 
-from demo_world.tokenizer import write_tokenizer
+from demo_world import write_tokenizer
 from input_pipeline.examples import Example, MediaRef, Turn
 from input_pipeline.frame_budget import PREVIEW_PIXELS, UNUSABLE, budget_lines, budget_summary
 from input_pipeline.index import IndexSpec, lay_out

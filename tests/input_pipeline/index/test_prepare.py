@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from demo_world.tokenizer import write_tokenizer
+from demo_world import write_tokenizer
 from input_pipeline import frame_budget
 from input_pipeline.examples import Example, MediaRef, Turn
 from input_pipeline.index import (

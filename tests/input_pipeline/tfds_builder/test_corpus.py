@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from demo_world.tokenizer import write_tokenizer
+from demo_world import write_tokenizer
 from input_pipeline.annotations import (
     Rejected,
     count_records,
