@@ -12,7 +12,7 @@ from ml_collections import config_flags
 
 import configs
 from configs import common, demo
-from demo_world.tokenizer import write_tokenizer
+from demo_world import write_tokenizer
 from input_pipeline.frame_budget import make_policy
 from input_pipeline.media import MediaInfo
 from vsft_jax.config import Run
