@@ -1,4 +1,5 @@
 """Benchmarks that time, each a module with a command line: decode, fill, pipeline.
 
-They compare with other libraries on the same work in the same run: docs/performance.md has results.
+In: other libraries on the same work in the same run. Out: a table for docs/performance.md. Nothing
+imports from here.
 """
