@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from pathlib import Path
 
 import jax
 from absl import app, flags, logging
@@ -44,7 +45,7 @@ def main(argv: list[str]) -> None:
     if _DISTRIBUTED.value:
         jax.distributed.initialize()
     with tempfile.TemporaryDirectory() as nowhere:  # an imported model answers without a workdir
-        _do(Run(config, _WORKDIR.value or nowhere))
+        _do(Run(config, Path(_WORKDIR.value or nowhere)))
 
 
 def _do(run: Run) -> None:

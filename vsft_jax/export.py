@@ -5,6 +5,7 @@ whole or not at all; weight files that an interrupted export had finished are ke
 one tensor at a time is on the host.
 """
 
+import functools
 import json
 import shutil
 from collections.abc import Callable, Mapping
@@ -116,12 +117,11 @@ def _stored(run: Run, names: set[str]) -> dict[str, Callable[[], np.ndarray]]:
         return {}
     reader = SafetensorsReader(run.model_directory)
     found = {run.family.canonical_name(given): given for given in reader.shapes}
-    return {
-        name: lambda given=found[name]: reader.read(
-            given, (slice(None),) * len(reader.shapes[given])
-        )
-        for name in names & found.keys()
-    }
+
+    def read(given: str) -> np.ndarray:
+        return reader.read(given, (slice(None),) * len(reader.shapes[given]))
+
+    return {name: functools.partial(read, found[name]) for name in names & found.keys()}
 
 
 def _files(tensors: list[_Tensor], dtype: np.dtype, largest: int) -> _Files:
@@ -208,8 +208,8 @@ def _write_rest(
             {"do_sample": False, "eos_token_id": stops, "pad_token_id": stops[0]},
         )
     source = run.model_directory
-    own = not source or run.config.model.vision or run.config.model.text
-    stored = family.to_hf(shape) if own else read_json(source / "config.json")
+    changed = run.config.model.vision or run.config.model.text
+    stored = read_json(source / "config.json") if source and not changed else family.to_hf(shape)
     _write_json(directory / "config.json", {"torch_dtype": dtype.name} | _with_dtype(stored, dtype))
 
 

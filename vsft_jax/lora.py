@@ -165,10 +165,13 @@ def merge(graphdef: nnx.GraphDef, params: nnx.State) -> nnx.State:
     """
     model = nnx.merge(graphdef, params)
     for _, module in nnx.iter_modules(model):
-        if isinstance(module, Linear) and module.lora_a is not None:
-            kernel, a, b = (x[...] for x in (module.kernel, module.lora_a, module.lora_b))
+        if isinstance(module, Linear):
+            a, b = module.lora_a, module.lora_b
+            if a is None or b is None:
+                continue
+            kernel = module.kernel[...]
             merged = jax.jit(merged_kernel, donate_argnums=0, out_shardings=kernel.sharding)
-            module.kernel = nnx.Param(merged(kernel, a, b, module.lora_scale))
+            module.kernel = nnx.Param(merged(kernel, a[...], b[...], module.lora_scale))
             module.lora_a = module.lora_b = None
     return nnx.split(model)[1]
 

@@ -15,7 +15,7 @@ from input_pipeline.batches.mixture import (
 )
 from input_pipeline.batches.packing import balanced_patches, pack
 from input_pipeline.batches.plan import BatchPlan, SourceSizes
-from input_pipeline.batches.rows import build_row
+from input_pipeline.batches.rows import build_row, empty_row
 
 __all__ = [
     "Batch",
@@ -26,6 +26,7 @@ __all__ = [
     "SourceSizes",
     "balanced_patches",
     "build_row",
+    "empty_row",
     "device_arrays",
     "listed_rows",
     "make_batches",

@@ -5,10 +5,11 @@ training resumes at any step on any number of processes.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import grain
+import numpy as np
 
 from input_pipeline.batches.batch import Batch, RowShape, stack_rows
 from input_pipeline.batches.rows import Item, Mode, build_row
@@ -17,7 +18,8 @@ from input_pipeline.layout import VisionLayout
 from input_pipeline.media import Decoder
 from input_pipeline.text import ChatTokenizer
 
-RowsAtStep = Callable[[int], Sequence[Sequence[int]]]
+Row = Sequence[int] | np.ndarray  # its examples, as positions in a store
+RowsAtStep = Callable[[int], Sequence[Row]]
 
 
 def make_batches(
@@ -32,7 +34,7 @@ def make_batches(
     mode: Mode = "train",
     decoder: Decoder | None = None,
     threads: int = 8,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """The batches of steps start_step, start_step + 1, …, steps - 1, in order.
 
     rows_at: step -> the rows this process loads, equally many at every step; each row lists
@@ -48,7 +50,7 @@ def make_batches(
     source = _PlannedRows(rows_at, rows_per_step, steps)
     decoder = decoder or Decoder()
 
-    def build(members: Sequence[int]) -> dict[str, Any]:
+    def build(members: Row) -> dict[str, Any]:
         return build_row([store[int(i)] for i in members], chat, rules, shape, mode, decoder)
 
     rows = grain.MapDataset.source(source).slice(slice(start_step * rows_per_step, None)).map(build)
@@ -63,7 +65,7 @@ def make_batches(
 
 
 def listed_rows(
-    rows: Sequence[Sequence[int]], batch_rows: int, places: Sequence[int]
+    rows: Sequence[Row], batch_rows: int, places: Sequence[int] | np.ndarray
 ) -> RowsAtStep:
     """Batches a fixed list of rows: step -> this process's rows, of `batch_rows` over all.
 
@@ -71,7 +73,7 @@ def listed_rows(
     so that ceil(len(rows) / batch_rows) steps cover the list.
     """
 
-    def rows_at(step: int) -> Sequence[Sequence[int]]:
+    def rows_at(step: int) -> Sequence[Row]:
         wanted = [step * batch_rows + int(place) for place in places]
         return [rows[place] if place < len(rows) else () for place in wanted]
 
@@ -89,7 +91,7 @@ class _PlannedRows:
     def __len__(self) -> int:
         return self._steps * self._rows_per_step
 
-    def __getitem__(self, place: int) -> Sequence[int]:
+    def __getitem__(self, place: int) -> Row:
         step, row = divmod(int(place), self._rows_per_step)
         rows = self._rows_at(step)
         if len(rows) != self._rows_per_step:

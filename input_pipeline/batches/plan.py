@@ -95,7 +95,7 @@ class BatchPlan:
         rows = [self._row_at(place) for place in range(first, first + self.batch_rows)]
         return [rows[b] for b in spread_by_cost([self._patches[row].sum() for row in rows])]
 
-    def local_rows(self, step: int, places: Sequence[int]) -> list[np.ndarray]:
+    def local_rows(self, step: int, places: Sequence[int] | np.ndarray) -> list[np.ndarray]:
         """What one process loads for a step: the rows at these places of it."""
         rows = self.rows_for_step(step)
         return [rows[place] for place in places]

@@ -36,7 +36,7 @@ def build_row(
     """
     _check_row(items, rules, shape, mode)
     decoder = decoder or Decoder()
-    row = _empty_row(rules, shape)
+    row = empty_row(rules, shape)
     texts = _spans(layout.tokens for _, layout in items)
     pictures = _spans(layout.patches for _, layout in items)
     for segment, (item, here, there) in enumerate(zip(items, texts, pictures, strict=True), 1):
@@ -76,7 +76,8 @@ def _check_row(items: Sequence[Item], rules: VisionLayout, shape: RowShape, mode
         )
 
 
-def _empty_row(rules: VisionLayout, shape: RowShape) -> dict[str, Any]:
+def empty_row(rules: VisionLayout, shape: RowShape) -> dict[str, Any]:
+    """A row with no example in it: the fields of `build_row` in its shapes and dtypes."""
     length, count = shape.tokens, shape.patches
     row = {
         "tokens": np.zeros(length, np.int32),

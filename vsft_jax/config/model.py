@@ -59,18 +59,18 @@ def architecture_of(config: ConfigDict, family: Family, directory: Path | None) 
     """
     model = config.model
     compute = {key: model[key] for key in ("dtype", "param_dtype", "remat", "attention")}
-    parts = {"vision": family.vision_config, "text": family.text_config}
+    kinds = {"vision": family.vision_config, "text": family.text_config}
     try:
         if directory:
             found = _stored(config, family, directory, compute)
         elif model.size:
             found = family.published(model.size, **compute)
         else:
-            parts = {name: kind(**model[name].to_dict()) for name, kind in parts.items()}
+            parts = {name: kind(**model[name].to_dict()) for name, kind in kinds.items()}
             return family.model_config(**parts, **compute)
         changed = {
             name: dataclasses.replace(getattr(found, name), **model[name].to_dict())
-            for name in parts
+            for name in kinds
         }
         return dataclasses.replace(found, **changed)
     except ConfigError:

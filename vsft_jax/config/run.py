@@ -28,14 +28,15 @@ _NO_TOOLS = Tools()
 class Run:
     """What a job is given. Properties are made when they are first asked for, and kept.
 
-    config: one of configs/, with its overrides; from here on it does not change. workdir: absolute.
+    config: one of configs/, with its overrides; from here on it does not change.
+    workdir: made absolute.
     Each property raises ConfigError naming the key that it cannot be made from.
     """
 
-    config: FrozenConfigDict
+    config: ConfigDict
     workdir: Path
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         config: ConfigDict = self.config
         if not isinstance(config, FrozenConfigDict):
             config = FrozenConfigDict(config.copy_and_resolve_references())

@@ -2,7 +2,7 @@
 
 import functools
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import cv2
@@ -35,7 +35,7 @@ class DinoEmbedder:
         self._lock = threading.Lock()
 
     @functools.cached_property
-    def _model(self):
+    def _model(self) -> Callable[[np.ndarray], jax.Array]:
         """Loaded under the lock. On one device: it is small, and process 0 works alone."""
         try:
             model = load_on_one_device(DINOV2, self._directory, attention="xla", remat="none")
@@ -45,7 +45,7 @@ class DinoEmbedder:
         params = jax.device_put(params, jax.local_devices()[0])
 
         @jax.jit
-        def features(params, images):
+        def features(params: nnx.State, images: jax.Array) -> jax.Array:
             return nnx.merge(graphdef, params)(images)[:, 0]
 
         return functools.partial(features, params)

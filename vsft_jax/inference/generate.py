@@ -5,7 +5,7 @@ shapes and `Decoding`, not for each seed.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from jax.sharding import PartitionSpec
 
 from vsft_jax.inference.token_sampling import GREEDY, Sampling, draw, row_keys
 from vsft_jax.models.shared.decoder import KVCache
+from vsft_jax.models.shared.vlm import VisionLanguageModel
 from vsft_jax.sharding import row_axes
 
 _PROMPT_FIELDS = ("tokens", "positions", "segment_ids")
@@ -60,12 +61,12 @@ class Decoding:
     """
 
     max_new_tokens: int
-    stop_ids: Iterable[int]
-    banned_ids: Iterable[int]
+    stop_ids: Collection[int]
+    banned_ids: Collection[int]
     pad_id: int
     sampling: Sampling = GREEDY
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("stop_ids", "banned_ids"):
             object.__setattr__(self, name, tuple(sorted({*getattr(self, name)})))
         if self.max_new_tokens <= 0:
@@ -149,13 +150,15 @@ def generate_compiled(
             banned = np.zeros(logits.shape[-1], bool)
             banned[list(decoding.banned_ids)] = True
             logits = jnp.where(banned, -jnp.inf, logits)
-        if sampling.temperature:
+        if keys is not None:
             token = draw(logits, sampling, row_keys(seed, keys, step))
         else:
             token = logits.argmax(axis=-1).astype(jnp.int32)
         return token, logits[rows, token] - jax.nn.logsumexp(logits, axis=-1)
 
-    def record(out: Generated, step: Array, token: Array, logprob: Array, done: Array):
+    def record(
+        out: Generated, step: Array, token: Array, logprob: Array, done: Array
+    ) -> tuple[Array, Array, Generated]:
         """Writes column `step`; returns what to go on from."""
         token = jnp.where(done, decoding.pad_id, token)
         stopped = done | jnp.isin(token, jnp.array(decoding.stop_ids, jnp.int32))
@@ -207,7 +210,7 @@ def generate_compiled(
     return jax.lax.while_loop(unfinished, advance, state).out
 
 
-def _for_decoding(graphdef: nnx.GraphDef, params: nnx.State) -> nnx.Module:
+def _for_decoding(graphdef: nnx.GraphDef, params: nnx.State) -> VisionLanguageModel:
     """The model, with the language model's parameters in its compute dtype.
 
     Its layers convert them anyway, so nothing changes but that a decoding step, whose time goes

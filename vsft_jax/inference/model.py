@@ -50,7 +50,7 @@ def load_model(run: Run) -> LoadedModel:
     family, model_config = run.family, run.model_config
     mesh = make_mesh(run.config.mesh)
     with jax.set_mesh(mesh):
-        meta = checkpoints.meta() if checkpoints else None
+        meta: dict[str, Any] | None = checkpoints.meta() if checkpoints else None
         build = ModelBuilder(family, model_config, _adapters(run, meta))
         rules = lora.partition_rules(family.partition_rules())
         graphdef, shapes = abstract_model(build, rules, mesh)
@@ -59,18 +59,18 @@ def load_model(run: Run) -> LoadedModel:
             params = checkpoints.restore_params(shapes)
             checkpoints.close()
         else:
-            source = run.model_directory
+            source = run.model_directory or run.workdir
             params = load_params(family, model_config, source, shapes)
-            meta = {"frames": None, "step": 0, "config": run.as_json}
+        facts = meta or {"frames": None, "step": 0, "config": run.as_json}
         graphdef = lora.for_evaluation(run.config, graphdef, params)
     return LoadedModel(
         graphdef=graphdef,
         params=params,
         mesh=mesh,
         tokenizer=run.tokenizer,
-        frame_policy=meta["frames"],
-        step=meta["step"],
-        trained_config=meta["config"],
+        frame_policy=facts["frames"],
+        step=facts["step"],
+        trained_config=facts["config"],
         source=source,
     )
 

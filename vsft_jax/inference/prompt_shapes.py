@@ -1,7 +1,6 @@
 """Which row shapes to run prompts in: little padding, few compilations, few part-filled batches."""
 
 from collections import defaultdict
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,7 +14,7 @@ _PATCH_COST = 0.1
 
 
 def prompt_shapes(
-    tokens: Sequence[int], patches: Sequence[int], batch_rows: int
+    tokens: np.ndarray, patches: np.ndarray, batch_rows: int
 ) -> dict[RowShape, list[int]]:
     """Prompts grouped by the shape of the rows they run in, one prompt a row.
 
@@ -24,8 +23,8 @@ def prompt_shapes(
     they are few and joining no longer saves anything.
 
     Args:
-        tokens: text positions of each prompt.
-        patches: patches of each prompt.
+        tokens: int[n], text positions of each prompt.
+        patches: int[n], patches of each prompt.
         batch_rows: rows that run together; a batch costs the same however few of them are filled.
 
     Returns:

@@ -25,7 +25,7 @@ class Sampling:
     top_p: float = 1.0
     top_k: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.temperature < 0:
             raise ValueError(f"temperature = {self.temperature} must not be negative")
         if not 0 < self.top_p <= 1:

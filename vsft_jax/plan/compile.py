@@ -13,7 +13,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import numpy as np
 from absl import logging
 from jax.experimental import topologies
 
-from input_pipeline.batches import build_row, device_arrays, stack_rows
+from input_pipeline.batches import device_arrays, empty_row, stack_rows
 from input_pipeline.files import write_atomically
 from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
@@ -122,7 +122,7 @@ def plan_step(run: Run, devices: Sequence[jax.Device], rows: int) -> Plan:
             tempfile.TemporaryDirectory() as dump,
         ):
             lowered = trainer.step.lower(trainer.abstract_state, batch)
-            options = {"xla_dump_to": dump, "xla_dump_hlo_as_text": True}
+            options: dict[str, str | bool] = {"xla_dump_to": dump, "xla_dump_hlo_as_text": True}
             compiled = lowered.compile(compiler_options=options)
             seconds = time.monotonic() - start
             program = _program(dump)
@@ -150,7 +150,7 @@ def plan_step(run: Run, devices: Sequence[jax.Device], rows: int) -> Plan:
 
 def abstract_batch(run: Run, trainer: Trainer) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes, dtypes and shardings of a step's batch, taken from one empty row."""
-    row = build_row([], None, run.layout, run.row_shape)
+    row = empty_row(run.layout, run.row_shape)
     return {
         name: jax.ShapeDtypeStruct(
             (run.config.train.batch_rows, *array.shape[1:]),
@@ -164,7 +164,7 @@ def abstract_batch(run: Run, trainer: Trainer) -> dict[str, jax.ShapeDtypeStruct
 @contextlib.contextmanager
 def _no_compilation_cache() -> Iterator[None]:
     """A program from the cache could be neither timed nor read."""
-    before = jax.config.jax_enable_compilation_cache
+    before = jax.config.read("jax_enable_compilation_cache")
     jax.config.update("jax_enable_compilation_cache", False)
     try:
         yield
@@ -180,10 +180,12 @@ def bytes_per_device(tree: Any) -> int:
     )
 
 
-def _memory(compiled, trainer: Trainer, batch) -> dict[str, float]:
+def _memory(
+    compiled: jax.stages.Compiled, trainer: Trainer, batch: Mapping[str, jax.ShapeDtypeStruct]
+) -> dict[str, float]:
     """Part -> bytes a device. The first four go by shapes, the rest by the compiler's account."""
     state = trainer.abstract_state
-    found = compiled.memory_analysis()
+    found: Any = compiled.memory_analysis()
     parts = {
         "parameters": bytes_per_device(state.params),
         "optimiser": bytes_per_device(state.opt_state),

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Set
 from typing import NamedTuple
 
+from vsft_jax.models.shared.decoder import TextConfig
+
 _MATRICES = ("kernel", "lora_a", "lora_b")
 _ORDER = ("tower", "projector", "llm")  # as activations pass through them
 
@@ -23,7 +25,7 @@ def model_flops(
     shapes: Mapping[str, tuple[int, ...]],
     trains: Set[str],
     component_of: Callable[[str], str],
-    text,
+    text: TextConfig,
     *,
     rows: int,
     row_tokens: int,

@@ -173,7 +173,9 @@ class Estimator:
             return Cost(seconds, kernels=seconds, flops=flops, pallas={name: [1, seconds]}), 1
         flops = self._product_flops(instruction, siblings)
         seconds = instruction.cycles / self.chip.clock
-        return Cost(seconds, **{"matrix" if flops else "other": seconds}, flops=flops), 1
+        if flops:
+            return Cost(seconds, matrix=seconds, flops=flops), 1
+        return Cost(seconds, other=seconds), 1
 
     def _product_flops(self, instruction: Instruction, siblings: list[Instruction]) -> float:
         """Operations of the matrix products in an instruction and the fusions inside of it."""

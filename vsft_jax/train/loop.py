@@ -4,7 +4,7 @@ import collections
 import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ class _Job:
     run: Run
     trainer: Trainer
     state: TrainState
-    batches: Iterator[Batch]
+    batches: Generator[Batch]
     evaluated: nnx.GraphDef
     meta: dict[str, Any]
     checkpoints: Checkpoints

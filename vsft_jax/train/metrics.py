@@ -67,7 +67,7 @@ class MetricWriter:
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
         """Records the scalars of one step."""
-        if self._file is None:
+        if self._file is None or self._board is None:
             return
         self._file.write(json.dumps({"step": step, **scalars}) + "\n")
         for name, value in scalars.items():
@@ -75,7 +75,7 @@ class MetricWriter:
 
     def close(self) -> None:
         """Flushes and closes the files."""
-        if self._file is None:
+        if self._file is None or self._board is None:
             return
         self._file.close()
         self._board.close()

@@ -1,6 +1,7 @@
 """Which parameters train, and AdamW with warm-up, cosine decay and a learning rate a part."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import jax
 import optax
@@ -119,7 +120,7 @@ def make_optimizer(
             mu_dtype=config.mu_dtype,
         )
 
-    def labels(params):
+    def labels(params: Any) -> Any:
         return jax.tree_util.tree_map_with_path(
             lambda path, _: component_of(path_string(path)), params
         )
@@ -131,8 +132,8 @@ def make_optimizer(
     )
 
 
-def _decays(params):
-    def decays(path, _):
+def _decays(params: Any) -> Any:
+    def decays(path: Sequence[Any], _: Any) -> bool:
         name = path_string(path)
         return is_adapter(name) or name.rsplit("/", 1)[-1] in ("kernel", "embedding")
 

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from typing import Any
 
 import jax
 from absl import logging
@@ -11,7 +12,7 @@ from jax.experimental import multihost_utils
 class Preempted(SystemExit):
     """The run was told to end and has saved where it is; the exit status is SIGTERM's, 143."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(128 + signal.SIGTERM)
 
 
@@ -22,9 +23,9 @@ class PreemptionWatch:
     processes agree on the step to end at. A second SIGTERM to a single process ends it.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._told = False
-        self._before = None
+        self._before: Any = None  # the handler of SIGTERM
 
     def __enter__(self) -> "PreemptionWatch":
         # Python allows handlers in the main thread only; elsewhere the caller has to end the run.
@@ -32,7 +33,7 @@ class PreemptionWatch:
             self._before = signal.signal(signal.SIGTERM, self._note)
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._restore()
 
     def reached(self, step: int) -> bool:
@@ -41,7 +42,7 @@ class PreemptionWatch:
             return multihost_utils.reached_preemption_sync_point(step)
         return self._told
 
-    def _note(self, *_) -> None:
+    def _note(self, *_: object) -> None:
         logging.info("SIGTERM: ending after this step")
         self._told = True
         self._restore()

@@ -12,8 +12,10 @@ from input_pipeline.frame_budget import spec_hash, spec_label
 from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
 
-_FIXED = ("seed", "layout", "data.mixture", "data.epoch", "data.replay", "data.replay_unit")
-_FIXED += ("train.batch_rows", "train.pack_window")
+_FIXED = (
+    *("seed", "layout", "data.mixture", "data.epoch", "data.replay", "data.replay_unit"),
+    *("train.batch_rows", "train.pack_window"),
+)
 
 
 def schedule_of(run: Run, saved: Mapping[str, Any]) -> Run:

@@ -122,9 +122,11 @@ def initial_state(run: Run, trainer: Trainer, checkpoints: Checkpoints) -> Train
                 f"with {saved}: take another workdir"
             )
         logging.info("resuming from step %d of %s", step, checkpoints.directory)
-        like = trainer.abstract_state
-        optimizer = checkpoints.restore_optimizer({"opt_state": like.opt_state, "step": like.step})
-        return trainer.parted(checkpoints.restore_params(like.params), **optimizer)
+        state = trainer.abstract_state
+        optimizer = checkpoints.restore_optimizer(
+            {"opt_state": state.opt_state, "step": state.step}
+        )
+        return trainer.parted(checkpoints.restore_params(state.params), **optimizer)
     if run.config.train.init_from:
         return trainer.init(_params_of_run(run.config.train.init_from, trainer))
     if directory := run.model_directory:

@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import flax
 import jax
@@ -11,6 +12,7 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh
 
+from vsft_jax.lora import ModelBuilder
 from vsft_jax.sharding import abstract_model, with_shardings
 from vsft_jax.train.loss import LossSums, token_loss
 from vsft_jax.train.metrics import StepMetrics
@@ -40,7 +42,7 @@ class Trainer:
     microbatches a step. tpu_options: XLA options for compiling the step, on TPU only.
     """
 
-    build: Callable[[], nnx.Module]
+    build: ModelBuilder
     trains: frozenset[str]
     optimizer: optax.GradientTransformation
     rules: tuple[tuple[str, tuple], ...]
@@ -57,7 +59,7 @@ class Trainer:
     def parted(self, params: nnx.State, opt_state: optax.OptState, step: jax.Array) -> TrainState:
         """A state from all parameters, which are parted into trained and frozen ones."""
 
-        def trains(path, _):
+        def trains(path: tuple[Any, ...], _: Any) -> bool:
             return "/".join(map(str, path)) in self.trains
 
         trainable, frozen = nnx.split_state(params, trains, ...)
@@ -68,7 +70,7 @@ class Trainer:
         state = self.parted(params, (), step)
         # Updates are far smaller than what bfloat16 can tell apart, whatever the parameters' dtype.
         trainable = jax.tree.map(lambda x: x.astype(jnp.float32), state.trainable)
-        return state.replace(trainable=trainable, opt_state=self.optimizer.init(trainable))
+        return TrainState(step, trainable, state.frozen, self.optimizer.init(trainable))
 
     def _init(self, given: nnx.State | None = None) -> TrainState:
         fresh = nnx.split(self.build())[1]
@@ -86,7 +88,7 @@ class Trainer:
         return jax.jit(self._init, out_shardings=placed, donate_argnums=0)(params)
 
     @functools.cached_property
-    def step(self) -> Callable[[TrainState, Mapping[str, jax.Array]], tuple]:
+    def step(self) -> jax.stages.Wrapped:
         """(state, batch) → (state, StepMetrics). The state given in is consumed."""
         # With the shardings it came with, the state of the next step finds the compiled function.
         placed = jax.tree.map(lambda x: x.sharding, self.abstract_state)
@@ -98,8 +100,12 @@ class Trainer:
             compiler_options=dict(self.tpu_options) if on_tpu else None,
         )
 
-    def _step(self, state: TrainState, batch: Mapping[str, jax.Array]):
-        def loss_sum(trainable, rows):
+    def _step(
+        self, state: TrainState, batch: Mapping[str, jax.Array]
+    ) -> tuple[TrainState, StepMetrics]:
+        def loss_sum(
+            trainable: nnx.State, rows: Mapping[str, jax.Array]
+        ) -> tuple[jax.Array, LossSums]:
             model = nnx.merge(self.graphdef, trainable, state.frozen)
             hidden = model.hidden_states(rows)
             sums = token_loss(
@@ -111,7 +117,9 @@ class Trainer:
             )
             return sums.loss, sums
 
-        def add_microbatch(carry, rows):
+        def add_microbatch(
+            carry: tuple[nnx.State, LossSums], rows: Mapping[str, jax.Array]
+        ) -> tuple[tuple[nnx.State, LossSums], None]:
             grads, sums = jax.grad(loss_sum, has_aux=True)(state.trainable, rows)
             return jax.tree.map(jnp.add, carry, (grads, sums)), None
 
