@@ -7,7 +7,7 @@ build their rules (vsft_jax/models/<family>/layout.py) on `DynamicResolution`, `
 """
 
 from input_pipeline.layout.dynamic_resolution import DynamicResolution
-from input_pipeline.layout.fixed_resolution import AnyRes, FixedResolution, block
+from input_pipeline.layout.fixed_resolution import AnyRes, FixedResolution
 from input_pipeline.layout.ladder import TooLong, layout_example
 from input_pipeline.layout.positions import expand_text
 from input_pipeline.layout.vision_layout import (
@@ -32,7 +32,6 @@ __all__ = [
     "TokenBlock",
     "TooLong",
     "VisionLayout",
-    "block",
     "expand_text",
     "layout_example",
 ]

@@ -142,12 +142,6 @@ class FixedResolution:
         return MediaLayout.of(info, frame_indices, size, grid, patches, tokens)
 
 
-def block(index: np.ndarray, weights: np.ndarray | None = None) -> TokenBlock:
-    """index: int32[n, K] -> a block whose positions count up along all axes."""
-    offsets = np.repeat(np.arange(len(index), dtype=np.int32)[:, None], 3, axis=1)
-    return TokenBlock(offsets, index, weights)
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AnyRes(FixedResolution):
     """Images as a small picture of the whole and tiles of a canvas that suits their aspect ratio; a
@@ -277,7 +271,7 @@ class AnyRes(FixedResolution):
         lines = np.pad(lines, [(0, 0), (0, 1), (0, 0)], constant_values=NEWLINE)
         shares = np.pad(shares, [(0, 0), (0, 1), (0, 0)])
         index = np.concatenate([index, lines.reshape(-1, self.taps)])
-        return block(index, np.concatenate([weights, shares.reshape(-1, self.taps)]))
+        return TokenBlock.in_line(index, np.concatenate([weights, shares.reshape(-1, self.taps)]))
 
     def canvas_taps(
         self, grid: np.ndarray, token_grid: tiles.Size

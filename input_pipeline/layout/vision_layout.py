@@ -101,6 +101,12 @@ class TokenBlock(NamedTuple):
     index: np.ndarray
     weights: np.ndarray | None = None
 
+    @classmethod
+    def in_line(cls, index: np.ndarray, weights: np.ndarray | None = None) -> "TokenBlock":
+        """A block whose positions count up along all axes, as those of text do."""
+        offsets = np.repeat(np.arange(len(index), dtype=np.int32)[:, None], 3, axis=1)
+        return cls(offsets, index, weights)
+
 
 class PatchIndices(NamedTuple):
     """Where the P patches of one medium come from.

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.layout import FixedResolution, MediaLayout, TokenBlock, block
+from input_pipeline.layout import FixedResolution, MediaLayout, TokenBlock
 from input_pipeline.layout.tiles import FITS, Fit, fit_square
 from input_pipeline.media import MediaInfo
 from vsft_jax.models.shared.patch_embed import CLIP_MEAN
@@ -47,7 +47,7 @@ class Layout(FixedResolution):
 
     def blocks(self, medium: MediaLayout) -> list[TokenBlock]:
         """One block a medium, its frames one after the other."""
-        return [block(self.features(medium).reshape(-1, 1))]
+        return [TokenBlock.in_line(self.features(medium).reshape(-1, 1))]
 
     def square(self, frame: np.ndarray) -> np.ndarray:
         return fit_square(frame, self.image_size, self.fit, _BACKGROUND)

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from input_pipeline.layout import AnyRes, MediaLayout, TokenBlock, block
+from input_pipeline.layout import AnyRes, MediaLayout, TokenBlock
 from input_pipeline.layout.tiles import Fit, Size, grid_taps, mean_taps
 from vsft_jax.models.llava_next_video.config import VisionConfig
 
@@ -33,7 +33,7 @@ class Layout(AnyRes):
         """The features of each frame, pooled; no newlines."""
         pool = mean_taps(self.side, self.video_pool)
         index, weights = grid_taps(self.features(medium), pool, pool)
-        return block(index.reshape(-1, self.taps), weights.reshape(-1, self.taps))
+        return TokenBlock.in_line(index.reshape(-1, self.taps), weights.reshape(-1, self.taps))
 
 
 def layout(vision: VisionConfig, **choices: Any) -> Layout:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.layout import NEWLINE, AnyRes, MediaLayout, TokenBlock, block
+from input_pipeline.layout import NEWLINE, AnyRes, MediaLayout, TokenBlock
 from input_pipeline.layout.tiles import (
     Fit,
     Size,
@@ -53,7 +53,7 @@ class Layout(AnyRes):
         axis = linear_taps(self.side, self.frame_side)
         index, weights = grid_taps(self.features(medium), axis, axis)
         index = np.pad(index.reshape(-1, 4), [(0, 1), (0, 0)], constant_values=NEWLINE)
-        return block(index, np.pad(weights.reshape(-1, 4), [(0, 1), (0, 0)]))
+        return TokenBlock.in_line(index, np.pad(weights.reshape(-1, 4), [(0, 1), (0, 0)]))
 
     def choose_canvas(self, size: Size, shrink: float, images: int) -> Size | None:
         """As in `AnyRes` for a single image; several are small pictures from the start."""
