@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from input_pipeline import frame_budget
-from input_pipeline.annotations.rejected import Rejected
+from input_pipeline.annotations import Rejected
 from input_pipeline.examples import Example, MediaRef
 from input_pipeline.index.probe_cache import Probe, ProbeCache, stamp_of
 from input_pipeline.layout import (
@@ -21,7 +21,7 @@ from input_pipeline.layout import (
     layout_example,
 )
 from input_pipeline.media import LASTING, Decoder, MediaError, MediaInfo, cut_clip
-from input_pipeline.text.chat_tokenizer import ChatError, ChatTokenizer
+from input_pipeline.text import ChatError, ChatTokenizer
 
 # Neighbouring examples are often about the same clip. The frame times of an hour take 3 MB.
 _REMEMBERED_PROBES = 32
