@@ -14,56 +14,67 @@ from input_pipeline.frame_budget.instruction_rules import DEMANDS
 
 
 def integer(key: str, value: Any, least: int) -> int:
+    """An integer that is not below `least`."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ValueError(f"frame budget: {key!r} must be an integer >= {least}, got {value!r}")
     return int(value)
 
 
 def seed(key: str, value: Any) -> int:
+    """An integer from 0."""
     return integer(key, value, 0)
 
 
 def preview_frames(key: str, value: Any) -> int:
+    """How many previews: two or more, since neighbours are compared."""
     return integer(key, value, 2)
 
 
 def frame_count(key: str, value: Any) -> int:
+    """A number of frames."""
     return integer(key, value, 1)
 
 
 def number(key: str, value: Any) -> float:
+    """A finite number above 0."""
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < float("inf"):
         raise ValueError(f"frame budget: {key!r} must be a finite number > 0, got {value!r}")
     return float(value)
 
 
 def sequence(key: str, value: Any) -> Sequence:
+    """A list with something in it."""
     if isinstance(value, str) or not isinstance(value, Sequence) or not value:
         raise ValueError(f"frame budget: {key!r} must be a non-empty list, got {value!r}")
     return value
 
 
 def increasing(key: str, values: list) -> list:
+    """The values as they are, each above the one before."""
     if any(b <= a for a, b in zip(values, values[1:], strict=False)):
         raise ValueError(f"frame budget: {key!r} must be increasing, got {values!r}")
     return values
 
 
 def candidates(key: str, value: Any) -> list[int]:
+    """The numbers of frames that a policy chooses among, rising."""
     return increasing(key, [frame_count(key, v) for v in sequence(key, value)])
 
 
 def thresholds(key: str, value: Any) -> list[float] | None:
+    """Rising numbers, or None."""
     if value is None:
         return None
     return increasing(key, [number(key, v) for v in sequence(key, value)])
 
 
 def optional_rate(key: str, value: Any) -> float | None:
+    """A number above 0, or None."""
     return None if value is None else number(key, value)
 
 
 def gap_seconds(key: str, value: Any) -> dict[str, float]:
+    """Seconds between frames for each demand, never longer for a higher one."""
     if not isinstance(value, Mapping) or set(value) != set(DEMANDS):
         raise ValueError(
             f"frame budget: {key!r} must give seconds for each of {list(DEMANDS)}, got {value!r}"
@@ -106,6 +117,7 @@ def _by_frames(key: str, value: Any, check: Callable[[str, Any], Any]) -> dict[s
 
 
 def label(value: Any) -> str:
+    """A name for tables that can also be a folder's."""
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._()-]{0,63}", value):
         raise ValueError(
             "frame budget: 'label' must be up to 64 letters, digits and . _ ( ) -, since it names "
@@ -115,6 +127,8 @@ def label(value: Any) -> str:
 
 
 def one_of(*choices: str) -> Callable[[str, Any], str]:
+    """A check for one of a few words."""
+
     def check(key: str, value: Any) -> str:
         if value not in choices:
             raise ValueError(f"frame budget: {key!r} must be one of {choices}, got {value!r}")
@@ -124,6 +138,7 @@ def one_of(*choices: str) -> Callable[[str, Any], str]:
 
 
 def at_least(least: int) -> Callable[[str, Any], int]:
+    """A check for an integer that is not below `least`."""
     return lambda key, value: integer(key, value, least)
 
 
@@ -133,12 +148,14 @@ def rate(key: str, value: Any) -> float:
 
 
 def text(key: str, value: Any) -> str:
+    """A string."""
     if not isinstance(value, str):
         raise ValueError(f"frame budget: {key!r} must be a string, got {value!r}")
     return value
 
 
 def url(key: str, value: Any) -> str:
+    """An http(s) address, or an empty string."""
     if text(key, value) and not re.match(r"https?://[^/\s]", value):
         raise ValueError(
             f"frame budget: {key!r} must begin with http:// or https://, like "
@@ -158,6 +175,7 @@ def environment_variable(key: str, value: Any) -> str:
 
 
 def json_object(key: str, value: Any) -> dict[str, Any]:
+    """A mapping that JSON can hold."""
     try:
         if isinstance(value, Mapping):
             return json.loads(json.dumps(dict(value), allow_nan=False))
