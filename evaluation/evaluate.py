@@ -107,6 +107,7 @@ def during_training(run: Run) -> Callable[[LoadedModel], dict[str, float]]:
     """What the training loop calls to evaluate: model → score by benchmark."""
 
     def evaluate(model: LoadedModel) -> dict[str, float]:
+        assert model.frame_policy is not None, "a model in training has a frame policy"
         results = evaluate_model(run, model, model.frame_policy)
         return {f"eval/{name}": result.score for name, result in results.items()}
 

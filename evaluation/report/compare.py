@@ -108,7 +108,7 @@ def finished(study: Study, shown: Sequence[Shown], which: Slice) -> list[Shown]:
     return [
         each
         for each in shown
-        if which.benchmarks and all(_part(study, each, name, which) for name in which.benchmarks)
+        if which.benchmarks and len(_parts(study, each, which)) == len(which.benchmarks)
     ]
 
 
@@ -204,6 +204,12 @@ def _evaluation(study: Study, shown: Shown, benchmark: str) -> Evaluation | None
     return next((e for e in candidates if benchmark in e.results), None)
 
 
+def _parts(study: Study, shown: Shown, which: Slice) -> list[Part | BenchmarkResult]:
+    """The results of a slice that are there: one a benchmark once the model is finished."""
+    found = (_part(study, shown, name, which) for name in which.benchmarks)
+    return [part for part in found if part]
+
+
 def _part(
     study: Study, shown: Shown, benchmark: str, which: Slice
 ) -> Part | BenchmarkResult | None:
@@ -259,8 +265,8 @@ def _without_answers(
     def mean(shown: Shown | None) -> float:
         if shown is None:
             return 0.0
-        return float(np.mean([_part(study, shown, b, which).score for b in which.benchmarks]))
+        return float(np.mean([part.score for part in _parts(study, shown, which)]))
 
-    n = sum(_part(study, pairs[0][0], b, which).n for b in which.benchmarks)
+    n = sum(part.n for part in _parts(study, pairs[0][0], which))
     difference = float(np.mean([mean(one) - mean(other) for one, other in pairs]))
     return Interval(difference, math.nan, math.nan, n, len(pairs))

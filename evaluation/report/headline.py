@@ -17,7 +17,7 @@ def headline(study: Study) -> str:
     points = tradeoff.points(study)
     if not points:
         return _nothing_to_compare(study)
-    group, image, video = max(points, key=lambda point: point[2].mean)
+    group, image, video = max(points, key=lambda point: point.video.mean)
     subject = "The only finished policy" if len(points) == 1 else "Of the frame policies"
     if len(points) == 1:
         first = f"{subject}, {group.label}, changed video by {_first(video)} over the base"
@@ -66,7 +66,7 @@ def _image_sentence(image: Interval) -> str:
 
 
 def _kept_images_best(points: Sequence[tradeoff.Point]) -> str:
-    group, image, video = max(points, key=lambda point: point[1].mean)
+    group, image, video = max(points, key=lambda point: point.image.mean)
     noise = "" if image.excludes_zero else ", within noise"
     return (
         f"Image skill was kept best by {group.label}: {_points(image)}{noise}; "
@@ -76,7 +76,11 @@ def _kept_images_best(points: Sequence[tradeoff.Point]) -> str:
 
 def _best_video(study: Study, groups: Sequence[Group]) -> str:
     which = compare.of_modality(study, "video")
-    scores = {group.label: compare.score(study, group.shown, which).mean for group in groups}
+    scores = {
+        group.label: score.mean
+        for group in groups
+        if (score := compare.score(study, group.shown, which))
+    }
     first, second, *_ = sorted(groups, key=lambda group: -scores[group.label])
     text = "Highest video score: " + ", then ".join(
         f"{group.label} with {percent(scores[group.label])} % at "

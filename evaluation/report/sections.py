@@ -1,10 +1,14 @@
 """What the report says, in order. Each section explains itself in a sentence or two."""
 
 import functools
+from collections.abc import Callable
+
+from matplotlib.figure import Figure as Plot
 
 from evaluation.report import compare, tables
 from evaluation.report.document import Document, Figure, Section
 from evaluation.report.figures import scores, tradeoff, training
+from evaluation.report.figures.style import Theme
 from evaluation.report.headline import findings, headline
 from evaluation.report.read_study import Study
 from evaluation.report.wording import NOT_FINISHED, NOT_RECORDED
@@ -28,7 +32,7 @@ def make_document(study: Study) -> Document:
     return Document(title, headline(study), findings(study), sections)
 
 
-def _figure(name: str, text: str, draw, study: Study) -> Figure:
+def _figure(name: str, text: str, draw: Callable[[Study, Theme], Plot], study: Study) -> Figure:
     return Figure(name, text, functools.partial(draw, study))
 
 
@@ -69,7 +73,7 @@ def _scores(study: Study) -> Section:
     return Section("Scores", text, figures, shown, _seed_notes(study))
 
 
-def _pairs(study: Study):
+def _pairs(study: Study) -> list[tuple[compare.Group, compare.Slice]]:
     return [
         (group, compare.of_modality(study, modality))
         for group in compare.groups(study)

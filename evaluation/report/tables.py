@@ -4,7 +4,6 @@ import csv
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from evaluation.report.wording import (
     percent,
     score_text,
 )
+from evaluation.results import BenchmarkResult, Part
 
 CSV_COLUMNS = (
     "cell", "role", "frames", "seed", "benchmark", "modality", "task", "score", "low", "high", "n",
@@ -39,7 +39,8 @@ def study_csv(study: Study) -> str:
     writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
     for model in study.models:
-        for policy in _policies(study, model) or [None]:
+        policies: Sequence[FramePolicy | None] = _policies(study, model) or [None]
+        for policy in policies:
             for benchmark in study.benchmarks or [""]:
                 writer.writerows(_csv_rows(study, model, policy, benchmark))
     return text.getvalue()
@@ -53,9 +54,8 @@ def _policies(study: Study, model: Model) -> list[FramePolicy]:
 
 def _csv_rows(
     study: Study, model: Model, policy: FramePolicy | None, benchmark: str
-) -> Iterator[dict[str, Any]]:
-    result = compare.result_of(study, Shown(model, policy), benchmark) if policy else None
-    row = {
+) -> Iterator[dict[str, str | float]]:
+    row: dict[str, str | float] = {
         "cell": model.cell.name,
         "role": model.cell.role,
         "frames": study.label(policy) if policy else "",
@@ -64,17 +64,17 @@ def _csv_rows(
         "modality": study.benchmarks.get(benchmark, ""),
         "task": "",
     }
-    if result is None:
+    result = compare.result_of(study, Shown(model, policy), benchmark) if policy else None
+    if policy is None or result is None:
         yield row
         return
     base = None if model.is_base else compare.base_of(study, model)
     base_result = compare.result_of(study, Shown(base, policy), benchmark) if base else None
-    for task, part in (("", result), *result.by_task.items()):
+    base_parts = _parts(base_result) if base_result else {}
+    for task, part in _parts(result).items():
         row |= {"task": task, "score": part.score, "low": part.low, "high": part.high, "n": part.n}
         row |= dict.fromkeys(CSV_COLUMNS[-4:], "")
-        base_part = (
-            base_result if base_result is None or not task else base_result.by_task.get(task)
-        )
+        base_part = base_parts.get(task)
         gain = compare.gain(study, [Shown(model, policy)], Slice((benchmark,), task or None))
         if base_part and gain:
             row |= {
@@ -84,6 +84,11 @@ def _csv_rows(
                 "delta_high": "" if math.isnan(gain.high) else gain.high,
             }
         yield row
+
+
+def _parts(result: BenchmarkResult) -> dict[str, BenchmarkResult | Part]:
+    """All questions under "", then each task's."""
+    return {"": result, **result.by_task}
 
 
 def score_table(study: Study) -> Table:
@@ -242,7 +247,8 @@ def status_table(study: Study) -> Table:
 
 def _by_group(study: Study) -> list[tuple[str, Sequence[Model]]]:
     """The base and every group of fine-tuned models, with the number of seeds if several."""
-    found = [("base", [model for model in study.models if model.is_base])]
+    bases = [model for model in study.models if model.is_base]
+    found: list[tuple[str, Sequence[Model]]] = [("base", bases)]
     found += [(group.label, group.models) for group in compare.groups(study)]
     return [
         (f"{name}, {len(models)} seeds" if len(models) > 1 else name, models)

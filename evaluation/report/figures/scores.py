@@ -1,6 +1,7 @@
 """Figures of scores: base against tuned, by task and by frame budget."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -23,6 +24,8 @@ from evaluation.report.figures.style import (
 )
 from evaluation.report.read_study import Study
 from evaluation.report.wording import signed
+
+_Where = float | Sequence[float]  # a point, or nothing but an entry in the legend: []
 
 
 def draw_scores(study: Study, theme: Theme) -> Figure:
@@ -66,12 +69,13 @@ def draw_tasks(study: Study, theme: Theme) -> Figure:
     limit = max([5.0, *np.abs(values[~np.isnan(values)])])
     plot, axes = figure(theme, height=(1.5 if len(shown) > 6 else 1.0) + 0.34 * len(rows))
     axis = axes[0, 0]
-    loss, gain = GAIN_COLOURS
-    scale = LinearSegmentedColormap.from_list("gain", (loss, theme.paper, gain))
+    loss_colour, gain_colour = GAIN_COLOURS
+    scale = LinearSegmentedColormap.from_list("gain", (loss_colour, theme.paper, gain_colour))
     axis.imshow(values, cmap=scale, vmin=-1.4 * limit, vmax=1.4 * limit, aspect="auto")
-    for (row, column), value in np.ndenumerate(values):
-        sure = not math.isnan(value) and gains[row][column].excludes_zero
-        text = "·" if math.isnan(value) else signed(value / 100)
+    for row, column in np.ndindex(values.shape):
+        gain = gains[row][column]
+        sure = gain is not None and gain.excludes_zero
+        text = "·" if gain is None else signed(gain.mean)
         axis.text(
             column,
             row,
@@ -185,14 +189,26 @@ def draw_by_frames(study: Study, theme: Theme) -> Figure:
     return plot
 
 
-def _base_dot(axis: Axes, x, y, theme: Theme, **options) -> None:
+def _base_dot(axis: Axes, x: _Where, y: _Where, theme: Theme, label: str | None = None) -> None:
     axis.plot(
-        x, y, "o", ls="", mfc=theme.paper, mec=theme.muted, ms=7, mew=1.6, zorder=4, **options
+        x,
+        y,
+        "o",
+        ls="",
+        mfc=theme.paper,
+        mec=theme.muted,
+        ms=7,
+        mew=1.6,
+        zorder=4,
+        label=label,
     )
 
 
-def _tuned_dot(axis: Axes, x, y, look: Look, theme: Theme, **options) -> None:
-    axis.plot(x, y, look.marker, ls="", mec=theme.paper, zorder=5, **point_style(look), **options)
+def _tuned_dot(
+    axis: Axes, x: _Where, y: _Where, look: Look, theme: Theme, label: str | None = None
+) -> None:
+    style = point_style(look)
+    axis.plot(x, y, look.marker, ls="", mec=theme.paper, zorder=5, label=label, **style)
 
 
 def _key(plot: Figure, axis: Axes, theme: Theme) -> None:

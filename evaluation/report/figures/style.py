@@ -97,11 +97,22 @@ def point_style(look: Look) -> dict[str, Any]:
     return {"color": look.colour, "markersize": 10 if cross else 8.5, "mew": 0.5 if cross else 1}
 
 
-def figure(theme: Theme, height: float, rows: int = 1, columns: int = 1, **options):
+def figure(
+    theme: Theme,
+    height: float,
+    rows: int = 1,
+    columns: int = 1,
+    *,
+    sharex: bool = False,
+    sharey: bool = False,
+    width_ratios: Sequence[float] | None = None,
+) -> tuple[Figure, np.ndarray]:
     """A figure of the report's width and its axes: Axes[rows, columns]. height: inches."""
     plot = Figure(figsize=(WIDTH, height), dpi=DPI, facecolor=theme.paper, layout="constrained")
     FigureCanvasAgg(plot)
-    axes = plot.subplots(rows, columns, squeeze=False, **options)
+    axes = plot.subplots(
+        rows, columns, squeeze=False, sharex=sharex, sharey=sharey, width_ratios=width_ratios
+    )
     for axis in axes.flat:
         _plain(axis, theme)
     return plot, axes
@@ -124,8 +135,8 @@ def heading(axis: Axes, text: str, theme: Theme) -> None:
     axis.set_title(text, loc="left", fontsize=10.5, color=theme.ink, fontweight="bold", pad=8)
 
 
-def legend(axis: Axes, theme: Theme, **options) -> None:
-    """A frameless legend in the theme's ink."""
+def legend(axis: Axes, theme: Theme, **options: Any) -> None:
+    """A frameless legend in the theme's ink. options: as `Axes.legend` takes them."""
     shown = axis.legend(frameon=False, fontsize=9, **options)
     for text in shown.get_texts():
         text.set_color(theme.ink)
@@ -141,12 +152,23 @@ def error_bars(
     y: Interval | None = None,
 ) -> None:
     """Whiskers of 95 % intervals (0..1) around a point in percent; none where none is known."""
-    for name, interval in (("xerr", x), ("yerr", y)):
-        if interval is None or math.isnan(interval.low):
-            continue
-        sizes = [[interval.mean - interval.low], [interval.high - interval.mean]]
-        whisker = {name: 100 * np.array(sizes)}
-        axis.errorbar(at_x, at_y, **whisker, ecolor=colour, elinewidth=1.2, fmt="none", zorder=3)
+    axis.errorbar(
+        at_x,
+        at_y,
+        xerr=_whisker(x),
+        yerr=_whisker(y),
+        ecolor=colour,
+        elinewidth=1.2,
+        fmt="none",
+        zorder=3,
+    )
+
+
+def _whisker(interval: Interval | None) -> np.ndarray | None:
+    """float[2, 1]: how far the interval reaches below and above its mean, in percent."""
+    if interval is None or math.isnan(interval.low):
+        return None
+    return 100 * np.array([[interval.mean - interval.low], [interval.high - interval.mean]])
 
 
 def png(plot: Figure) -> bytes:

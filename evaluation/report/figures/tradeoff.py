@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 from evaluation.report import compare
@@ -14,7 +16,13 @@ from evaluation.report.figures.style import Theme, error_bars, figure, group_loo
 from evaluation.report.read_study import Study
 from evaluation.statistics import Interval
 
-Point = tuple[Group, Interval, Interval]  # gains on images and on videos
+
+class Point(NamedTuple):
+    """A group with its gains on images and on videos."""
+
+    group: Group
+    image: Interval
+    video: Interval
 
 
 def points(study: Study) -> list[Point]:
@@ -26,7 +34,7 @@ def points(study: Study) -> list[Point]:
             for modality in compare.MODALITIES
         )
         if image and video:
-            found.append((group, image, video))
+            found.append(Point(group, image, video))
     return found
 
 
@@ -68,14 +76,16 @@ def _seed_points(study: Study, group: Group) -> list[tuple[float, float]]:
 
 
 def _limits(axis: Axes, shown: Sequence[Point]) -> None:
-    for index, set_limits in ((1, axis.set_xlim), (2, axis.set_ylim)):
-        values = [0.0]
-        for point in shown:
-            interval = point[index]
-            values += [v for v in (interval.mean, interval.low, interval.high) if not math.isnan(v)]
-        low, high = 100 * min(values), 100 * max(values)
-        margin = max(0.14 * (high - low), 1.0)
-        set_limits(low - margin, high + margin)
+    axis.set_xlim(*_range([point.image for point in shown]))
+    axis.set_ylim(*_range([point.video for point in shown]))
+
+
+def _range(intervals: Sequence[Interval]) -> tuple[float, float]:
+    """From the lowest to the highest end in percent, zero among them, with a margin."""
+    ends = [end for i in intervals for end in (i.mean, i.low, i.high) if not math.isnan(end)]
+    low, high = 100 * min(0.0, *ends), 100 * max(0.0, *ends)
+    margin = max(0.14 * (high - low), 1.0)
+    return low - margin, high + margin
 
 
 def _name_quadrants(axis: Axes, theme: Theme) -> None:
@@ -113,36 +123,37 @@ def _label(axis: Axes, shown: Sequence[Point], theme: Theme) -> None:
     taken = [_cross(axis, image, video) for _, image, video in shown]
     boxes = [box for cross in taken for box in cross]
     offsets = [
-        (dx, dy, ha)
+        (far * dx, far * dy, ha)
         for far in (1, 1.8, 2.8)
         for dx, dy, ha in ((9, 9, "left"), (-9, 9, "right"), (9, -15, "left"), (-9, -15, "right"))
-        for dx, dy in [(dx * far, dy * far)]
     ]
     inside = axis.get_window_extent()
     for group, image, video in shown:
-        best = None
-        for dx, dy, ha in offsets:
-            text = axis.annotate(
-                group.label,
-                (100 * image.mean, 100 * video.mean),
-                xytext=(dx, dy),
-                textcoords="offset points",
-                ha=ha,
-                fontsize=10,
-                color=theme.ink,
-                fontweight="bold",
-            )
-            box = text.get_window_extent()
+        text = axis.annotate(
+            group.label,
+            (100 * image.mean, 100 * video.mean),
+            xytext=(0, 0),
+            textcoords="offset points",
+            fontsize=10,
+            color=theme.ink,
+            fontweight="bold",
+            path_effects=[withStroke(linewidth=2.5, foreground=theme.paper)],
+        )
+        best, least = offsets[0], math.inf
+        for offset in offsets:
+            box = _moved(text, offset)
             cost = sum(_overlap(box, other) for other in boxes)
             cost += 5 * (box.width * box.height - _overlap(box, inside))
-            if best is None or cost < best[0] - 1:
-                if best:
-                    best[1].remove()
-                best = (cost, text, box)
-            else:
-                text.remove()
-        boxes.append(best[2])
-        best[1].set_path_effects([withStroke(linewidth=2.5, foreground=theme.paper)])
+            if cost < least - 1:
+                best, least = offset, cost
+        boxes.append(_moved(text, best))
+
+
+def _moved(text: Annotation, offset: tuple[float, float, str]) -> Bbox:
+    """Puts a text where (dx, dy, alignment) says, and returns the pixels that it takes there."""
+    dx, dy, ha = offset
+    text.set(position=(dx, dy), ha=ha)
+    return text.get_window_extent()
 
 
 def _cross(axis: Axes, image: Interval, video: Interval) -> list[Bbox]:

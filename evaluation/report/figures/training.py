@@ -1,7 +1,7 @@
 """Figures of training: loss curves, and how many frames each policy gives to its videos."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -16,7 +16,7 @@ _SMOOTH = 5  # logged steps in the running median that is drawn over the raw los
 def draw_loss(study: Study, theme: Theme) -> Figure:
     """Training loss against step: base models in one panel, fine-tuned ones in another."""
     bases = [model for model in study.models if model.is_base]
-    panels = {
+    panels: dict[str, Sequence[tuple[str, Sequence[Model]]]] = {
         "base": [("base", bases)],
         "fine-tuned": [(group.label, group.models) for group in compare.groups(study)],
     }
@@ -29,8 +29,8 @@ def draw_loss(study: Study, theme: Theme) -> Figure:
         for title, entries in panels.items()
     }
     shown = {title: entries for title, entries in curves.items() if entries}
-    widths = {"width_ratios": [1 if title == "base" else 2 for title in shown]}
-    plot, axes = figure(theme, height=3.6, columns=len(shown), gridspec_kw=widths)
+    widths = [1 if title == "base" else 2 for title in shown]
+    plot, axes = figure(theme, height=3.6, columns=len(shown), width_ratios=widths)
     style = group_looks(study)
     for axis, (title, entries) in zip(axes[0], shown.items(), strict=True):
         for label, lines in entries.items():
