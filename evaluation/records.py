@@ -5,13 +5,15 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from input_pipeline.errors import UserError
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 T = TypeVar("T", bound="DataclassInstance")
 
 
-class ResultError(ValueError):
+class ResultError(UserError, ValueError):
     """A result file that cannot be used; the message names the file and what is wrong."""
 
 

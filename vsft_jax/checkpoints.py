@@ -12,10 +12,11 @@ from typing import Any
 
 import orbax.checkpoint as ocp
 
+from input_pipeline.errors import UserError
 from vsft_jax.parameters import flatten, unflatten
 
 
-class CheckpointError(Exception):
+class CheckpointError(UserError):
     """A checkpoint is missing or does not fit the model."""
 
 

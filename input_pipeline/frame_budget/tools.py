@@ -15,18 +15,20 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from input_pipeline.errors import UserError
+
 _FILE = "model_answers.sqlite"
 _WAIT_SECONDS = 60.0  # for another process that is writing
 
 
-class ModelError(RuntimeError):
+class ModelError(UserError, RuntimeError):
     """A policy's model cannot be used or does not answer: preparing has to stop.
 
     What was answered before is kept, so preparing again goes on from there.
     """
 
 
-class Refused(RuntimeError):
+class Refused(UserError, RuntimeError):
     """A model would not answer this one question; others may be fine."""
 
 

@@ -32,6 +32,7 @@ from input_pipeline.index.quarantine import (
 from input_pipeline.index.rows import IndexSpec, RowMaker
 from input_pipeline.index.store import SCHEMA, ExampleStore, join
 from input_pipeline.index.summary import summarise
+from input_pipeline.layout import LayoutError
 from input_pipeline.media import PASSING, Decoder
 from input_pipeline.text import TEXT_FILES
 
@@ -141,7 +142,7 @@ def _build(
     store = ExampleStore.open(path)
     if not len(store):
         shutil.rmtree(folder)
-        raise ValueError(
+        raise TooManyBad(
             f"no usable example in {dataset.annotations}: {rejected}, see {quarantine_of(path)}"
         )
     summary = summarise(dataset.name, dataset.mode, spec.frame_policy, store, rejected)
@@ -155,13 +156,13 @@ def lay_out(
 ) -> ExampleStore:
     """Prepares a few examples in memory, as `prepare` does for a data set.
 
-    Raises ValueError naming the first example or file that cannot be used.
+    Raises LayoutError naming the first example or file that cannot be used.
     """
     make_row = RowMaker(spec, mode, decoder or Decoder())
     rows = [make_row(example).row for example in examples]
     for row in rows:
         if isinstance(row, Rejected):
-            raise ValueError(f"{row.path or row.id}: {row.reason}: {row.detail}")
+            raise LayoutError(f"{row.path or row.id}: {row.reason}: {row.detail}")
     return ExampleStore.of_rows(rows)
 
 

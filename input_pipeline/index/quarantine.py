@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from input_pipeline.errors import UserError
 from input_pipeline.files import replacing
 
 A_HANDFUL = 10  # so many bad examples never stop a run
@@ -39,7 +40,7 @@ class QuarantineEntry:
         return json.dumps(vars(self)).encode("ascii") + b"\n"
 
 
-class TooManyBad(ValueError):
+class TooManyBad(UserError, ValueError):
     """So much cannot be used that something is wrong with the data set or its storage."""
 
 

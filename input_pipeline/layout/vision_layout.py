@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
+from input_pipeline.errors import UserError
 from input_pipeline.examples import MediaKind
 from input_pipeline.media import MediaInfo
 
@@ -18,7 +19,7 @@ NEWLINE = -2  # in a feature index: the learned vector that ends a row of visual
 _MAX_ASPECT_RATIO = 200
 
 
-class LayoutError(ValueError):
+class LayoutError(UserError, ValueError):
     """An example that cannot be laid out. reason: one word for counting, here "aspect_ratio"."""
 
     def __init__(self, reason: str, detail: str):

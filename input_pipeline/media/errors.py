@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from input_pipeline.errors import UserError
+
 
 class Reason(NamedTuple):
     """meaning: for people. passes: it may be gone another time (a file still on its way, a server,
@@ -44,7 +46,7 @@ PASSING = frozenset(name for name, reason in REASONS.items() if reason.passes)
 LASTING = frozenset(REASONS) - PASSING
 
 
-class MediaError(Exception):
+class MediaError(UserError):
     """A medium cannot be used.
 
     path: the medium, as its `MediaRef` says. reason: one of `REASONS`. detail: for people.

@@ -9,13 +9,14 @@ import jinja2
 import jinja2.ext
 import jinja2.sandbox
 
+from input_pipeline.errors import UserError
 from input_pipeline.examples import Example, MediaRef, Turn
 
 # Text to look for where the template rendered a medium, and text to put there; None: leave it.
 Replacement = tuple[str, str] | None
 
 
-class ChatError(ValueError):
+class ChatError(UserError, ValueError):
     """A conversation that the template or the tokenizer cannot represent faithfully."""
 
 

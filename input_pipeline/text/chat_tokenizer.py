@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import tokenizers
 
+from input_pipeline.errors import UserError
 from input_pipeline.examples import Example
 from input_pipeline.text.chat_template import (
     ChatError,
@@ -33,6 +34,12 @@ TEXT_FILES = (
 )
 # What `ChatTokenizer.load` reads of a checkpoint directory.
 TOKENIZER_FILES = (*TEXT_FILES, "generation_config.json")
+
+
+class TokenizerError(UserError, KeyError):
+    """A tokenizer lacks what is needed of it; the message names the file and the token."""
+
+    __str__ = Exception.__str__  # a KeyError would show its message in quotes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +85,7 @@ class ChatTokenizer:
         in_vocabulary = tokenizer.token_to_id(END_OF_TURN) is not None
         self._end_of_turn = END_OF_TURN if in_vocabulary else self._special_tokens.get("eos_token")
         if self._end_of_turn is None:
-            raise KeyError(
+            raise TokenizerError(
                 f"nothing would end an answer: the vocabulary has no {END_OF_TURN} and "
                 "tokenizer_config.json no eos_token"
             )
@@ -95,7 +102,7 @@ class ChatTokenizer:
 
         Uses tokenizer.json, tokenizer_config.json, generation_config.json (where there is one)
         and the template that `read_template` finds. Raises FileNotFoundError naming the file that
-        is missing, KeyError a token.
+        is missing, TokenizerError a token.
         """
         directory = Path(directory)
         path = directory / "tokenizer.json"
@@ -117,10 +124,10 @@ class ChatTokenizer:
         return self._tokenizer.get_vocab_size(with_added_tokens=True)
 
     def token_id(self, token: str) -> int:
-        """Id of one token. Raises KeyError if the vocabulary lacks it."""
+        """Id of one token. Raises TokenizerError if the vocabulary lacks it."""
         found = self._tokenizer.token_to_id(token)
         if found is None:
-            raise KeyError(f"tokenizer.json has no token {token!r}")
+            raise TokenizerError(f"tokenizer.json has no token {token!r}")
         return found
 
     def decode(self, ids: Sequence[int]) -> str:
