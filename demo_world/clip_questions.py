@@ -64,22 +64,22 @@ def direction_of(scene: Scene) -> str:
     return "up" if y1 < y0 else "down"
 
 
-def _static_digit(scene, rng, decks):
+def _static_digit(scene: Scene, rng: np.random.Generator, decks: Decks) -> Question:
     return short(rng, "static_digit", scene.actors[0].shape, len(DIGITS), NUMBER)
 
 
-def _static_colour(scene, rng, decks):
+def _static_colour(scene: Scene, rng: np.random.Generator, decks: Decks) -> Question:
     constant = [a for a in scene.actors if len(a.colours) == 1 and a.shape in SHAPES]
     actor = constant[int(rng.integers(len(constant)))]
     return short(rng, "static_colour", actor.colour, len(COLOURS), about=(actor.shape,))
 
 
-def _direction(scene, rng, decks):
+def _direction(scene: Scene, rng: np.random.Generator, decks: Decks) -> Question:
     shape = scene.role("mover").shape
     return short(rng, "direction", direction_of(scene), len(DIRECTIONS), about=(shape,))
 
 
-def _caption(scene, rng, decks):
+def _caption(scene: Scene, rng: np.random.Generator, decks: Decks) -> Question:
     if scene.family == "move":
         name, way = scene.role("mover").name, f"moves {direction_of(scene)}"
         # A fixed caption names the thing in one of 12 clips and the direction in one of 4.
@@ -90,12 +90,12 @@ def _caption(scene, rng, decks):
     return caption(rng, "video", f"a {slots[0]}, {slots[1]}", slots, 1 / len(THINGS))
 
 
-def _either(truth, other, decks, deck):
+def _either(truth: str, other: str, decks: Decks, deck: str) -> tuple[str, str]:
     """The two names in an order that is dealt, so that it says nothing about the answer."""
     return (truth, other) if decks.draw(deck, (True, False)) else (other, truth)
 
 
-def _appears_first(scene, rng, decks):
+def _appears_first(scene: Scene, rng: np.random.Generator, decks: Decks) -> Question:
     first, second = sorted(scene.actors, key=lambda actor: actor.first_seen)
     if decks.draw(f"appears_first.format.{first.colour}", ("short", "choice")) == "choice":
         options = (first.name, second.name)
@@ -105,17 +105,17 @@ def _appears_first(scene, rng, decks):
     return short(rng, "appears_first", first.colour, 2, about=about)
 
 
-def _lamp_colours(scene):
+def _lamp_colours(scene: Scene) -> list[str]:
     return [colour for _, colour in scene.role("lamp").colours if colour in COLOURS]
 
 
-def _order_second(scene, rng, decks):
+def _order_second(scene: Scene, rng: np.random.Generator, decks: Decks) -> Question:
     about = (scene.role("lamp").shape,)
     second = _lamp_colours(scene)[1]
     return short(rng, "order", second, len(COLOURS), about=about, kind="order.second")
 
 
-def _order_before(scene, rng, decks):
+def _order_before(scene: Scene, rng: np.random.Generator, decks: Decks) -> Question:
     earlier, later = decks.draw("order.pair", ((0, 1), (0, 2), (1, 2)))
     truth = decks.draw("order.before", (True, False))
     colours = _lamp_colours(scene)
@@ -123,12 +123,12 @@ def _order_before(scene, rng, decks):
     return yes_no(rng, "order", truth, pair, kind="order.before")
 
 
-def _count_flashes(scene, rng, decks):
+def _count_flashes(scene: Scene, rng: np.random.Generator, decks: Decks) -> Question:
     flashes = sum(colour == LAMP_ON for _, colour in scene.role("lamp").colours)
     return short(rng, "count_flashes", str(flashes), 4, NUMBER)
 
 
-def _speed(scene, rng, decks):
+def _speed(scene: Scene, rng: np.random.Generator, decks: Decks) -> Question:
     if len(scene.actors) == 1:
         mover = scene.role("mover")
         truth = "faster" if mover.motion.profile == "accelerate" else "slower"
@@ -138,6 +138,6 @@ def _speed(scene, rng, decks):
     return short(rng, "speed", fast.colour, 2, about=about, kind="speed.race")
 
 
-def _brief_event(scene, rng, decks):
+def _brief_event(scene: Scene, rng: np.random.Generator, decks: Decks) -> Question:
     event = scene.role("event")
     return short(rng, "brief_event", event.colour, len(COLOURS), about=(event.shape,))

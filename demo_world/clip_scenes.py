@@ -67,7 +67,9 @@ def sample_clip(rng: np.random.Generator, decks: Decks) -> Scene:
     return Scene(family, width, height, frames, fps, sample_background(rng), tuple(actors))
 
 
-def _still(rng, decks, width, height, frames):
+def _still(
+    rng: np.random.Generator, decks: Decks, width: int, height: int, frames: int
+) -> list[Actor]:
     side = decks.draw("still.side", SIDES[:2])
     digit = decks.draw("still.digit", DIGITS)
     colour = decks.draw("still.colour", COLOURS)
@@ -79,7 +81,14 @@ def _still(rng, decks, width, height, frames):
     ]
 
 
-def _travel(rng, direction, radius, box, share, profile="linear"):
+def _travel(
+    rng: np.random.Generator,
+    direction: str,
+    radius: float,
+    box: tuple[float, float, float, float],
+    share: tuple[float, float],
+    profile: str = "linear",
+) -> Motion:
     """A straight way inside box (x0, y0, x1, y1); share: (low, high) of the room that it covers."""
     x0, y0, x1, y1 = box
     low = np.array([x0 + 1.15 * radius, y0 + 1.05 * radius])
@@ -95,7 +104,9 @@ def _travel(rng, direction, radius, box, share, profile="linear"):
     return Motion(tuple(start.tolist()), tuple(end.tolist()), profile)
 
 
-def _move(rng, decks, width, height, frames):
+def _move(
+    rng: np.random.Generator, decks: Decks, width: int, height: int, frames: int
+) -> list[Actor]:
     direction = decks.draw("move.direction", DIRECTIONS)
     colour = decks.draw("move.colour", COLOURS)
     radius = float(rng.uniform(15, 19))
@@ -103,7 +114,9 @@ def _move(rng, decks, width, height, frames):
     return [Actor(str(rng.choice(SHAPES)), radius, motion, ((0, colour),), "mover")]
 
 
-def _appear(rng, decks, width, height, frames):
+def _appear(
+    rng: np.random.Generator, decks: Decks, width: int, height: int, frames: int
+) -> list[Actor]:
     first_side = decks.draw("appear.side", SIDES)
     first_colour = decks.draw("appear.colour", COLOURS)
     other_colour = str(rng.choice([colour for colour in COLOURS if colour != first_colour]))
@@ -122,7 +135,9 @@ def _appear(rng, decks, width, height, frames):
     return actors
 
 
-def _order(rng, decks, width, height, frames):
+def _order(
+    rng: np.random.Generator, decks: Decks, width: int, height: int, frames: int
+) -> list[Actor]:
     second = decks.draw("order.second", COLOURS)
     others = [colour for colour in COLOURS if colour != second]
     first, third = rng.permutation(others)[:2].tolist()
@@ -136,7 +151,9 @@ def _order(rng, decks, width, height, frames):
     return [Actor(str(rng.choice(SHAPES)), radius, Motion(centre, centre), colours, "lamp")]
 
 
-def _flash(rng, decks, width, height, frames):
+def _flash(
+    rng: np.random.Generator, decks: Decks, width: int, height: int, frames: int
+) -> list[Actor]:
     count = decks.draw("flash.count", (1, 2, 3, 4))
     length = full_view_gap(frames)
     # Dark at both ends and for at least one gap between flashes, the spare frames anywhere.
@@ -157,7 +174,9 @@ def _flash(rng, decks, width, height, frames):
     ]
 
 
-def _speed(rng, decks, width, height, frames):
+def _speed(
+    rng: np.random.Generator, decks: Decks, width: int, height: int, frames: int
+) -> list[Actor]:
     if decks.draw("speed.kind", ("change", "race")) == "change":
         profile = decks.draw("speed.profile", ("accelerate", "decelerate"))
         direction = decks.draw("speed.direction", DIRECTIONS)
@@ -182,7 +201,9 @@ def _speed(rng, decks, width, height, frames):
     return actors
 
 
-def _brief(rng, decks, width, height, frames):
+def _brief(
+    rng: np.random.Generator, decks: Decks, width: int, height: int, frames: int
+) -> list[Actor]:
     event_side = decks.draw("brief.side", SIDES[:2])
     event_colour = decks.draw("brief.event", COLOURS)
     mover_colour = decks.draw("brief.mover", COLOURS)

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import av
 import cv2
@@ -13,7 +14,8 @@ import numpy as np
 # pictures whose width is no multiple of 32, at least on AVX-512 machines, so it is off. A negative
 # cpu-used fixes VP8's speed; with a positive one libvpx follows the clock.
 _X264 = "mbtree=0:rc-lookahead=5:b-adapt=0:scenecut=0:subme=1"
-_VIDEO = {
+_Encoder = Literal["libx264", "libvpx", "libvpx-vp9"]
+_VIDEO: dict[str, tuple[_Encoder, dict[str, str]]] = {
     "h264": ("libx264", {"preset": "veryfast", "crf": "18", "x264-params": _X264}),
     "vp8": ("libvpx", {"deadline": "realtime", "cpu-used": "-8", "crf": "8", "b": "800k"}),
     "vp9": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "crf": "22", "b": "0"}),
@@ -63,5 +65,5 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: int, codec: str) 
 
 
 def _to_yuv(rgb: np.ndarray) -> av.VideoFrame:
-    planes = cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420)
+    planes = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420), np.uint8)
     return av.VideoFrame.from_numpy_buffer(planes, format="yuv420p")

@@ -5,8 +5,9 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from demo_world import clip_questions, image_questions
 from demo_world.clip_scenes import sample_clip
@@ -88,7 +89,7 @@ def iter_scenes(
 
 
 def generate_world(
-    directory: str | os.PathLike,
+    directory: str | os.PathLike[str],
     *,
     seed: int = 0,
     train_images: int = 4000,
@@ -136,7 +137,7 @@ def generate_world(
     return paths
 
 
-def _build(paths: WorldPaths, parameters: dict, progress: Progress | None) -> None:
+def _build(paths: WorldPaths, parameters: Mapping[str, int], progress: Progress | None) -> None:
     jobs = [
         (kind, split, parameters[f"{split}_{noun}"])
         for split in SPLITS
@@ -185,7 +186,7 @@ def _write_media(folder: Path, number: int, kind: str, scene: Scene) -> str:
 
 def _records(
     split: str, kind: str, number: int, media: Path, questions: list[Question]
-) -> list[dict]:
+) -> list[dict[str, Any]]:
     """The annotation records of one scene in LLaVA format."""
     name = f"{split}-{kind}-{number:05d}"
     if split == "train" and kind == "image":
@@ -204,7 +205,7 @@ def _records(
     return records
 
 
-def _turns(question: Question, kind: str, number: int) -> list[dict]:
+def _turns(question: Question, kind: str, number: int) -> list[dict[str, str]]:
     """One question and its answer; the first of a conversation carries the medium."""
     tag = f"<{kind}>\n" if number == 0 else ""
     return [
@@ -213,7 +214,7 @@ def _turns(question: Question, kind: str, number: int) -> list[dict]:
     ]
 
 
-def _write_annotations(path: Path, records: list[dict]) -> None:
+def _write_annotations(path: Path, records: list[dict[str, Any]]) -> None:
     lines = [json.dumps(record, ensure_ascii=False) for record in records]
     text = "\n".join(lines) + "\n" if lines else ""
     if path.suffix == ".json":
@@ -240,7 +241,7 @@ def _content_hash(paths: WorldPaths) -> str:
     return digest.hexdigest()
 
 
-def _is_complete(paths: WorldPaths, parameters: dict) -> bool:
+def _is_complete(paths: WorldPaths, parameters: Mapping[str, int]) -> bool:
     if not paths.summary.is_file():
         return False
     summary = json.loads(paths.summary.read_text())
@@ -248,7 +249,7 @@ def _is_complete(paths: WorldPaths, parameters: dict) -> bool:
     return same and summary.get("sha256") == _content_hash(paths)
 
 
-def _swap_in(building: Path, paths: WorldPaths, parameters: dict) -> None:
+def _swap_in(building: Path, paths: WorldPaths, parameters: Mapping[str, int]) -> None:
     """Renames the built world into place, moving an old one out of the way first."""
     old = building.with_name(building.name + "-old")
     if paths.root.exists():

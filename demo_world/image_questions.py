@@ -57,22 +57,22 @@ def ask(scene: Scene, task: str, rng: np.random.Generator, decks: Decks) -> Ques
     return build(scene, rng, decks)
 
 
-def _digit(scene, rng, decks):
+def _digit(scene: Scene, rng: np.random.Generator, decks: Decks) -> Question:
     digit = next(actor.shape for actor in scene.actors if actor.shape in DIGITS)
     return short(rng, "digit", digit, len(DIGITS), NUMBER)
 
 
-def _colour(scene, rng, decks):
+def _colour(scene: Scene, rng: np.random.Generator, decks: Decks) -> Question:
     thing = next(actor for actor in scene.actors if actor.shape not in DIGITS)
     return short(rng, "colour", thing.colour, 4, about=(thing.shape,))
 
 
-def _small_colour(scene, rng, decks):
+def _small_colour(scene: Scene, rng: np.random.Generator, decks: Decks) -> Question:
     small = min(scene.actors, key=lambda actor: actor.radius)
     return short(rng, "small_colour", small.colour, 4)
 
 
-def _count(scene, rng, decks):
+def _count(scene: Scene, rng: np.random.Generator, decks: Decks) -> Question:
     return short(rng, "count", str(len(scene.actors)), 4, NUMBER)
 
 
@@ -85,7 +85,7 @@ def side_of(actor: Actor, scene: Scene) -> str:
     return "top" if along < 0 else "bottom"
 
 
-def _position(scene, rng, decks):
+def _position(scene: Scene, rng: np.random.Generator, decks: Decks) -> Question:
     sides = {side_of(actor, scene): actor for actor in scene.actors}
     ends = ("left", "right") if "left" in sides else ("top", "bottom")
     truth = decks.draw(f"position.side.{ends[0]}", ends)
@@ -96,14 +96,14 @@ def _position(scene, rng, decks):
     return choice(rng, decks, "position", truth, SIDES, (name,))
 
 
-def _larger(scene, rng, decks):
+def _larger(scene: Scene, rng: np.random.Generator, decks: Decks) -> Question:
     small, large = sorted(scene.actors, key=lambda actor: actor.radius)
     truth = decks.draw("larger", (True, False))
     pair = (large, small) if truth else (small, large)
     return yes_no(rng, "larger", truth, [actor.colour for actor in pair])
 
 
-def _exists(scene, rng, decks):
+def _exists(scene: Scene, rng: np.random.Generator, decks: Decks) -> Question:
     truth = decks.draw(f"exists.{scene.family}", (True, False))
     present = [(a.colour, a.shape) for a in scene.actors if a.shape not in DIGITS]
     if truth:
@@ -120,7 +120,7 @@ def _exists(scene, rng, decks):
     return yes_no(rng, "exists", truth, (f"{colour} {shape}",))
 
 
-def _caption(scene, rng, decks):
+def _caption(scene: Scene, rng: np.random.Generator, decks: Decks) -> Question:
     if scene.family == "group":
         names = [f"a {actor.name}" for actor in _reading_order(scene)]
         listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
@@ -137,11 +137,11 @@ def _caption(scene, rng, decks):
     return caption(rng, "image", sentence, slots, 1 / len(THINGS))
 
 
-def _reading_order(scene):
+def _reading_order(scene: Scene) -> list[Actor]:
     """A group's actors row by row, each row from left to right."""
     rows = 2 if scene.width >= scene.height else 3
 
-    def place(actor):
+    def place(actor: Actor) -> tuple[int, float]:
         x, y = actor.motion.start
         return int(y / scene.height * rows), x
 

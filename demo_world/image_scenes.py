@@ -12,6 +12,7 @@ from demo_world.scenes import (
     OPPOSITE,
     SHAPES,
     SIDES,
+    Actor,
     Background,
     Scene,
     still_actor,
@@ -25,9 +26,9 @@ THINGS = tuple(itertools.product(COLOURS, SHAPES))
 def sample_background(rng: np.random.Generator) -> Background:
     """A dark background, flat or softly textured with equal chance."""
     level = int(rng.integers(18, 80))
-    rgb = tuple(int(level + tint) for tint in rng.integers(-10, 11, 3))
+    red, green, blue = (int(level + tint) for tint in rng.integers(-10, 11, 3))
     texture = 0.0 if rng.random() < 0.5 else float(rng.uniform(4, 14))
-    return Background(rgb, texture, int(rng.integers(1 << 31)))
+    return Background((red, green, blue), texture, int(rng.integers(1 << 31)))
 
 
 def side_centre(
@@ -50,7 +51,7 @@ def sample_image(rng: np.random.Generator, decks: Decks) -> Scene:
     return Scene(family, width, height, 1, 0, sample_background(rng), tuple(actors))
 
 
-def _digit(rng, decks, width, height):
+def _digit(rng: np.random.Generator, decks: Decks, width: int, height: int) -> list[Actor]:
     side = decks.draw("digit.side", SIDES)
     digit = decks.draw("digit.digit", DIGITS)
     colour = decks.draw("digit.colour", COLOURS)
@@ -63,7 +64,7 @@ def _digit(rng, decks, width, height):
     ]
 
 
-def _pair(rng, decks, width, height):
+def _pair(rng: np.random.Generator, decks: Decks, width: int, height: int) -> list[Actor]:
     axis = decks.draw("pair.axis", (("left", "right"), ("top", "bottom")))
     small_side = decks.draw(f"pair.small.{axis[0]}", axis)
     small_colour = decks.draw("pair.colour", COLOURS)
@@ -83,7 +84,7 @@ def _pair(rng, decks, width, height):
     ]
 
 
-def _group(rng, decks, width, height):
+def _group(rng: np.random.Generator, decks: Decks, width: int, height: int) -> list[Actor]:
     count = decks.draw("group.count", (1, 2, 3, 4))
     columns, rows = (2, 2) if width == height else (3, 2) if width > height else (2, 3)
     cell_width, cell_height = width / columns, height / rows

@@ -6,6 +6,7 @@ balanced deck, so that the words of a question tell nothing about its answer.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -69,9 +70,9 @@ class Question:
     choices: Mapping[str, str] | None = None
     slots: tuple[str, ...] = ()
 
-    def scoring(self) -> dict:
+    def scoring(self) -> dict[str, Any]:
         """The keys that an evaluation record carries."""
-        record = {
+        record: dict[str, Any] = {
             "task": self.task,
             "format": self.format,
             "answer": self.answer,
@@ -89,13 +90,27 @@ def wording(rng: np.random.Generator, kind: str, about: Sequence[str] = ()) -> s
     return str(rng.choice(WORDINGS[kind])).format(*about)
 
 
-def short(rng, task, truth, options, hint=WORD, about=(), kind=None) -> Question:
+def short(
+    rng: np.random.Generator,
+    task: str,
+    truth: str,
+    options: int,
+    hint: str = WORD,
+    about: Sequence[str] = (),
+    kind: str | None = None,
+) -> Question:
     """A question answered by one word or number out of `options` equally likely ones."""
     text = f"{wording(rng, kind or task, about)}\n{hint}"
     return Question(task, "short", text, truth, truth, tuple(about), 1.0 / options)
 
 
-def yes_no(rng, task, truth: bool, about=(), kind=None) -> Question:
+def yes_no(
+    rng: np.random.Generator,
+    task: str,
+    truth: bool,
+    about: Sequence[str] = (),
+    kind: str | None = None,
+) -> Question:
     """A question answered by yes or no."""
     answer = "yes" if truth else "no"
     text = f"{wording(rng, kind or task, about)}\n{YES_NO}"
@@ -121,7 +136,9 @@ def choice(
     return Question(task, "choice", text, letter, truth, tuple(about), 1 / len(options), choices)
 
 
-def caption(rng, medium: str, sentence: str, slots: Sequence[str], chance: float) -> Question:
+def caption(
+    rng: np.random.Generator, medium: str, sentence: str, slots: Sequence[str], chance: float
+) -> Question:
     """A request to describe the medium ("image" or "video") in the words of `sentence`."""
     text = wording(rng, "caption", (medium,))
     return Question("caption", "caption", text, sentence, sentence, (), chance, None, tuple(slots))

@@ -22,7 +22,7 @@ _UNIT = 1 << _SHIFT
 
 # Digits as pen strokes in a box of width 1 and height 2, origin top left.
 _BOX = {"a": (0, 0), "b": (1, 0), "c": (0, 1), "d": (1, 1), "e": (0, 2), "f": (1, 2)}
-_STROKES = {
+_STROKES: dict[str, list[str | tuple[tuple[float, float], ...]]] = {
     "0": ["abfea"],
     "1": [((0.2, 0.35), (0.6, 0.0), (0.6, 2.0))],
     "2": ["abdcef"],
