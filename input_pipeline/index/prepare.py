@@ -162,7 +162,7 @@ def lay_out(
     rows = [make_row(example).row for example in examples]
     for row in rows:
         if isinstance(row, Rejected):
-            raise LayoutError(f"{row.path or row.id}: {row.reason}: {row.detail}")
+            raise LayoutError(row.reason, f"{row.path or row.id}: {row.reason}: {row.detail}")
     return ExampleStore.of_rows(rows)
 
 
