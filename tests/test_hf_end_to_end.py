@@ -171,7 +171,7 @@ def test_an_imported_model_is_evaluated_trained_and_exported(source, benchmark, 
 
         config.optimizer.update(warmup_steps=1)
         config.optimizer.learning_rate.update(tower=0.0, projector=1e-2, llm=0.0)
-        train(config, tmp_path)
+        train(Run(config, tmp_path))
         config.export.dtype = "float32"
         out = export(Run(config, tmp_path))
         trained = load_model(Run(config, tmp_path))

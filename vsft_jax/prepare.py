@@ -10,10 +10,10 @@ import numpy as np
 from input_pipeline import frame_budget
 from input_pipeline.frame_budget import Tools
 from input_pipeline.index import DatasetSpec, ExampleStore, log_summary, prepare
+from input_pipeline.paths import is_remote, located
 from input_pipeline.progress import Progress
 from vsft_jax import frame_models
 from vsft_jax.config import Run
-from vsft_jax.config.base import is_address, located
 from vsft_jax.errors import ConfigError
 from vsft_jax.processes import first_process_first, is_first
 
@@ -74,7 +74,7 @@ def ensure_demo_world(run: Run) -> None:
     if not sizes:
         return
     folder = located("world", run.data_root)
-    if is_address(folder):
+    if is_remote(folder):
         raise ConfigError(
             "config.data.demo_world is rendered into a folder, but config.data.root = "
             f"{run.config.data.root!r} is an address: name a folder, or empty demo_world"

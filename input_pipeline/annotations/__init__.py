@@ -6,12 +6,12 @@ bytes inside annotation files stay there until `read_record_bytes` follows a ref
 """
 
 from input_pipeline.annotations.formats.shards import medium_name
-from input_pipeline.annotations.read import read_annotations, read_with_places
+from input_pipeline.annotations.notes import Notes
+from input_pipeline.annotations.read import Place, read_annotations, read_with_places
 from input_pipeline.annotations.records import (
     count_records,
     fingerprint_records,
     is_record,
-    is_remote,
     read_record_bytes,
     record_file,
 )
@@ -19,11 +19,12 @@ from input_pipeline.annotations.rejected import AnnotationError, Rejected
 
 __all__ = [
     "AnnotationError",
+    "Notes",
+    "Place",
     "Rejected",
     "count_records",
     "fingerprint_records",
     "is_record",
-    "is_remote",
     "medium_name",
     "read_annotations",
     "read_record_bytes",

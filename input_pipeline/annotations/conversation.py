@@ -8,14 +8,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from input_pipeline.annotations.formats import Medium, Parsed
-from input_pipeline.annotations.records import InRecord, is_remote
+from input_pipeline.annotations.records import InRecord
 from input_pipeline.annotations.rejected import Unusable
 from input_pipeline.examples import Example, MediaRef, Turn
+from input_pipeline.paths import is_remote
 
 MAX_DEPTH = 32  # nested lists and objects in one record
 MEDIA_TAG = re.compile(r"(<image>|<video>)")
 # Special tokens of the chat templates. Inside a text they would open turns or claim media.
 CONTROL_TOKEN = re.compile(r"<\|[^<>|\s]{1,64}\|>")
+_LINE_BREAK_FIRST, _LINE_BREAK_LAST = re.compile(r"\A\r?\n"), re.compile(r"\r?\n\Z")
 
 _Pieces = list[str | Medium]
 
@@ -117,11 +119,14 @@ def _waiting_media(
         # LLaVA-Video-178K writes <image> in front of its videos.
         by_tag = {"<image>": by_tag["<video>"], "<video>": []}
     for tag, waiting in by_tag.items():
-        count = tags.count(tag)
-        if count > len(waiting):
-            raise Unusable("tag_without_media", f"{count} {tag} tags, {len(waiting)} media")
-        if count < len(waiting):
-            raise Unusable("media_without_tag", f"{count} {tag} tags, {len(waiting)} media")
+        if (count := tags.count(tag)) != len(waiting):
+            kinds = [medium.kind for medium in media if medium in waiting] or [tag.strip("<>")]
+            # A record with videos alone and no tag at all waits for <video>.
+            tag = tag if count else f"<{kinds[0]}>"
+            reason = "tag_without_media" if count > len(waiting) else "media_without_tag"
+            raise Unusable(
+                reason, f"{count} {tag} in the user's turns, {len(waiting)} {kinds[0]} in the record"
+            )
     return {tag: iter(waiting) for tag, waiting in by_tag.items()}
 
 
@@ -131,8 +136,8 @@ def _stripped(pieces: _Pieces) -> _Pieces:
     # Where the turn begins or ends with a medium, the line break beside it goes, nothing else.
     stripped = list(pieces)
     for place in range(0, len(pieces), 2):
-        text = pieces[place].removeprefix("\n") if place else pieces[place].lstrip()
-        stripped[place] = text.removesuffix("\n") if place < last else text.rstrip()
+        text = _LINE_BREAK_FIRST.sub("", pieces[place]) if place else pieces[place].lstrip()
+        stripped[place] = _LINE_BREAK_LAST.sub("", text) if place < last else text.rstrip()
     return stripped
 
 

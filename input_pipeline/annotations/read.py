@@ -8,15 +8,20 @@ guessing. The formats are in `input_pipeline.annotations.formats`, the kinds of 
 import dataclasses
 import itertools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
+
+from absl import logging
 
 from input_pipeline.annotations.conversation import check_values, to_example
-from input_pipeline.annotations.formats import find_format
-from input_pipeline.annotations.records import Record, is_remote, read_records
-from input_pipeline.annotations.rejected import Rejected, Unusable
+from input_pipeline.annotations.formats import CLIP_KEYS, find_format
+from input_pipeline.annotations.notes import Notes
+from input_pipeline.annotations.records import Record, read_records
+from input_pipeline.annotations.rejected import AnnotationError, Rejected, Unusable
+from input_pipeline.annotations.unread import lookalikes, unread_medium
 from input_pipeline.examples import Example
+from input_pipeline.paths import is_remote
 
 SNIFFED_RECORDS = 20  # looked at to tell what a file is
 
@@ -39,15 +44,25 @@ def read_annotations(
     Raises AnnotationError when a file as a whole cannot be used: missing, of no known kind or
     format, or damaged.
     """
-    for _, found in read_with_places(path, media_root, source, format):
+    notes = Notes()
+    for _, found in read_with_places(path, media_root, source, format, notes):
         yield found
+    for line in notes.lines():
+        logging.warning("%s: %s", source, line)
+
+
+class Place(NamedTuple):
+    """Of a record: its number from 0 over all files, rising and the same for all examples of one
+    record; and where it stands, for people."""
+
+    number: int
+    where: str
 
 
 def read_with_places(
-    path: str | os.PathLike, media_root: str | os.PathLike, source: str, format: str = ""
-) -> Iterator[tuple[int, Example | Rejected]]:
-    """As `read_annotations`, each with its record's place: from 0, rising, and the same for all
-    examples of one record."""
+    path: str | os.PathLike, media_root: str | os.PathLike, source: str, format: str, notes: Notes
+) -> Iterator[tuple[Place, Example | Rejected]]:
+    """As `read_annotations`, each with its record's place. notes: gets what stood out."""
     path = os.fspath(path)
     records = read_records(path)
     first = list(itertools.islice(records, SNIFFED_RECORDS))
@@ -55,21 +70,45 @@ def read_with_places(
     chosen = find_format(format, path, known)
     root = os.fspath(media_root)
     root = root if is_remote(root) else os.path.abspath(root)
+    _check_media_are_read(first, chosen, source, root)
     ids = _Ids()
     for record in itertools.chain(first, records):
+        place = Place(record.place, record.where)
         if isinstance(record.value, Rejected):
-            yield record.place, record.value
+            yield place, record.value
             continue
         for value in _split(record.value, chosen):
             try:
-                example = _example(value, record, chosen, source, root)
-                yield record.place, ids.unused(example)
+                example = ids.unused(_example(value, record, chosen, source, root))
             except Unusable as error:
                 shown = _shown_id(value)
-                yield (
-                    record.place,
-                    Rejected(record.number, shown, error.reason, error.detail, record.file),
-                )
+                detail = f"{record.where}: {error.detail}"
+                yield place, Rejected(record.number, shown, error.reason, detail, record.file)
+                continue
+            for field in lookalikes(value, _read_keys(chosen, example)):
+                notes.add_unread(field, record.where)
+            notes.add_example(example, record.where)
+            yield place, example
+
+
+def _check_media_are_read(
+    first: Sequence[Record], format: ModuleType, source: str, root: str
+) -> None:
+    """Raises AnnotationError where most of the first records name media that nothing reads: all
+    that would be trained on of such a set is what was left out by mistake."""
+    found: list[str] = []
+    seen = 0
+    for record in first:
+        for value in () if isinstance(record.value, Rejected) else _split(record.value, format):
+            seen += 1
+            try:
+                _example(value, record, format, source, root)
+            except Unusable as error:
+                if error.reason == "unread_media":
+                    found.append(f"{record.where}: {error.detail}")
+    if 2 * len(found) > seen:
+        so = f", as in {len(found)} of the first {seen} records" if seen > 1 else ""
+        raise AnnotationError(f"annotation file {found[0]}{so}")
 
 
 def _split(record: Any, format: ModuleType) -> Iterator[Any]:
@@ -84,7 +123,30 @@ def _example(value: Any, record: Record, format: ModuleType, source: str, root: 
         raise Unusable("bad_record", f"an object was expected, found {type(value).__name__}")
     check_values(value)
     id = _record_id(value) or f"{source}-{record.place + 1}"
-    return to_example(format.parse(value), value, id, source, root)
+    try:
+        example = to_example(parsed := format.parse(value), value, id, source, root)
+    except Unusable as error:
+        # What is missing may be there under another name.
+        slips = "; ".join(map(str, lookalikes(value, format.KEYS)))
+        raise Unusable(error.reason, f"{error.detail}{slips and '; '}{slips}") from error
+    if not example.media:
+        fields = {key: v for key, v in value.items() if key not in parsed.used}
+        if field := unread_medium({**fields, **parsed.unread}):
+            wanted = " or ".join(f'"{key}"' for key in field.wanted)
+            raise Unusable(
+                "unread_media",
+                f'"{field.key}": {repr(field.value):.80} names a medium under a key that is not '
+                f"read: write the path of its file, from media_root, under {wanted}",
+            )
+    return example
+
+
+def _read_keys(format: ModuleType, example: Example) -> frozenset[str]:
+    """The keys that were looked for in an example's record."""
+    clip = any(medium.kind == "video" for medium in example.media)
+    return format.KEYS | (
+        frozenset(("clip", "fps", *itertools.chain(*CLIP_KEYS))) if clip else frozenset()
+    )
 
 
 def _record_id(record: Mapping[str, Any]) -> str:

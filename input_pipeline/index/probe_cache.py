@@ -17,9 +17,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from input_pipeline.annotations import is_record, is_remote, record_file
+from input_pipeline.annotations import is_record, record_file
 from input_pipeline.examples import MediaRef
 from input_pipeline.media import MediaError, MediaInfo
+from input_pipeline.paths import is_remote
 
 _TABLE = "probes_1"  # number it anew when what `probe` finds out changes
 _WAIT_SECONDS = 60.0  # for another process that is writing

@@ -18,6 +18,7 @@ from etils import epath
 from input_pipeline.annotations import Rejected, medium_name, read_annotations
 from input_pipeline.examples import Example, MediaRef, Turn
 from input_pipeline.media import MediaError, is_frame_folder, read_source
+from input_pipeline.paths import located
 
 MAX_MEDIUM_BYTES = 512 * 2**20  # a record is in memory as a whole
 
@@ -92,8 +93,9 @@ def _resolved(config: CorpusConfig) -> CorpusConfig:
             raise ValueError(
                 f"{config.config_file} has no data set {config.name!r}, only {sorted(sets)}"
             )
-        entry, root = sets[config.name], Path(config.root) / data.root
-        paths = {key: str(root / entry.get(key, "")) for key in ("annotations", "media_root")}
+        entry, root = sets[config.name], located(data.root, Path(config.root).absolute())
+        keys = ("annotations", "media_root")
+        paths = {key: located(entry.get(key, ""), root) for key in keys}
         return dataclasses.replace(config, **paths, format=entry.get("format", ""))
     if not config.annotations:
         raise ValueError(
@@ -128,8 +130,10 @@ def _groups(config: CorpusConfig, rejected: epath.Path) -> Iterator[dict[str, An
                 counts["examples"] += 1
                 media, stored = _stored(example)
                 text = json.dumps(media)
-                # Examples without media have a record each, so that they are shuffled.
-                key = hashlib.sha256((text if media else f"text {example.id}").encode()).hexdigest()
+                # Examples without media have a record each, so that they are shuffled. Where the
+                # media root lies is no part of the key: shards are the same on every machine.
+                content = text.replace(config.media_root, "") if media else f"text {example.id}"
+                key = hashlib.sha256(content.encode()).hexdigest()
                 yield key, text, stored.to_json()
 
         table.executemany("INSERT INTO examples VALUES (?, ?, ?)", rows())

@@ -304,7 +304,7 @@ def _trainer(config, shape=TINY) -> Trainer:
     paths = flatten(abstract_model(build, rules, mesh)[1])
     return Trainer(
         build=build,
-        trains=trainable(config, paths, qwen2_5_vl.component_of).__contains__,
+        trains=trainable(config, paths, qwen2_5_vl.component_of),
         optimizer=make_optimizer(config.optimizer, 4, qwen2_5_vl.component_of),
         rules=rules,
         mesh=mesh,

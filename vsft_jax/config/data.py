@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from input_pipeline.batches import Mixture, parse_mixture, parse_shares
 from input_pipeline.index import DatasetSpec
 from input_pipeline.media import CacheSettings, Decoder
-from vsft_jax.config.base import located
+from input_pipeline.paths import located
 from vsft_jax.errors import ConfigError
 
 
@@ -55,18 +55,9 @@ def datasets_of(entries: Mapping[str, ConfigDict], root: str, mode: str) -> list
 
 def decoder_of(data: ConfigDict) -> Decoder:
     """What probes and decodes the config's media: one for all jobs of this process, so that decoder
-    processes start once. Raises ConfigError."""
-    if data.decoder not in ("processes", "threads"):
-        raise ConfigError(
-            f'config.data.decoder = {data.decoder!r}: expected "processes" or "threads"'
-        )
-    for key in ("workers", "decode_threads", "decode_timeout_s"):
-        if data[key] <= 0:
-            raise ConfigError(f"config.data.{key} = {data[key]} must be positive")
+    processes start once."""
     cache = None
     if data.cache_dir:
-        if data.cache_gb <= 0:
-            raise ConfigError(f"config.data.cache_gb = {data.cache_gb} must be positive")
         cache = CacheSettings(str(Path(data.cache_dir).absolute()), int(data.cache_gb * 1e9))
     processes = data.workers * (data.decoder == "processes")
     return _decoder(processes, data.decode_timeout_s, cache, data.decode_threads)

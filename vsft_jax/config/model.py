@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,8 @@ _SIZES = ("depth", "width", "mlp_width", "heads", "kv_heads")
 
 
 def family_of(config: ConfigDict) -> Family:
-    """The model family that `config.model.family` names. Raises ConfigError."""
-    try:
-        return family_named(config.model.family)
-    except ValueError as error:
-        raise ConfigError(f"config.model.family = {config.model.family!r}: {error}") from None
+    """The model family that `config.model.family` names."""
+    return family_named(config.model.family)
 
 
 def model_directory(config: ConfigDict) -> Path | None:
@@ -60,23 +58,41 @@ def architecture_of(config: ConfigDict, family: Family, directory: Path | None) 
     model = config.model
     compute = {key: model[key] for key in ("dtype", "param_dtype", "remat", "attention")}
     kinds = {"vision": family.vision_config, "text": family.text_config}
+    given = {name: _tuples(model[name].to_dict()) for name in kinds}
     try:
         if directory:
             found = _stored(config, family, directory, compute)
         elif model.size:
             found = family.published(model.size, **compute)
         else:
-            parts = {name: kind(**model[name].to_dict()) for name, kind in kinds.items()}
+            _check_complete(family, given)
+            parts = {name: kind(**given[name]) for name, kind in kinds.items()}
             return family.model_config(**parts, **compute)
-        changed = {
-            name: dataclasses.replace(getattr(found, name), **model[name].to_dict())
-            for name in kinds
-        }
+        changed = {name: dataclasses.replace(getattr(found, name), **given[name]) for name in kinds}
         return dataclasses.replace(found, **changed)
     except ConfigError:
         raise
     except (TypeError, ValueError) as error:
         raise ConfigError(f"config.model: {error}") from error
+
+
+def _check_complete(family: Family, given: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises ConfigError where neither a directory nor a size gives what these numbers do not."""
+    for name, kind in (("vision", family.vision_config), ("text", family.text_config)):
+        fields = [f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING]
+        if missing := [field for field in fields if field not in given[name]]:
+            raise ConfigError(
+                "config.model names no model: set config.model.path (a Hugging Face directory or "
+                f"hub id), config.model.size ({', '.join(family.sizes)}), or also "
+                f"{', '.join(missing)} of config.model.{name}"
+            )
+
+
+def _tuples(value: Any) -> Any:
+    """Lists as tuples, so that a config of them can be hashed."""
+    if isinstance(value, Mapping):
+        return {key: _tuples(each) for key, each in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def _stored(config: ConfigDict, family: Family, directory: Path, compute: Mapping[str, str]) -> Any:
@@ -146,7 +162,14 @@ def layout_of(config: ConfigDict, family: Family, architecture: Any) -> VisionLa
     del choices["row_tokens"], choices["row_patches"]
     try:
         return family.layout(architecture.vision, **choices)
-    except (TypeError, ValueError) as error:
+    except TypeError as error:
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        where = f"config.layout.{unknown[1]}" if unknown else "config.layout"
+        raise ConfigError(
+            f"{where}: the layout rules of {family.name} take no such key; configs/{family.name}.py "
+            "has those that they take"
+        ) from error
+    except ValueError as error:
         raise ConfigError(f"config.layout: {error}") from error
 
 

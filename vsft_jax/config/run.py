@@ -7,16 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ml_collections import ConfigDict, FrozenConfigDict
+from ml_collections import ConfigDict
 
 from input_pipeline.batches import Mixture, RowShape
-from input_pipeline.frame_budget import Tools
+from input_pipeline.frame_budget import Tools, check_multiples, spec_label
 from input_pipeline.index import DatasetSpec, IndexSpec
 from input_pipeline.layout import VisionLayout
 from input_pipeline.media import Decoder
+from input_pipeline.paths import is_remote, located
 from input_pipeline.text import ChatTokenizer
 from vsft_jax.config import data, model
-from vsft_jax.config.base import as_json, is_address, located
+from vsft_jax.config.base import as_json
+from vsft_jax.config.checks import check_config
 from vsft_jax.errors import ConfigError
 from vsft_jax.lora import Lora
 from vsft_jax.models import Family
@@ -28,18 +30,19 @@ _NO_TOOLS = Tools()
 class Run:
     """What a job is given. Properties are made when they are first asked for, and kept.
 
-    config: one of configs/, with its overrides; from here on it does not change.
+    config: one of configs/, with its overrides; a copy, which nothing changes from here on.
     workdir: made absolute.
-    Each property raises ConfigError naming the key that it cannot be made from.
+    Making one raises ConfigError for a config that cannot be run, whatever the job (see `checks`);
+    each property does, naming the key, where files do not go with it.
     """
 
     config: ConfigDict
     workdir: Path
 
     def __post_init__(self) -> None:
-        config: ConfigDict = self.config
-        if not isinstance(config, FrozenConfigDict):
-            config = FrozenConfigDict(config.copy_and_resolve_references())
+        # Not a FrozenConfigDict, which takes no lists of specs, as "consensus" has one.
+        config = self.config.copy_and_resolve_references().lock()
+        check_config(config)
         object.__setattr__(self, "config", config)
         object.__setattr__(self, "workdir", Path(self.workdir).absolute())
 
@@ -52,7 +55,7 @@ class Run:
 
         No property follows from these sections, so what has been made is kept.
         """
-        changed = self.config.as_configdict()
+        changed = self.config.copy_and_resolve_references()
         changed.train.update(train or {})
         changed.eval.update(eval or {})
         run = Run(changed, self.workdir)
@@ -107,7 +110,7 @@ class Run:
         copied = self.workdir / "tokenizer"
         if not Path(configured).is_dir() and copied.is_dir():
             return copied
-        if is_address(configured):
+        if is_remote(configured):
             raise ConfigError(
                 f"config.tokenizer = {self.config.tokenizer!r} leads to the address {configured}: "
                 "copy the directory here and name it by an absolute path"
@@ -173,19 +176,19 @@ class Run:
     @functools.cached_property
     def index_dir(self) -> Path:
         """Where prepared indexes and what was found out for them live."""
-        configured = self.config.data.index_dir
-        if is_address(configured):
-            raise ConfigError(
-                f"config.data.index_dir = {configured!r} is an address: mount the bucket and name "
-                "the folder"
-            )
-        return Path(configured or self.workdir / "index").absolute()
+        return Path(self.config.data.index_dir or self.workdir / "index").absolute()
 
     def index_spec(self, frame_policy: Mapping[str, Any], tools: Tools = _NO_TOOLS) -> IndexSpec:
         """What a prepared index depends on besides the data.
 
         frame_policy: a resolved frame-budget spec. tools: the models that it needs, if any.
+        Raises ConfigError for a policy whose numbers of frames the model cannot take, such as that
+        of a checkpoint of another family.
         """
+        try:
+            check_multiples(frame_policy, self.layout.min_frames)
+        except ValueError as error:
+            raise ConfigError(f"the frame policy {spec_label(frame_policy)}: {error}") from error
         return IndexSpec(
             tokenizer_dir=str(self.tokenizer_dir),
             layout=self.layout,

@@ -1,8 +1,8 @@
 """Annotation files in, records out: JSON, JSONL, Parquet and TFDS, one record at a time.
 
-A module for each kind of file has `read`, `count` and `fingerprint`; which one a file is of is told
-from its content. Bytes inside records stay there: a reference stands in their place, and
-`read_record_bytes` follows it.
+A module for each kind of file has `read`, `count`, `fingerprint` and `unit`, what one record of a
+file is called; which kind a file is of is told from its content. Bytes inside records stay there: a
+reference stands in their place, and `read_record_bytes` follows it.
 """
 
 import glob
@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from input_pipeline.annotations.records import json_records, tfds_records
-from input_pipeline.annotations.records.opening import is_remote, open_binary
+from input_pipeline.annotations.records.opening import open_binary
 from input_pipeline.annotations.records.reference import (
     InRecord,
     is_record,
@@ -27,7 +27,6 @@ __all__ = [
     "count_records",
     "fingerprint_records",
     "is_record",
-    "is_remote",
     "read_record_bytes",
     "read_records",
     "record_file",
@@ -36,12 +35,19 @@ __all__ = [
 
 class Record(NamedTuple):
     """One record. place: from 0 over all files; lines of JSONL count even where they are blank.
-    file, number: where it stands, from 1. value: parsed, or a Rejected."""
+    file, unit, number: where it stands, "line" 7 of a file, from 1. value: parsed, or a
+    Rejected."""
 
     place: int
     file: str
+    unit: str
     number: int
     value: Any
+
+    @property
+    def where(self) -> str:
+        """File and place in it, for people."""
+        return f"{self.file}, {self.unit} {self.number}"
 
 
 def annotation_files(annotations: str) -> list[str]:
@@ -66,9 +72,10 @@ def read_records(annotations: str) -> Iterator[Record]:
     """
     first = 0
     for file in annotation_files(annotations):
-        number = 0
-        for number, value in _module(file).read(file):
-            yield Record(first + number - 1, file, number, value)
+        module, number = _module(file), 0
+        unit = module.unit(file)
+        for number, value in module.read(file):
+            yield Record(first + number - 1, file, unit, number, value)
         first += number
 
 

@@ -43,6 +43,11 @@ def fingerprint(path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def unit(path: str) -> str:
+    """What one record is called: a line of JSONL; of a list, whose lines are anything, a record."""
+    return "record" if _is_list(path) else "line"
+
+
 def _is_list(path: str) -> bool:
     with open_binary(path) as file:
         start = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()

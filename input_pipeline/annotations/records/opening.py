@@ -4,11 +4,7 @@ import io
 from typing import IO
 
 from input_pipeline.annotations.rejected import AnnotationError
-
-
-def is_remote(path: str) -> bool:
-    """Whether a path is an address such as gs://bucket/file."""
-    return "://" in path
+from input_pipeline.paths import is_remote
 
 
 def open_binary(path: str, encoding: str | None = None) -> IO:

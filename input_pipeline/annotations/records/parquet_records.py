@@ -16,9 +16,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from input_pipeline.annotations.records.opening import is_remote, open_binary
+from input_pipeline.annotations.records.opening import open_binary
 from input_pipeline.annotations.records.reference import make_reference
 from input_pipeline.annotations.rejected import AnnotationError
+from input_pipeline.paths import is_remote
 
 _BATCH_ROWS = 256
 # Of columns that rows were taken from last, and of files; each decoder process has its own.
@@ -63,6 +64,11 @@ def fingerprint(path: str) -> str:
         footer = min(int.from_bytes(file.read(4), "little") + 8, size)
         file.seek(-footer, os.SEEK_END)
         return hashlib.sha256(stamp + file.read()).hexdigest()
+
+
+def unit(path: str) -> str:
+    """What one record is called."""
+    return "row"
 
 
 def read_bytes(path: str, row: int, column: tuple[str, ...]) -> bytes:

@@ -49,6 +49,11 @@ def fingerprint(path: str) -> str:
     return digest.hexdigest()
 
 
+def unit(path: str) -> str:
+    """What one record is called."""
+    return "row"
+
+
 def read_bytes(path: str, row: int, column: tuple[str, ...]) -> bytes:
     """The bytes under `column` of row `row` (from 0). Raises OSError or LookupError."""
     try:

@@ -18,7 +18,7 @@ from tests.vsft_jax.hf_fixtures import write_model
 from vsft_jax import inference
 from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
-from vsft_jax.frame_models import dino as frame_tools
+from vsft_jax.frame_models import dino as dino_module
 from vsft_jax.frame_models import tools
 from vsft_jax.frame_models.dino import SIDE, DinoEmbedder
 from vsft_jax.frame_models.judge import JudgeModel
@@ -95,7 +95,10 @@ def test_prepare_by_similarity(dino, config, tmp_path, monkeypatch):
     assert checked == 3
 
     # other thresholds, the same previews: what the model said is known
-    monkeypatch.setattr(frame_tools.dinov2, "load", lambda _: pytest.fail("the model was loaded"))
+    refused = pytest.fail
+    monkeypatch.setattr(
+        dino_module, "load_on_one_device", lambda *_, **__: refused("it was loaded")
+    )
     config.frames.novelty_high = 0.9
     again = prepare_training(Run(config, tmp_path))
     assert set(again.paths.values()).isdisjoint(prepared.paths.values())

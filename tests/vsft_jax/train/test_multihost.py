@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluation.runner import during_training
 
+from evaluation.evaluate import during_training
 from tests.conftest import devices
 from vsft_jax.checkpoints import Checkpoints
 from vsft_jax.config import Run
