@@ -185,7 +185,7 @@ def _policies(config: ConfigDict, workdir: Path) -> list[Spec]:
 def _shared_paths(run: Run) -> ConfigDict:
     """The config for cells, which have workdirs of their own: data and indexes stay where the
     study has them."""
-    shared = run.config.as_configdict()
+    shared = run.config.copy_and_resolve_references()
     shared.data.root = run.data_root
     shared.data.index_dir = str(run.index_dir)
     return shared

@@ -127,7 +127,7 @@ def test_a_model_that_does_not_fit_is_named(tmp_path):
         with pytest.raises(ConfigError, match="vocab_size is 10, but the tokenizer"):
             _ = Run(config, "").model_config
         config.model.vision.widht = 64
-        with pytest.raises(ConfigError, match="config.model: .*widht"):
+        with pytest.raises(ConfigError, match="config.model.vision.widht: .*did you mean width"):
             _ = Run(config, "").layout
     config = demo.get_config()
     config.model.family = "qwen9"

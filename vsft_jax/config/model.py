@@ -166,8 +166,8 @@ def layout_of(config: ConfigDict, family: Family, architecture: Any) -> VisionLa
         unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
         where = f"config.layout.{unknown[1]}" if unknown else "config.layout"
         raise ConfigError(
-            f"{where}: the layout rules of {family.name} take no such key; configs/{family.name}.py "
-            "has those that they take"
+            f"{where}: the layout rules of {family.name} have no such key; those that they have "
+            f"stand in configs/{family.name}.py"
         ) from error
     except ValueError as error:
         raise ConfigError(f"config.layout: {error}") from error

@@ -66,8 +66,8 @@ def test_a_weight_of_one_is_all_of_a_set_also_without_its_point():
         ({"mixture": "videos%x"}, "cannot read 'videos%x'"),
         ({"replay": "images"}, "no percentage"),
         ({"replay": "images%10", "mixture": "videos,images"}, "an amount and a share"),
-        ({"epoch": "longest"}, "epoch is 'longest'"),
-        ({"replay_unit": "words", "replay": "images%5"}, "unit of replay is 'words'"),
+        ({"epoch": "longest"}, "epoch = 'longest'"),
+        ({"replay_unit": "words", "replay": "images%5"}, "replay_unit = 'words'"),
     ],
 )
 def test_what_makes_no_sense_names_the_key(data, message):

@@ -1,0 +1,142 @@
+"""Every key of a config with the check of its value.
+
+Those of configs/default.py, and of the entries that it leaves empty; "*" stands for any name. A key
+without a line here is refused, so a new one begins with its line.
+"""
+
+from input_pipeline.annotations.formats import FORMATS
+from vsft_jax.config.checks.kinds import (
+    Check,
+    expect,
+    frame_policy,
+    integer,
+    listing,
+    local_path,
+    mesh_axis,
+    name,
+    number,
+    one_of,
+    optional,
+    options,
+    parameters,
+    section,
+    text,
+    yes_or_no,
+)
+from vsft_jax.models import FAMILIES
+from vsft_jax.models.shared import attention, stacks
+
+_DTYPES = ("float32", "bfloat16")
+_pixels = optional(integer(1))
+_files = optional(integer(0))
+
+KEYS: dict[str, Check] = {
+    "seed": integer(0, 2**32 - 1),
+    #
+    "model.family": one_of(*FAMILIES),
+    "model.path": local_path(),
+    "model.size": text(),  # of the family's: see `rules`
+    "model.vision": section(),  # fields of the family's VisionConfig: see `rules`
+    "model.text": section(),
+    "model.dtype": one_of(*_DTYPES),
+    "model.param_dtype": one_of(*_DTYPES),
+    "model.remat": one_of(*stacks.REMAT),
+    "model.attention": one_of(*attention.IMPLEMENTATIONS),
+    "lora.rank": integer(0),
+    "lora.alpha": number(above=0),
+    "lora.targets": parameters(),
+    "lora.eval_scale": number(least=0),
+    "tokenizer": text(),
+    #
+    "data.root": text(),
+    "data.train.*.annotations": name(),
+    "data.train.*.media_root": optional(text()),
+    "data.train.*.format": optional(one_of("", *FORMATS)),
+    "data.train.*.weight": optional(number(least=0)),
+    "data.mixture": text(),
+    "data.epoch": one_of("amounts", "smallest", "largest"),
+    "data.replay": text(),
+    "data.replay_unit": one_of("tokens", "examples"),
+    "data.benchmarks.*.annotations": name(),
+    "data.benchmarks.*.media_root": optional(text()),
+    "data.benchmarks.*.format": optional(one_of("", *FORMATS)),
+    "data.benchmarks.*.modality": one_of("image", "video"),
+    "data.demo_world.seed": _files,
+    "data.demo_world.train_images": _files,
+    "data.demo_world.train_clips": _files,
+    "data.demo_world.val_images": _files,
+    "data.demo_world.val_clips": _files,
+    "data.demo_world.test_images": _files,
+    "data.demo_world.test_clips": _files,
+    "data.workers": integer(1),
+    "data.decoder": one_of("processes", "threads"),
+    "data.decode_threads": integer(1),
+    "data.decode_timeout_s": number(above=0),
+    "data.cache_dir": local_path(),
+    "data.cache_gb": number(above=0),
+    "data.max_bad_fraction": number(least=0, most=1),
+    "data.prepare_processes": integer(0),
+    "data.index_dir": local_path(),
+    #
+    "frames": frame_policy(),
+    #
+    # Which of the optional ones there are, a family's layout rules say.
+    "layout.image_min_pixels": _pixels,
+    "layout.image_max_pixels": _pixels,
+    "layout.video_min_pixels": _pixels,
+    "layout.video_max_pixels": _pixels,
+    "layout.video_total_pixels": optional(number(above=0)),
+    "layout.time_mode": optional(one_of("float", "hf_int")),
+    "layout.fit": optional(one_of("crop", "pad", "stretch")),
+    "layout.image_max_tiles": optional(
+        expect("an integer >= 1, or None", lambda v: v is None or not integer(1).find(v))
+    ),
+    "layout.row_tokens": integer(1),
+    "layout.row_patches": integer(1),
+    #
+    "train.steps": integer(0),
+    "train.epochs": number(least=0),
+    "train.batch_rows": integer(0),
+    "train.batch_examples": integer(0),
+    "train.accumulate": integer(1),
+    "train.init_from": local_path(),
+    "train.only": parameters(),
+    "train.log_every": integer(1),
+    "train.checkpoint_every": integer(1),
+    "train.keep_checkpoints": integer(1),
+    "train.evaluate_every": integer(0),
+    "train.loss_chunk": integer(1),
+    "train.pack_window": integer(1),
+    "train.tpu_options": options(),
+    "optimizer.learning_rate.tower": number(least=0),
+    "optimizer.learning_rate.projector": number(least=0),
+    "optimizer.learning_rate.llm": number(least=0),
+    "optimizer.warmup_steps": integer(0),
+    "optimizer.final_fraction": number(least=0, most=1),
+    "optimizer.b1": number(least=0, below=1),
+    "optimizer.b2": number(least=0, below=1),
+    "optimizer.eps": number(above=0),
+    "optimizer.weight_decay": number(least=0),
+    "optimizer.clip_norm": number(above=0),
+    "optimizer.mu_dtype": one_of(*_DTYPES),
+    "mesh.data": mesh_axis(),
+    "mesh.fsdp": mesh_axis(),
+    "mesh.tensor": mesh_axis(),
+    #
+    "plan.topology": name(),
+    "plan.rows": integer(1),
+    "plan.search": yes_or_no(),
+    #
+    "eval.batch_rows": integer(1),
+    "eval.max_new_tokens": integer(1),
+    "eval.temperature": number(least=0),
+    "eval.top_p": number(above=0, most=1),
+    "eval.top_k": integer(0),
+    "eval.frames": one_of("checkpoint", "config"),
+    #
+    "export.dtype": one_of(*_DTYPES),
+    #
+    "study.base": section(),  # what becomes of the config with them: see `rules`
+    "study.frames.*": frame_policy(),
+    "study.seeds": listing(integer(0, 2**32 - 1), "different integers >= 0", distinct=True),
+}

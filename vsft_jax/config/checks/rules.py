@@ -1,0 +1,159 @@
+"""What has to hold between several values: one function for each rule.
+
+A rule takes a config whose values are fine one by one, and says what is wrong, a line each.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from input_pipeline import frame_budget
+from input_pipeline.layout import VisionLayout
+from vsft_jax.config.checks.fields import field_checks
+from vsft_jax.config.checks.kinds import without_prefix
+from vsft_jax.config.checks.values import wrong_in, wrong_values
+from vsft_jax.config.data import mixture_of
+from vsft_jax.config.model import architecture_of, family_of, layout_of
+from vsft_jax.errors import ConfigError
+
+Rule = Callable[[ConfigDict], Iterator[str]]
+
+
+def length_of_training(config: ConfigDict) -> Iterator[str]:
+    """How long to train, and how much to a step, is said in one of two ways."""
+    train = config.train
+    for key, source in (("steps", "epochs"), ("batch_rows", "batch_examples")):
+        if not train[key] and not train[source]:
+            yield f"config.train.{key} = 0: set config.train.{key} or config.train.{source}"
+
+
+def microbatches(config: ConfigDict) -> Iterator[str]:
+    """The rows of a step divide among its microbatches; among devices, `row_problems` sees to."""
+    rows, parts = config.train.batch_rows, config.train.accumulate
+    if rows % parts:
+        yield (
+            f"config.train.batch_rows = {rows}: expected a multiple of config.train.accumulate = "
+            f"{parts}"
+        )
+
+
+def mesh(config: ConfigDict) -> Iterator[str]:
+    """Only one axis can take what is left."""
+    axes = config.mesh.to_dict()
+    if list(axes.values()).count(-1) > 1:
+        yield f"config.mesh = {axes}: expected -1 for one axis at most"
+
+
+def sampling(config: ConfigDict) -> Iterator[str]:
+    """What narrows a draw needs one."""
+    settings = config.eval
+    if settings.temperature == 0 and (settings.top_p < 1 or settings.top_k):
+        yield (
+            f"config.eval: top_p = {settings.top_p} and top_k = {settings.top_k} have no effect "
+            "with config.eval.temperature = 0, which takes the most likely token"
+        )
+
+
+def mixture(config: ConfigDict) -> Iterator[str]:
+    """Mixture and replay name training sets. A config without any is for other jobs."""
+    data = config.data
+    taken = [name for name, entry in data.train.items() if entry.get("weight", 1.0) > 0]
+    if taken or data.mixture or data.replay:
+        try:
+            mixture_of(data)
+        except ConfigError as error:
+            yield str(error)
+
+
+def asking_in_threads(config: ConfigDict) -> Iterator[str]:
+    """A policy that asks a model cannot be pickled into processes."""
+    specs = {"config.frames": config.frames} | _study_specs(config)
+    for key, spec in specs.items():
+        if config.data.prepare_processes and frame_budget.needs_model(spec.to_dict()):
+            yield (
+                f"config.data.prepare_processes = {config.data.prepare_processes}: {key} asks a "
+                "model, which works in threads (config.data.workers); set it to 0"
+            )
+
+
+def model(config: ConfigDict) -> Iterator[str]:
+    """Size and numbers are of the family; so far as no file is needed, the model can be made of
+    them, and its layout rules fit the rows and the frame policies."""
+    family, settings = family_of(config), config.model
+    kinds = {"vision": family.vision_config, "text": family.text_config}
+    wrong = [
+        line
+        for part, kind in kinds.items()
+        for line in wrong_in(settings[part].to_dict(), field_checks(kind), f"config.model.{part}")
+    ]
+    if settings.size and settings.size not in family.sizes:
+        wrong.append(
+            f"config.model.size = {settings.size!r}: {family.name} has {', '.join(family.sizes)}"
+        )
+    yield from wrong
+    described = settings.size or settings.vision or settings.text
+    if not wrong and described and not settings.path:
+        try:
+            layout = layout_of(config, family, architecture_of(config, family, None))
+        except ConfigError as error:
+            yield str(error)
+        else:
+            yield from layout_problems(config, layout)
+
+
+RULES: tuple[Rule, ...] = (
+    length_of_training,
+    microbatches,
+    mesh,
+    sampling,
+    mixture,
+    asking_in_threads,
+    model,
+)
+
+
+def broken_rules(config: ConfigDict) -> list[str]:
+    """What is wrong with a config whose values are fine one by one; where nothing is, what would be
+    with the changes that it makes for the base model of a study."""
+    return [line for rule in RULES for line in rule(config)] or _wrong_in_base(config)
+
+
+def _wrong_in_base(config: ConfigDict) -> list[str]:
+    changes = config.study.base.to_dict()
+    if not changes:
+        return []
+    values = _updated(config.to_dict(), changes)
+    values["study"] |= {"base": {}, "frames": {}}
+    if wrong := list(wrong_values(values)):
+        return [line.replace("config.", "config.study.base.", 1) for line in wrong]
+    return [f"with config.study.base: {line}" for line in broken_rules(ConfigDict(values))]
+
+
+def layout_problems(config: ConfigDict, layout: VisionLayout) -> Iterator[str]:
+    """What does not go with a model's layout rules: the patches of a row, numbers of frames."""
+    patches, unit = config.layout.row_patches, layout.patches_per_unit
+    if patches % unit:
+        yield (
+            f"config.layout.row_patches = {patches}: expected a multiple of {unit}, the patches "
+            "that make one visual token"
+        )
+    for key, spec in ({"config.frames": config.frames} | _study_specs(config)).items():
+        try:
+            frame_budget.check_multiples(spec.to_dict(), layout.min_frames)
+        except ValueError as error:
+            yield f"{key}: {without_prefix(error)}"
+
+
+def _study_specs(config: ConfigDict) -> dict[str, ConfigDict]:
+    return {f"config.study.frames.{label}": spec for label, spec in config.study.frames.items()}
+
+
+def _updated(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """As `ConfigDict.update`: sections key by key."""
+    found = dict(values)
+    for key, value in changes.items():
+        old = found.get(key)
+        both = isinstance(old, dict) and isinstance(value, Mapping)
+        found[key] = _updated(old, value) if both else value
+    return found
