@@ -82,7 +82,7 @@ def measure(
 ) -> Timings:
     """Times every method. One that reads a clip in order takes as long for few frames as for many,
     so it is timed for the most, and not on long clips, where it takes minutes."""
-    timings = defaultdict(lambda: defaultdict(list))
+    timings: dict[Run, dict[int, list[Timing]]] = defaultdict(lambda: defaultdict(list))
     length = minutes * MINUTE
     for count in counts:
         for phase in phases:
@@ -130,7 +130,7 @@ def print_verdict(timings: Timings, counts: Sequence[int]) -> None:
     """The least favourable ratio among the methods that gave the right frames."""
     for title, wants in (("any other frame-exact way", False), ("qwen-vl-utils", True)):
         cells = [
-            (*ratios(timings, run, n), run, n)
+            (ratios(timings, run, n), run, n)
             for run, cells in timings.items()
             for n in counts
             if not run.method.ours and run.method.own_indices == wants
@@ -138,7 +138,7 @@ def print_verdict(timings: Timings, counts: Sequence[int]) -> None:
         ]
         for place, what in enumerate(("wall", "CPU")):
             if cells:
-                *ratio, run, n = min(cells, key=lambda cell: cell[place])
+                ratio, run, n = min(cells, key=lambda cell: cell[0][place])
                 where = f"{run.method.name}, {run.threads or 'its own'} threads, N = {n}"
                 print(f"{title}: {what} time at least {ratio[place]:.2f} × ours ({where})")
 

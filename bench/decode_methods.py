@@ -7,6 +7,7 @@ Those whose package is missing say so when they are made.
 import importlib.metadata
 import os
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import NamedTuple
 
 import av
@@ -92,10 +93,13 @@ def pyav_seek(path: str, indices: Sequence[int], threads: int) -> np.ndarray:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = threads
         stream.codec_context.thread_type = "AUTO" if threads > 1 else "NONE"
+        assert stream.time_base is not None, "MP4 has one"
         tick = 1 / (FPS * stream.time_base)
         for i in indices:
             container.seek(int(i * tick), stream=stream)
-            frame = next(f for f in container.decode(stream) if f.pts >= i * tick)
+            frame = next(
+                f for f in container.decode(stream) if f.pts is not None and f.pts >= i * tick
+            )
             frames.append(shrink(frame.to_ndarray(format="rgb24")))
     return np.stack(frames)
 
@@ -125,7 +129,7 @@ def torchcodec_method(mode: str) -> Method:
     return Method(f"torchcodec {importlib.metadata.version('torchcodec')}, {mode}", frames)
 
 
-def qwen_vision_process():
+def qwen_vision_process() -> ModuleType:
     """The module `qwen_vl_utils.vision_process`, with the first of its readers that works here."""
     _declare_torchvision_operators()
     try:
@@ -152,15 +156,19 @@ def qwen_method() -> Method:
     return Method(name, frames, threads=(0,), own_indices=True)
 
 
+_DECLARED: list[object] = []  # libraries of operators, which are undone when they go
+
+
 def _declare_torchvision_operators() -> None:
     """torchvision's wheel is built for CUDA and fails beside a CPU-only torch, for want of two
     operators that nothing here calls."""
     import torch
 
     if torch.version.cuda is None and not hasattr(torch.ops.torchvision, "nms"):
-        _declare_torchvision_operators.kept = library = torch.library.Library("torchvision", "DEF")
+        library = torch.library.Library("torchvision", "DEF")
         library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _DECLARED.append(library)
 
 
 OURS = Method("this repository", ours, ours=True)
