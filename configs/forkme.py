@@ -51,6 +51,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     )
     config.tokenizer = "tokenizer"  # CHANGE: tokenizer.json and a chat template
 
+    config.study.base = ConfigDict()  # the demo's is about the demo's data
     config.frames = ConfigDict(common.frame_spec(args.frames, CANDIDATES))
     config.layout.row_tokens = 2048  # CHANGE: at least your longest example
     config.layout.row_patches = 4096

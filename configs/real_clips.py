@@ -37,6 +37,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
         }
     )
     config.data.benchmarks = ConfigDict()
+    config.study.base = ConfigDict()  # the demo's is about the demo's data
     config.layout.video_max_pixels = 112 * 196
     config.layout.row_tokens = 1024
     config.layout.row_patches = 2048

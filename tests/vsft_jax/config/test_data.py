@@ -99,9 +99,11 @@ def test_no_set_at_all():
 def test_where_a_path_leads(root, path, expected):
     config = config_of()
     config.data.root = root
-    config.data.train.videos.annotations = path
+    config.data.train.videos.media_root = path
+    config.data.train.videos.annotations = path or "videos.json"
     sets = {dataset.name: dataset for dataset in Run(config, "/work").training_sets}
-    assert sets["videos"].annotations == expected
+    assert sets["videos"].media_root == expected
+    assert sets["videos"].annotations == (expected if path else f"{expected}/videos.json")
 
 
 def test_a_world_is_not_rendered_into_a_bucket():

@@ -149,11 +149,12 @@ def _study_specs(config: ConfigDict) -> dict[str, ConfigDict]:
     return {f"config.study.frames.{label}": spec for label, spec in config.study.frames.items()}
 
 
-def _updated(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def _updated(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """As `ConfigDict.update`: sections key by key."""
     found = dict(values)
     for key, value in changes.items():
         old = found.get(key)
-        both = isinstance(old, dict) and isinstance(value, Mapping)
-        found[key] = _updated(old, value) if both else value
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            value = _updated(old, value)
+        found[key] = value
     return found
