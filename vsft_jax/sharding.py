@@ -49,7 +49,7 @@ def shardings(tree: Any, rules: Sequence[tuple[str, tuple]], mesh: Mesh) -> Any:
     rule.
     """
 
-    def leaf_sharding(path, leaf):
+    def leaf_sharding(path: tuple, leaf: Any) -> NamedSharding:
         if leaf.ndim == 0:
             return NamedSharding(mesh, PartitionSpec())
         name = path_string(path)
@@ -67,7 +67,7 @@ def _divisible(axes: tuple, shape: tuple[int, ...], mesh: Mesh) -> list[tuple[st
     A first dimension without an axis is a stack of layers and stays whole.
     """
     split: list[list[str]] = [[] for _ in shape]
-    left = []
+    left: list[str] = []
 
     def fits(dimension: int, axis: str) -> bool:
         count = math.prod(mesh.shape[name] for name in (*split[dimension], axis))
@@ -99,7 +99,7 @@ def abstract_model(
     """A model's static structure and its parameters as sharded shapes; nothing is allocated."""
     found = []
 
-    def split():
+    def split() -> nnx.State:
         graphdef, params = nnx.split(build())
         found.append(graphdef)
         return params

@@ -74,7 +74,7 @@ class DynamicResolution:
     video_max_pixels: int
     video_total_pixels: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for kind in ("image", "video"):
             low = getattr(self, f"{kind}_min_pixels")
             high = getattr(self, f"{kind}_max_pixels")

@@ -154,7 +154,7 @@ class AnyRes(FixedResolution):
     canvases: tuple[tiles.Size, ...]
     image_max_tiles: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         odd = [size for size in self.canvases if any(side % self.image_size for side in size)]
         if odd or not self.canvases:
             raise ValueError(

@@ -17,6 +17,8 @@ import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from input_pipeline.errors import UserError
+
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 _DOWNLOADED = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
@@ -25,7 +27,7 @@ _DTYPES = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
 _DTYPE_NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
 
 
-class HFError(ValueError):
+class HFError(UserError, ValueError):
     """A Hugging Face directory cannot be used; the message names the file and the remedy."""
 
 
@@ -46,7 +48,7 @@ def _download(hub_id: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=_DOWNLOADED))
+        return Path(snapshot_download(hub_id, allow_patterns=list(_DOWNLOADED)))
     except Exception as error:  # the hub's, the HTTP library's or the system's
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise HFError(
@@ -120,11 +122,11 @@ class SafetensorsReader:
     def __enter__(self) -> "SafetensorsReader":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._slices.clear()
 
 
-def _files(directory: Path) -> dict[str, list[str] | None]:
+def _files(directory: Path) -> Mapping[str, list[str] | None]:
     """File name -> names of its tensors, None for all of them."""
     if (directory / WEIGHTS).is_file():
         return {WEIGHTS: None}
@@ -161,7 +163,7 @@ def _files(directory: Path) -> dict[str, list[str] | None]:
     )
 
 
-def _open(path: Path):
+def _open(path: Path) -> Any:
     try:
         return safe_open(path, "numpy")
     except (SafetensorError, OSError) as error:

@@ -114,7 +114,7 @@ def tensor_shapes(
     table: Iterable[Tensor], shapes: Mapping[ParameterPath, tuple[int, ...]]
 ) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor of a checkpoint."""
-    found = {}
+    found: dict[str, tuple[int, ...]] = {}
     for row in table:
         if not row.parts:
             found |= dict.fromkeys(row.names(), row.shape)

@@ -40,7 +40,7 @@ class PortedModel:
     """
 
     name: str
-    model: type[nnx.Module]
+    model: Callable[..., nnx.Module]
     model_config: type[Compute]
     from_hf: FromHF
     checkpoint_table: Callable[[Any], list[Tensor]]
@@ -68,7 +68,7 @@ class Family(PortedModel):
     partition_rules: () → which mesh axes each parameter is split over.
     """
 
-    model: type[VisionLanguageModel]
+    model: Callable[..., VisionLanguageModel]
     model_config: type[ModelConfig]
     vision_config: type
     text_config: type[TextConfig]

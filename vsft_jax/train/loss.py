@@ -95,7 +95,7 @@ def _local_loss(
         return jnp.moveaxis(x.reshape(x.shape[0], chunks, chunk, *x.shape[2:]), 1, 0)
 
     @jax.checkpoint
-    def add(total: LossSums, piece: tuple[Array, Array, Array]):
+    def add(total: LossSums, piece: tuple[Array, Array, Array]) -> tuple[LossSums, None]:
         return jax.tree.map(jnp.add, total, sums(*piece)), None
 
     zero = jnp.zeros((), jnp.float32)

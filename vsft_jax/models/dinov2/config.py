@@ -33,7 +33,7 @@ class ModelConfig(Compute):
     image_std: tuple[float, float, float] = IMAGE_STD
     dtype: str = "float32"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check(
             self.width % self.heads == 0,

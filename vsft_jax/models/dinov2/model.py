@@ -3,6 +3,8 @@
 Follows transformers `models/dinov2/modeling_dinov2.py`.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -22,7 +24,7 @@ class Dinov2(nnx.Module):
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         width, param_dtype = config.width, config.param_dtype
-        options = dict(param_dtype=param_dtype, rngs=rngs)
+        options: dict[str, Any] = dict(param_dtype=param_dtype, rngs=rngs)
         self.config = config
         self.patch_embed = PatchEmbed(config, bias=True, dtype=config.dtype, **options)
         init = nnx.initializers.normal(0.02)
@@ -48,11 +50,11 @@ class Dinov2(nnx.Module):
         x = x + self._positions(rows, columns).astype(x.dtype)
         segments = jnp.ones(x.shape[:2], jnp.int32)
 
-        def attend(q, k, v):
+        def attend(q: Array, k: Array, v: Array) -> tuple[Array, Any]:
             out = attention(q, k, v, segment_ids=segments, implementation=config.attention)
             return out, None
 
-        def step(block: Block, x: Array, _):
+        def step(block: Block, x: Array, _: None) -> tuple[Array, Any]:
             return block(x, None, attend)
 
         return self.norm(scan_stack(self.blocks, step, x, remat=config.remat)[0])

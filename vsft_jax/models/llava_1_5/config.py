@@ -21,7 +21,7 @@ class ModelConfig(shared.ModelConfig):
     image_token_id: int = 32000
 
 
-def from_hf(config: Mapping[str, Any], **compute: str) -> ModelConfig:
+def from_hf(config: Mapping[str, Any], **compute: Any) -> ModelConfig:
     """Reads a transformers `config.json` of model type "llava".
 
     Args:

@@ -26,7 +26,7 @@ class Layout(FixedResolution):
     class_token: bool = True
     fit: Fit = "crop"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.fit not in FITS:
             raise ValueError(f"fit must be one of {FITS}, got {self.fit!r}")
 

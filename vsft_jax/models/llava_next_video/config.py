@@ -31,7 +31,7 @@ class VisionConfig(vit.VisionConfig):
     )
     video_pool: int = 2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check(self.video_pool >= 1, f"vision video_pool {self.video_pool} must be 1 or more")
 
@@ -45,7 +45,7 @@ class ModelConfig(shared.ModelConfig):
     video_token_id: int = 32000
 
 
-def from_hf(config: Mapping[str, Any], **compute: str) -> ModelConfig:
+def from_hf(config: Mapping[str, Any], **compute: Any) -> ModelConfig:
     """Reads a transformers `config.json` of model type "llava_next_video".
 
     Args:

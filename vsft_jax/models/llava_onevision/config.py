@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from vsft_jax.models.shared import config as shared
 from vsft_jax.models.shared import vit
@@ -26,7 +26,7 @@ class VisionConfig(vit.VisionConfig):
     canvas_features: a canvas's features are shrunk to about as many as this number of tiles has.
     """
 
-    kind: str = "siglip"
+    kind: Literal["clip", "siglip"] = "siglip"
     depth: int = 26
     width: int = 1152
     mlp_width: int = 4304
@@ -39,7 +39,7 @@ class VisionConfig(vit.VisionConfig):
     canvases: tuple[tuple[int, int], ...] = tuple((h, w) for h in _SIDES for w in _SIDES)
     canvas_features: int = 9
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check(
             self.canvas_features >= 1,
@@ -63,7 +63,7 @@ class ModelConfig(shared.ModelConfig):
     video_token_id: int = 151647
 
 
-def from_hf(config: Mapping[str, Any], **compute: str) -> ModelConfig:
+def from_hf(config: Mapping[str, Any], **compute: Any) -> ModelConfig:
     """Reads a transformers `config.json` of model type "llava_onevision".
 
     Args:

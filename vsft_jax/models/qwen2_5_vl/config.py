@@ -44,7 +44,7 @@ class VisionConfig:
     image_mean: tuple[float, float, float] = CLIP_MEAN
     image_std: tuple[float, float, float] = CLIP_STD
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check(
             self.width % (4 * self.heads) == 0,
             f"vision width {self.width} must be a multiple of 4 · heads ({self.heads}), "
@@ -101,7 +101,7 @@ class ModelConfig(shared.ModelConfig):
     vision_end_token_id: int = 151653
 
 
-def from_hf(config: Mapping[str, Any], **compute: str) -> ModelConfig:
+def from_hf(config: Mapping[str, Any], **compute: Any) -> ModelConfig:
     """Reads a transformers `config.json`.
 
     Args:

@@ -1,7 +1,7 @@
 """Layout rules of Qwen2.5-VL: attention windows in the tower, time in the positions."""
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -33,7 +33,7 @@ class Layout(DynamicResolution):
     video_total_pixels: float = 128000 * _UNIT * 0.9
     time_mode: Literal["float", "hf_int"] = "float"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.time_mode not in ("float", "hf_int"):
             raise ValueError(f'time_mode must be "float" or "hf_int", got {self.time_mode!r}')
@@ -71,7 +71,7 @@ def temporal_ids(medium: MediaLayout, layout: "Layout") -> np.ndarray:
     return np.floor(np.arange(grids, dtype=np.float32) * step).astype(np.int32)
 
 
-def layout(vision: VisionConfig, **choices) -> Layout:
+def layout(vision: VisionConfig, **choices: Any) -> Layout:
     """Layout rules for a tower; choices: pixel budgets and `time_mode`, by their names."""
     return Layout(
         patch_size=vision.patch_size,

@@ -6,6 +6,8 @@ visual token are neighbours. So nothing is permuted here, and merging is a resha
 Follows transformers `models/qwen2_5_vl/modeling_qwen2_5_vl.py`.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -24,7 +26,7 @@ class VisionTower(nnx.Module):
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         vision = config.vision
-        options = dict(param_dtype=config.param_dtype, rngs=rngs)
+        options: dict[str, Any] = dict(param_dtype=config.param_dtype, rngs=rngs)
         self.config = config
         self.patch_embed = PatchEmbed(vision, bias=False, dtype=config.dtype, **options)
         self.blocks = make_blocks(vision.depth, vision.block, **options)
@@ -48,7 +50,7 @@ class VisionTower(nnx.Module):
         is_full = [i in vision.fullatt_block_indexes for i in range(vision.depth)]
 
         def step(block: Block, x: Array, full: bool) -> Array:
-            def attend(q, k, v):
+            def attend(q: Array, k: Array, v: Array) -> tuple[Array, Any]:
                 out = attention(
                     q,
                     k,
@@ -71,7 +73,7 @@ class Merger(nnx.Module):
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         vision = config.vision
         merged = vision.width * vision.merge_size**2
-        options = dict(bias=True, param_dtype=config.param_dtype, rngs=rngs)
+        options: dict[str, Any] = dict(bias=True, param_dtype=config.param_dtype, rngs=rngs)
         self.norm = RMSNorm(vision.width, eps=vision.norm_eps, param_dtype=config.param_dtype)
         self.fc1 = Linear(merged, merged, **options)
         self.fc2 = Linear(merged, config.text.width, **options)

@@ -43,7 +43,7 @@ class VisionConfig:
     image_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     image_std: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check(
             self.width % (4 * self.heads) == 0,
             f"vision width {self.width} must be a multiple of 4 · heads ({self.heads}), "
@@ -97,7 +97,7 @@ class ModelConfig(shared.ModelConfig):
     vision_start_token_id: int = 151652
     vision_end_token_id: int = 151653
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         taps = len(self.vision.deepstack_layers)
         check(
@@ -106,7 +106,7 @@ class ModelConfig(shared.ModelConfig):
         )
 
 
-def from_hf(config: Mapping[str, Any], **compute: str) -> ModelConfig:
+def from_hf(config: Mapping[str, Any], **compute: Any) -> ModelConfig:
     """Reads a transformers `config.json` of model type "qwen3_vl".
 
     Args:
@@ -230,12 +230,16 @@ def to_hf(config: ModelConfig) -> dict[str, Any]:
 
 
 _SMALL_TOWER = VisionConfig(24, 1024, 4096, deepstack_layers=(5, 11, 17))
-_TIED = dict(tie_word_embeddings=True)
+
+
+def _tied(text: TextConfig) -> TextConfig:
+    return dataclasses.replace(text, tie_word_embeddings=True)
+
 
 # config.json of Qwen/Qwen3-VL-{2B,4B,8B,32B}-Instruct.
 PUBLISHED = {
-    "2b": ModelConfig(_SMALL_TOWER, TextConfig(28, 2048, 6144, 16, 8, 151936, **_TIED)),
-    "4b": ModelConfig(_SMALL_TOWER, TextConfig(36, 2560, 9728, 32, 8, 151936, **_TIED)),
+    "2b": ModelConfig(_SMALL_TOWER, _tied(TextConfig(28, 2048, 6144, 16, 8, 151936))),
+    "4b": ModelConfig(_SMALL_TOWER, _tied(TextConfig(36, 2560, 9728, 32, 8, 151936))),
     "8b": ModelConfig(VisionConfig(), TextConfig(36, 4096, 12288, 32, 8, 151936)),
     "32b": ModelConfig(VisionConfig(), TextConfig(64, 5120, 25600, 64, 8, 151936)),
 }

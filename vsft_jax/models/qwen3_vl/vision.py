@@ -6,6 +6,8 @@ input_pipeline/batches), so merging is a reshape. Follows transformers
 (arXiv 2406.04334).
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,7 +49,7 @@ class VisionTower(nnx.Module):
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         vision, param_dtype = config.vision, config.param_dtype
-        options = dict(param_dtype=config.param_dtype, rngs=rngs)
+        options: dict[str, Any] = dict(param_dtype=config.param_dtype, rngs=rngs)
         self.config = config
         self.patch_embed = PatchEmbed(vision, bias=True, dtype=config.dtype, **options)
         init = nnx.initializers.normal(vision.width**-0.5)
@@ -71,7 +73,7 @@ class VisionTower(nnx.Module):
         angles = coords[..., :2, None].astype(jnp.float32) * frequencies
         rotary = Rotary.of(angles.reshape(*coords.shape[:2], -1))
 
-        def attend(q, k, v):
+        def attend(q: Array, k: Array, v: Array) -> tuple[Array, Any]:
             out = attention(q, k, v, segment_ids=frame_ids, implementation=config.attention)
             return out, None
 
@@ -81,15 +83,18 @@ class VisionTower(nnx.Module):
         taps = len(vision.deepstack_layers)
         slots = np.searchsorted(vision.deepstack_layers, np.arange(vision.depth))
 
-        def step(block: Block, carry: tuple[Array, Array], slot: Array):
+        def step(
+            block: Block, carry: tuple[Array, Array], slot: Array
+        ) -> tuple[tuple[Array, Array], None]:
             x, tapped = carry
             x, _ = block(shard_rows(x), rotary, attend)
             return (x, jax.lax.dynamic_update_index_in_dim(tapped, x, slot, 0)), None
 
         x = shard_rows(self.patch_embed(patches) + self._positions(coords))
         carry = x, jnp.zeros((taps + 1, *x.shape), x.dtype)
-        slots = jnp.asarray(slots)
-        (x, tapped), _ = scan_stack(self.blocks, step, carry, slots, remat=config.remat)
+        (x, tapped), _ = scan_stack(
+            self.blocks, step, carry, jnp.asarray(slots), remat=config.remat
+        )
         return x, tapped[:taps]
 
     def _positions(self, coords: Array) -> Array:
@@ -112,7 +117,7 @@ class Merger(nnx.Module):
         vision, param_dtype = config.vision, config.param_dtype
         merged = vision.merged_width
         norm_width = merged if norm_merged else vision.width
-        options = dict(bias=True, param_dtype=param_dtype, rngs=rngs)
+        options: dict[str, Any] = dict(bias=True, param_dtype=param_dtype, rngs=rngs)
         self.norm = LayerNorm(norm_width, eps=vision.norm_eps, param_dtype=param_dtype)
         self.fc1 = Linear(merged, merged, **options)
         self.fc2 = Linear(merged, config.text.width, **options)
@@ -142,7 +147,7 @@ class Projector(Merger):
         """x: float[B, N, D_vision], tapped: float[S, B, N, D_vision], from the tower ->
         float[B, M, D_text], float[S, B, M, D_text]."""
 
-        def step(merger: Merger, carry: None, x: Array):
+        def step(merger: Merger, carry: None, x: Array) -> tuple[None, Array]:
             return carry, shard_rows(merger(shard_rows(x)))
 
         _, stacked = scan_stack(self.deepstack, step, None, tapped, remat=self.config.remat)

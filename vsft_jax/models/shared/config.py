@@ -29,7 +29,7 @@ class Compute:
     remat: str = "full"
     attention: str = "xla"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check(
             self.remat in stacks.REMAT,
             f"remat {self.remat!r} is unknown; use one of {tuple(stacks.REMAT)}",
@@ -67,7 +67,7 @@ class TextConfig:
     mrope_interleaved: bool = False
     rope_factor: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check(
             self.heads % self.kv_heads == 0,
             f"text heads {self.heads} must be a multiple of kv_heads {self.kv_heads}",

@@ -4,7 +4,7 @@ Llama, Vicuna, Qwen2 and Qwen3 differ in the numbers and switches of `TextConfig
 Follows transformers `models/{llama,qwen2,qwen2_5_vl,qwen3_vl}/modeling_*.py`.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -57,7 +57,7 @@ class Decoder(nnx.Module):
         self.embed = Embedding(text, dtype=config.dtype, param_dtype=param_dtype, rngs=rngs)
         self.layers = make_blocks(text.depth, text.block, param_dtype=param_dtype, rngs=rngs)
         self.norm = RMSNorm(text.width, eps=text.norm_eps, param_dtype=param_dtype)
-        head_options = dict(bias=False, param_dtype=param_dtype, rngs=rngs)
+        head_options: dict[str, Any] = dict(bias=False, param_dtype=param_dtype, rngs=rngs)
         tied = text.tie_word_embeddings
         self.head = None if tied else Linear(text.width, text.vocab_size, **head_options)
 
@@ -83,10 +83,17 @@ class Decoder(nnx.Module):
         """As `__call__`, and the keys and values of all layers: a cache of S = L slots."""
         return self._run(x, positions, segment_ids, deepstack, keep=True)
 
-    def _run(self, x: Array, positions: Array, segment_ids: Array, deepstack, keep: bool):
+    def _run(
+        self,
+        x: Array,
+        positions: Array,
+        segment_ids: Array,
+        deepstack: Array | None,
+        keep: bool,
+    ) -> tuple[Array, Any]:
         rotary = self._rotary(positions)
 
-        def attend(q, k, v):
+        def attend(q: Array, k: Array, v: Array) -> tuple[Array, Any]:
             out = attention(
                 q,
                 k,
@@ -97,7 +104,7 @@ class Decoder(nnx.Module):
             )
             return out, KVCache(k, v) if keep else None
 
-        def step(block: Block, x: Array, layer: Array):
+        def step(block: Block, x: Array, layer: Array) -> tuple[Array, Any]:
             x, cache = block(shard_rows(x), rotary, attend)
             if deepstack is not None:
                 # Indexed instead of scanned over: only S of the layers have something to add.
@@ -131,10 +138,12 @@ class Decoder(nnx.Module):
         ones = jnp.ones(x.shape[:2], slot_segments.dtype)
 
         # The cache travels through the layers whole, so that each writes its one slot in place.
-        def step(block: Block, carry, layer):
+        def step(
+            block: Block, carry: tuple[Array, KVCache], layer: Array
+        ) -> tuple[tuple[Array, KVCache], None]:
             x, cache = carry
 
-            def attend(q, k, v):
+            def attend(q: Array, k: Array, v: Array) -> tuple[Array, Any]:
                 keys = jax.lax.dynamic_update_slice(cache.keys, k[None], (layer, 0, slot, 0, 0))
                 values = jax.lax.dynamic_update_slice(cache.values, v[None], (layer, 0, slot, 0, 0))
                 out = attention(

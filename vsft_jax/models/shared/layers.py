@@ -99,7 +99,7 @@ class Mlp(nnx.Module):
         param_dtype: str,
         rngs: nnx.Rngs,
     ):
-        options = dict(bias=bias, param_dtype=param_dtype, rngs=rngs)
+        options: dict[str, Any] = dict(bias=bias, param_dtype=param_dtype, rngs=rngs)
         self.gate = Linear(width, mlp_width, **options) if gated else None
         self.up = Linear(width, mlp_width, **options)
         self.down = Linear(mlp_width, width, **options)
@@ -117,10 +117,17 @@ class Mlp(nnx.Module):
 class TowerNumbers(Protocol):
     """The fields of a tower's config that make its layers."""
 
-    width: int
-    mlp_width: int
-    heads: int
-    norm_eps: float
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def mlp_width(self) -> int: ...
+
+    @property
+    def heads(self) -> int: ...
+
+    @property
+    def norm_eps(self) -> float: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +178,7 @@ class Block(nnx.Module):
 
     def __init__(self, spec: BlockSpec, *, param_dtype: str, rngs: nnx.Rngs):
         self.head_dim = spec.head_dim
-        options = dict(param_dtype=param_dtype, rngs=rngs)
+        options: dict[str, Any] = dict(param_dtype=param_dtype, rngs=rngs)
         width, inner, kv_inner = (
             spec.width,
             spec.heads * spec.head_dim,

@@ -1,6 +1,7 @@
 """What the models of the LLaVA families have in common: all but the order of two steps."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 from flax import nnx
@@ -20,7 +21,7 @@ class Projector(nnx.Module):
 
     def __init__(self, config: ModelConfig, *, newline: bool, rngs: nnx.Rngs):
         width, param_dtype = config.text.width, config.param_dtype
-        options = dict(bias=True, param_dtype=param_dtype, rngs=rngs)
+        options: dict[str, Any] = dict(bias=True, param_dtype=param_dtype, rngs=rngs)
         self.fc1 = Linear(config.vision.width, width, **options)
         self.fc2 = Linear(width, width, **options)
         init = nnx.initializers.normal(width**-0.5)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 # A parameter's path in `nnx.split(model)[1]`, joined with "/": "llm/layers/q/kernel".
 _COMPONENTS = {"visual": "tower", "merger": "projector", "llm": "llm"}
 
-PartitionRule = tuple[str, tuple[str | None, ...]]
+PartitionRule = tuple[str, tuple[str | tuple[str, ...] | None, ...]]
 
 
 def component_of(path: str | Iterable[object]) -> str:

@@ -22,9 +22,14 @@ class PatchNumbers(Protocol):
     image_mean, image_std: by which pixels in 0 … 1 are normalised, a number a channel.
     """
 
-    width: int
-    image_mean: tuple[float, float, float]
-    image_std: tuple[float, float, float]
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def image_mean(self) -> tuple[float, float, float]: ...
+
+    @property
+    def image_std(self) -> tuple[float, float, float]: ...
 
     @property
     def patch_columns(self) -> int:

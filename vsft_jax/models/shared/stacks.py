@@ -27,7 +27,7 @@ def make_blocks(depth: int, spec: BlockSpec, *, param_dtype: str, rngs: nnx.Rngs
     return make_stack(depth, lambda rngs: Block(spec, param_dtype=param_dtype, rngs=rngs), rngs)
 
 
-def make_stack(depth: int, make_layer: Callable[[nnx.Rngs], nnx.Module], rngs: nnx.Rngs):
+def make_stack(depth: int, make_layer: Callable[[nnx.Rngs], nnx.Module], rngs: nnx.Rngs) -> Any:
     """One module whose parameters have a leading axis of `depth` layers."""
     make = nnx.vmap(make_layer, in_axes=0, out_axes=0)
     return nnx.split_rngs(splits=depth)(make)(rngs)
@@ -35,7 +35,7 @@ def make_stack(depth: int, make_layer: Callable[[nnx.Rngs], nnx.Module], rngs: n
 
 def scan_stack(
     stack: nnx.Module,
-    step: Callable[[Any, Array, Any], tuple[Array, Any]],
+    step: Callable[[Any, Any, Any], tuple[Any, Any]],
     x: Any,
     per_layer: Any = None,
     *,
@@ -47,7 +47,7 @@ def scan_stack(
     """
     graphdef, params = nnx.split(stack)
 
-    def body(x, scanned):
+    def body(x: Any, scanned: tuple) -> tuple[Any, Any]:
         layer_params, value = scanned
         return step(nnx.merge(graphdef, layer_params), x, value)
 
@@ -77,10 +77,10 @@ def scan_kinds(
     )
     runs = [(kind, len(list(run))) for kind, run in itertools.groupby(kinds[:period])]
 
-    def layer(x, layer_params, kind):
+    def layer(x: Array, layer_params: nnx.State, kind: Any) -> tuple[Array, None]:
         return step(nnx.merge(graphdef, layer_params), x, kind), None
 
-    def one_period(x, params):
+    def one_period(x: Array, params: nnx.State) -> tuple[Array, None]:
         start = 0
         for kind, length in runs:
             part = jax.tree.map(lambda p: p[start : start + length], params)  # noqa: B023

@@ -44,7 +44,7 @@ class VisionConfig:
     image_mean: tuple[float, float, float] = CLIP_MEAN
     image_std: tuple[float, float, float] = CLIP_STD
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check(
             self.kind in ("clip", "siglip"),
             f'vision kind must be "clip" or "siglip", got {self.kind!r}',
@@ -100,7 +100,7 @@ class VisionTower(nnx.Module):
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         """config: its `vision` is a `VisionConfig` of this module."""
         vision, param_dtype = config.vision, config.param_dtype
-        options = dict(param_dtype=param_dtype, rngs=rngs)
+        options: dict[str, Any] = dict(param_dtype=param_dtype, rngs=rngs)
         self.config = config
         self.patch_embed = PatchEmbed(
             vision, bias=not vision.class_token, dtype=config.dtype, **options
@@ -127,7 +127,7 @@ class VisionTower(nnx.Module):
         """
         config, slot = self.config, coords[..., 0]
 
-        def attend(q, k, v):
+        def attend(q: Array, k: Array, v: Array) -> tuple[Array, Any]:
             out = attention(
                 q,
                 k,
@@ -138,7 +138,7 @@ class VisionTower(nnx.Module):
             )
             return out, None
 
-        def step(block: Block, x: Array, _):
+        def step(block: Block, x: Array, _: None) -> tuple[Array, Any]:
             return block(shard_rows(x), None, attend)
 
         x = shard_rows(self.patch_embed(patches))

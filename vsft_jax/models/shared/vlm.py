@@ -7,7 +7,7 @@ from flax import nnx
 from jax import Array
 
 from input_pipeline.layout import NEWLINE
-from vsft_jax.models.shared.decoder import KVCache
+from vsft_jax.models.shared.decoder import Decoder, KVCache
 
 
 class VisionLanguageModel(nnx.Module):
@@ -22,6 +22,8 @@ class VisionLanguageModel(nnx.Module):
     A family sets the attributes `visual` (tower), `merger` (projector) and `llm`, which are the
     first part of every parameter's path, and says how media reach the language model: `embed`.
     """
+
+    llm: Decoder
 
     def embed(self, arrays: Mapping[str, Array]) -> tuple[Array, Array | None]:
         """Input of the language model: float[B, L, D], visual tokens in their places, and what is
