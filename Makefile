@@ -5,10 +5,10 @@ BIN := .venv/bin
 .PHONY: demo demo-full test lint clean
 
 demo: .venv/.user                ## about ten minutes on two cores, leaves runs/demo/report.html
-	$(BIN)/python main.py --config=configs/demo.py --workdir=runs/demo --job=study
+	$(BIN)/vsft --config=configs/demo.py --workdir=runs/demo --job=study
 
 demo-full: .venv/.user           ## every frame count and five seeds; about 45 minutes on two cores
-	$(BIN)/python main.py --config=configs/demo.py:full --workdir=runs/demo-full --job=study
+	$(BIN)/vsft --config=configs/demo.py:full --workdir=runs/demo-full --job=study
 
 test: .venv/.test lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -17,14 +17,14 @@ lint: .venv/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-.venv/.user: requirements.txt
+.venv/.user: requirements.txt pyproject.toml    ## with the vsft command
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -e .
 	touch $@
 
-.venv/.test: requirements.txt requirements-test.txt
+.venv/.test: requirements.txt requirements-test.txt pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-test.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-test.txt -e .
 	touch $@
 
 clean:

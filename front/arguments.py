@@ -1,0 +1,132 @@
+"""The command line: its flags, and what is wrong with them.
+
+Nothing heavy is imported here, so that --help and mistakes answer at once.
+"""
+
+import argparse
+import dataclasses
+import re
+from collections.abc import Sequence
+from typing import NoReturn
+
+from input_pipeline.errors import UserError, did_you_mean
+
+JOBS = {
+    "prepare": "read annotations, probe media, decide frame budgets, lay out tokens",
+    "train": "fine-tune; goes on with what an interrupted run has saved",
+    "evaluate": "score the newest checkpoint on the config's benchmarks",
+    "predict": "answer one --prompt about any --media",
+    "export": "write the model as a Hugging Face directory",
+    "plan": "what a training step takes on TPUs, with none at hand",
+    "study": "a base model, a fine-tuned one for each frame policy × seed, and the report",
+    "report": "build the report of a study again",
+}
+_OVERRIDE = re.compile(r"--?(?:no)?config\.")
+_CONFIG = "config file, such as configs/demo.py:frames=8; --config.KEY=VALUE sets any of its values"
+_MEDIA = "predict: an image or video; may be given several times"
+_WORKDIR = "where the job leaves everything; without --config the config saved there is used"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """What was typed. config: path with optional :arguments. overrides: `--config.key=value`, each
+    as typed, a value behind a space as an item of its own."""
+
+    job: str
+    config: str | None
+    overrides: tuple[str, ...]
+    workdir: str | None
+    prompt: str | None
+    media: tuple[str, ...]
+    distributed: bool
+    debug: bool
+
+
+def parse(argv: Sequence[str], program: str) -> Arguments:
+    """The arguments after the program's name. --help prints and raises SystemExit.
+
+    program: what to call it in the help. Raises UserError naming the flag.
+    """
+    if not argv:
+        raise UserError(f"nothing to do: give --config or --workdir; {program} --help says more")
+    typed, rest = _parser(program).parse_known_args(argv)
+    found = Arguments(
+        job=typed.job,
+        config=typed.config,
+        overrides=tuple(rest),
+        workdir=typed.workdir,
+        prompt=typed.prompt,
+        media=tuple(typed.media),
+        distributed=typed.distributed,
+        debug=typed.debug,
+    )
+    _check(found)
+    return found
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message.removeprefix("argument "))
+
+
+def _parser(program: str) -> _Parser:
+    parser = _Parser(
+        prog=program,
+        description="Fine-tune multimodal LLMs on video, with a frame budget for each example.",
+        usage="%(prog)s [--config=FILE] [--config.KEY=VALUE …] --workdir=FOLDER [--job=JOB]",
+        epilog="jobs:\n" + "\n".join(f"  {name:<10}{does}" for name, does in JOBS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--job", default="train", metavar="JOB", help="what to do, of those below; train")
+    add("--config", metavar="FILE[:ARGS]", help=_CONFIG)
+    add("--workdir", metavar="FOLDER", help=_WORKDIR)
+    add("--prompt", metavar="TEXT", help="predict: the question")
+    add(
+        "--media",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="predict: image or video; repeatable",
+    )
+    add("--distributed", action="store_true", help="join a run of several hosts (Cloud TPU pods)")
+    add("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def _check(typed: Arguments) -> None:
+    if typed.job not in JOBS:
+        raise UserError(
+            f"--job={typed.job}: no such job{did_you_mean(typed.job, JOBS)} "
+            f"(jobs: {', '.join(JOBS)})"
+        )
+    for item in typed.overrides:
+        if item.startswith("-") and not _OVERRIDE.match(item) and not _is_number(item):
+            raise UserError(f"{_flag(item)}: no such flag{_nearest_flag(_flag(item))}")
+    if typed.overrides and not typed.overrides[0].startswith("-"):
+        word = typed.overrides[0]
+        hint = did_you_mean(word, JOBS).replace("mean ", "mean --job=")
+        raise UserError(f"{word!r} belongs to no flag{hint}")
+    if typed.job != "predict":
+        for flag in ("prompt", "media"):
+            if getattr(typed, flag):
+                raise UserError(f"--{flag} has no effect with --job={typed.job}: it is for predict")
+    elif not typed.prompt:
+        raise UserError('--job=predict needs --prompt="a question"')
+
+
+def _flag(item: str) -> str:
+    return item.partition("=")[0]
+
+
+def _nearest_flag(flag: str) -> str:
+    name = flag.lstrip("-")
+    if "." in name:
+        return f"; values of the config are set with --config.{name.removeprefix('config.')}=…"
+    known = [field.name for field in dataclasses.fields(Arguments) if field.name != "overrides"]
+    return did_you_mean(name, known).replace("mean ", "mean --")
+
+
+def _is_number(item: str) -> bool:
+    return re.fullmatch(r"-\.?\d.*", item) is not None

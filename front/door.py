@@ -1,0 +1,160 @@
+"""From a command line to a job, and from whatever goes wrong to an exit code.
+
+0    done
+1    a fault of the program: its traceback, and how to report it
+2    something that the user can put right: one to five lines (--debug: with the traceback)
+130  stopped by Ctrl-C
+A job may end with a code of its own (SystemExit), such as a training that was preempted.
+"""
+
+import contextlib
+import errno
+import re
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+
+from front.arguments import Arguments, parse
+from front.jobs import DO, Request, keep_compiled
+from input_pipeline.errors import UserError
+
+_READ = ("evaluate", "predict", "export", "report")  # what a run's folder holds, unless they import
+_LINES = 5  # of an error
+# Of the system, what its user can put right.
+_FILE_ERRORS = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG)
+_FAULT = "this is a fault of vsft-jax: please report the command and the lines above as an issue"
+_FULL = (
+    "a device's memory is full: take fewer config.train.batch_rows or config.eval.batch_rows, more "
+    "config.train.accumulate, or more devices for fsdp in config.mesh; --job=plan tells what fits"
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Does what the arguments say (by default the process's) and returns the exit code."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    debug = "--debug" in words
+    with _second_interrupt_ends_at_once():
+        try:
+            _do(parse(words, _program()))
+        except KeyboardInterrupt:
+            return _tell("stopped; the same command goes on from what is finished", 130, debug)
+        except Exception as error:
+            if (message := _for_user(error)) is not None:
+                return _tell(message, 2, debug)
+            return _tell(_FAULT, 1, debug=True)
+    return 0
+
+
+def _program() -> str:
+    """How this was started, to say how to go on."""
+    return "python main.py" if Path(sys.argv[0]).name == "main.py" else "vsft"
+
+
+def _do(typed: Arguments) -> None:
+    from front.console import prepare_console
+
+    prepare_console()
+    request = _request(typed)
+    if typed.job != "report":  # which computes nothing
+        if typed.distributed:
+            import jax
+
+            jax.distributed.initialize()
+        keep_compiled(request)
+    done = DO[typed.job](request)
+    if done and _is_first(typed):
+        then = f"; next: {_program()} {done.then}" if done.then else ""
+        print(f"{done.left}{then}", file=sys.stderr)
+
+
+def _is_first(typed: Arguments) -> bool:
+    """Whether this process speaks for all of a job."""
+    if not typed.distributed:
+        return True
+    from vsft_jax.processes import is_first
+
+    return is_first()
+
+
+def _request(typed: Arguments) -> Request:
+    """The job with its config and its folder. Raises UserError for what is wrong with them."""
+    from front import configs
+
+    if not (typed.config or typed.workdir):
+        raise UserError(f"--job={typed.job} needs --config=FILE, or the --workdir of a run")
+    if typed.config:
+        config = configs.load(typed.config)
+        configs.override(config, typed.overrides)
+        return Request(typed, config, _workdir(typed, imports=bool(config.model.path)))
+    workdir = _workdir(typed, imports=False)
+    if typed.job == "report":
+        if typed.overrides:
+            raise UserError(f"{typed.overrides[0]} has no effect with --job=report")
+        return Request(typed, None, workdir)
+    config = configs.saved(workdir)
+    changes = configs.override(config, typed.overrides)
+    print(*[f"config: {workdir / configs.SAVED}", *changes], sep="\n", file=sys.stderr)
+    return Request(typed, config, workdir)
+
+
+def _workdir(typed: Arguments, imports: bool) -> Path:
+    """imports: whether the config names a model to use where the folder has none."""
+    from front import workdirs
+
+    if not typed.workdir:
+        if typed.job == "predict" and imports:
+            return workdirs.of_user()
+        raise UserError(f"--job={typed.job} needs --workdir=FOLDER")
+    if not typed.config or (typed.job in _READ and not imports):
+        return workdirs.existing(typed.workdir)
+    return workdirs.writable(typed.workdir)
+
+
+# ── What goes wrong. ────────────────────────────────────────────────────────────────────────────
+
+
+def _for_user(error: Exception) -> str | None:
+    """What to tell of an error that the user can put right; None of a fault of the program."""
+    if isinstance(error, UserError):
+        # What a config key names may have a key of its own to blame: the inner one is to change.
+        return re.sub(r"^(config[\w.]*: )+(?=config\.)", "", str(error))
+    if isinstance(error, _FILE_ERRORS) or (
+        isinstance(error, OSError) and error.errno in _DISK_ERRORS
+    ):
+        where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return f"{where} (--debug shows what needed it)"
+    return _FULL if "RESOURCE_EXHAUSTED" in str(error) else None
+
+
+def _tell(message: str, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    lines = message.splitlines()
+    if len(lines) > _LINES and not debug:
+        lines = [*lines[: _LINES - 1], f"… {len(lines) - _LINES + 1} more lines with --debug"]
+    print("error: " + "\n".join(lines), file=sys.stderr)
+    return code
+
+
+@contextlib.contextmanager
+def _second_interrupt_ends_at_once() -> Iterator[None]:
+    """The first Ctrl-C unwinds what is under way, the second ends the process as it is."""
+
+    def interrupted(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is interrupted:  # else it may still end threads
+            signal.signal(signal.SIGINT, before)

@@ -1,0 +1,135 @@
+"""What each job does, what it leaves where, and what to type next. Jobs are imported here, late."""
+
+import dataclasses
+import functools
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from front.arguments import Arguments
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+    from vsft_jax.config import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """A job to do. config: None where the job needs none. workdir: where it works."""
+
+    typed: Arguments
+    config: "ConfigDict | None"
+    workdir: Path
+
+    @functools.cached_property
+    def run(self) -> "Run":
+        """What jobs are given."""
+        from vsft_jax.config import Run
+
+        assert self.config is not None, "this job works with a config"
+        return Run(self.config, self.workdir)
+
+    def again(self, job: str) -> str:
+        """Flags that ask for another job with this config and folder."""
+        config = [f"--config={self.typed.config}"] if self.typed.config else []
+        folder = [f"--workdir={self.typed.workdir}"]
+        return shlex.join([*config, *self.typed.overrides, *folder, f"--job={job}"])
+
+    def of_folder(self, job: str) -> str:
+        """Flags that ask for a job with what the folder holds."""
+        return shlex.join([f"--workdir={self.typed.workdir}", f"--job={job}"])
+
+
+class Done(NamedTuple):
+    """What a job left where, and the flags of a command to go on with ("" where there is none)."""
+
+    left: str
+    then: str = ""
+
+
+def _prepare(request: Request) -> Done:
+    from vsft_jax.prepare import prepare_benchmarks, prepare_training
+
+    prepared = prepare_training(request.run, retry=True)
+    prepare_benchmarks(request.run, prepared.frame_policy, retry=True)
+    return Done(f"indexes and what was left out: {request.run.index_dir}", request.again("train"))
+
+
+def _train(request: Request) -> Done:
+    from evaluation.evaluate import during_training
+    from vsft_jax.train import train
+
+    train(request.run, during_training(request.run))
+    left = f"checkpoints and train.jsonl: {request.workdir}"
+    if request.run.benchmarks:
+        return Done(left, request.of_folder("evaluate"))
+    return Done(left, f'{request.of_folder("predict")} --media=clip.mp4 --prompt="What happens?"')
+
+
+def _evaluate(request: Request) -> Done:
+    from evaluation.evaluate import evaluate_checkpoint
+
+    evaluate_checkpoint(request.run)
+    return Done(f"scores and answers: {request.workdir}/eval", request.again("export"))
+
+
+def _predict(request: Request) -> None:
+    from vsft_jax.predict import predict
+
+    said = predict(request.run, request.typed.prompt or "", request.typed.media)
+    print(json.dumps(said, ensure_ascii=False))
+
+
+def _export(request: Request) -> Done:
+    from vsft_jax.export import export
+
+    folder = export(request.run)
+    config = f"configs/{request.run.config.model.family}.py:path={folder}"
+    then = f'--config={config} --job=predict --media=clip.mp4 --prompt="What happens?"'
+    return Done(f"a Hugging Face directory: {folder}", then)
+
+
+def _plan(request: Request) -> Done:
+    from vsft_jax.plan import plan
+
+    plan(request.run)
+    return Done(f"the plan: {request.workdir}/plan.json", request.again("train"))
+
+
+def _study(request: Request) -> Done:
+    from evaluation.run_study import run_study
+
+    return Done(f"the report: {run_study(request.run)}", request.of_folder("report"))
+
+
+def _report(request: Request) -> Done:
+    from evaluation.report import build_report, print_summary
+
+    report = build_report(request.workdir, request.workdir)
+    print_summary(request.workdir)
+    return Done(f"the report: {report}")
+
+
+DO: dict[str, Callable[[Request], Done | None]] = {
+    "prepare": _prepare,
+    "train": _train,
+    "evaluate": _evaluate,
+    "predict": _predict,
+    "export": _export,
+    "plan": _plan,
+    "study": _study,
+    "report": _report,
+}
+
+
+def keep_compiled(request: Request) -> None:
+    """Compiled functions stay in the workdir for later jobs, and for all cells of a study."""
+    import jax
+
+    jax.config.update("jax_compilation_cache_dir", str(request.workdir / ".compilation_cache"))
+    if request.typed.job == "predict":
+        # An answer is many small functions, most of them below the second that JAX asks for.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
