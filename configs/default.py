@@ -109,6 +109,12 @@ def get_config() -> ConfigDict:
     config.train.evaluate_every = 0  # steps; 0: only when asked by --job=evaluate
     config.train.loss_chunk = 1024  # positions whose logits exist at one time
     config.train.pack_window = 2048  # examples among which packing may choose
+    # So many steps in a row whose loss or gradient is not finite (none of which changes the model)
+    # end the run.
+    config.train.max_bad_steps = 10
+    # Where scalars are shown: any of "tensorboard", "wandb", "mlflow". See docs/training.md.
+    config.train.trackers = ("tensorboard",)
+    config.train.project = "vsft-jax"  # under which wandb and mlflow file the run
     # XLA options for the step on TPU; see docs/tpu.md. More vector memory for each fusion than the
     # default 16 MiB: on v5e and v5p the large matrix products need a fifth less time.
     config.train.tpu_options = ConfigDict({"xla_tpu_scoped_vmem_limit_kib": 32768})

@@ -1,10 +1,28 @@
 """What a config means.
 
 In: a config of configs/ with its overrides, and a workdir. Out: a `Run`, which every job is given,
-with the objects and paths that follow from the two.
+with the objects and paths that follow from the two. A config that cannot be run makes none
+(`checks/`); what a job needs beside it is looked for when the job begins (`check_before_…`).
 """
 
 from vsft_jax.config.base import as_json
+from vsft_jax.config.ready import (
+    check_before_evaluation,
+    check_before_study,
+    check_before_training,
+    check_data,
+    evaluation_row_problems,
+    training_row_problems,
+)
 from vsft_jax.config.run import Run
 
-__all__ = ["Run", "as_json"]
+__all__ = [
+    "Run",
+    "as_json",
+    "check_before_evaluation",
+    "check_before_study",
+    "check_before_training",
+    "check_data",
+    "evaluation_row_problems",
+    "training_row_problems",
+]

@@ -12,7 +12,7 @@ from pathlib import Path
 from input_pipeline.errors import did_you_mean
 from input_pipeline.index import DatasetSpec
 from input_pipeline.paths import is_remote, located
-from vsft_jax.config.checks import layout_problems, refuse
+from vsft_jax.config.checks import base_config, check_study, layout_problems, refuse
 from vsft_jax.config.run import Run
 from vsft_jax.errors import ConfigError
 from vsft_jax.sharding import batch_shards, make_mesh
@@ -50,6 +50,22 @@ def check_before_evaluation(run: Run) -> None:
         ]
     )
     refuse(_model_problems(run))
+
+
+def check_before_study(run: Run) -> None:
+    """The base model's config, the data of all cells, rows and devices, then the model. Raises
+    ConfigError."""
+    check_study(run.config)
+    based = Run(base_config(run.config), run.workdir)
+    sets = {each.name: each for each in (*based.training_sets, *run.training_sets)}
+    refuse(
+        [
+            *_data_problems(run, train=[*sets.values()], benchmarks=run.benchmarks),
+            *_row_problems(based, training=True, evaluating=True),
+            *_row_problems(run, training=True, evaluating=True),
+        ]
+    )
+    refuse([*_model_problems(based), *_model_problems(run)])
 
 
 def training_row_problems(run: Run, shards: int) -> Iterator[str]:

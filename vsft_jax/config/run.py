@@ -18,7 +18,7 @@ from input_pipeline.paths import is_remote, located
 from input_pipeline.text import ChatTokenizer
 from vsft_jax.config import data, model
 from vsft_jax.config.base import as_json
-from vsft_jax.config.checks import check_config
+from vsft_jax.config.checks import check_config, without_prefix
 from vsft_jax.errors import ConfigError
 from vsft_jax.lora import Lora
 from vsft_jax.models import Family
@@ -188,7 +188,8 @@ class Run:
         try:
             check_multiples(frame_policy, self.layout.min_frames)
         except ValueError as error:
-            raise ConfigError(f"the frame policy {spec_label(frame_policy)}: {error}") from error
+            label = spec_label(frame_policy)
+            raise ConfigError(f"the frame policy {label}: {without_prefix(error)}") from error
         return IndexSpec(
             tokenizer_dir=str(self.tokenizer_dir),
             layout=self.layout,

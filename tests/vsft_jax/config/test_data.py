@@ -72,14 +72,14 @@ def test_a_weight_of_one_is_all_of_a_set_also_without_its_point():
 )
 def test_what_makes_no_sense_names_the_key(data, message):
     with pytest.raises(ConfigError, match=f"config.data.*{message}"):
-        Run(config_of(**data), "").mixture
+        _ = Run(config_of(**data), "").mixture
 
 
 def test_no_set_at_all():
     config = config_of()
     config.data.train.videos.weight = config.data.train.images.weight = 0.0
     with pytest.raises(ConfigError, match="config.data.train.*no source"):
-        Run(config, "").mixture
+        _ = Run(config, "").mixture
 
 
 @pytest.mark.parametrize(

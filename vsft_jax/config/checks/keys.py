@@ -27,6 +27,7 @@ from vsft_jax.models import FAMILIES
 from vsft_jax.models.shared import attention, stacks
 
 _DTYPES = ("float32", "bfloat16")
+_TRACKERS = 'different ones of "tensorboard", "wandb", "mlflow"'
 _pixels = optional(integer(1))
 _files = optional(integer(0))
 
@@ -107,6 +108,9 @@ KEYS: dict[str, Check] = {
     "train.evaluate_every": integer(0),
     "train.loss_chunk": integer(1),
     "train.pack_window": integer(1),
+    "train.max_bad_steps": integer(1),
+    "train.trackers": listing(one_of("tensorboard", "wandb", "mlflow"), _TRACKERS, distinct=True),
+    "train.project": name(),
     "train.tpu_options": options(),
     "optimizer.learning_rate.tower": number(least=0),
     "optimizer.learning_rate.projector": number(least=0),

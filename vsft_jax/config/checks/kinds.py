@@ -3,7 +3,6 @@
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Integral, Real
 from typing import Any
 
 from input_pipeline import frame_budget
@@ -38,7 +37,7 @@ def integer(least: int | None = None, most: int | None = None) -> Check:
 
     def holds(value: Any) -> bool:
         return (
-            isinstance(value, Integral)
+            isinstance(value, int)
             and not isinstance(value, bool)
             and (least is None or value >= least)
             and (most is None or value <= most)
@@ -60,7 +59,7 @@ def number(
 
     def holds(value: Any) -> bool:
         return (
-            isinstance(value, Real)
+            isinstance(value, int | float)
             and not isinstance(value, bool)
             and math.isfinite(value)
             and (above is None or value > above)
@@ -90,7 +89,9 @@ def text() -> Check:
 
 def name() -> Check:
     """A string that says something."""
-    return expect("a string that is not empty", lambda value: isinstance(value, str) and value)
+    return expect(
+        "a string that is not empty", lambda value: isinstance(value, str) and value != ""
+    )
 
 
 def local_path() -> Check:
@@ -113,9 +114,9 @@ def parameters() -> Check:
     def find(value: Any) -> str | None:
         try:
             selector(value, "")
-        except (ConfigError, TypeError):
+        except ConfigError:
             return words
-        return None
+        return None if isinstance(value, str) else words
 
     return Check(find)
 

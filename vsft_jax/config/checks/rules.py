@@ -114,20 +114,24 @@ RULES: tuple[Rule, ...] = (
 
 
 def broken_rules(config: ConfigDict) -> list[str]:
-    """What is wrong with a config whose values are fine one by one; where nothing is, what would be
-    with the changes that it makes for the base model of a study."""
-    return [line for rule in RULES for line in rule(config)] or _wrong_in_base(config)
+    """What is wrong with a config whose values are fine one by one."""
+    return [line for rule in RULES for line in rule(config)]
 
 
-def _wrong_in_base(config: ConfigDict) -> list[str]:
-    changes = config.study.base.to_dict()
-    if not changes:
-        return []
-    values = _updated(config.to_dict(), changes)
-    values["study"] |= {"base": {}, "frames": {}}
-    if wrong := list(wrong_values(values)):
+def wrong_in_base(config: ConfigDict) -> list[str]:
+    """What would be wrong with `base_config`, for a config that has nothing wrong itself."""
+    based = base_config(config)
+    if wrong := list(wrong_values(based.to_dict())):
         return [line.replace("config.", "config.study.base.", 1) for line in wrong]
-    return [f"with config.study.base: {line}" for line in broken_rules(ConfigDict(values))]
+    return [f"with config.study.base: {line}" for line in broken_rules(based)]
+
+
+def base_config(config: ConfigDict) -> ConfigDict:
+    """The config for the base model of a study: with the changes of `config.study.base`, whatever
+    they are, and no study of its own."""
+    values = _updated(config.to_dict(), config.study.base.to_dict())
+    values["study"] |= {"base": {}, "frames": {}}
+    return ConfigDict(values)
 
 
 def layout_problems(config: ConfigDict, layout: VisionLayout) -> Iterator[str]:

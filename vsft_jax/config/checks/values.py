@@ -49,7 +49,7 @@ def _instead(path: str, checks: Checks) -> str:
     elsewhere = [f"config.{key}" for key in KEYS if "*" not in key]
     return (
         did_you_mean(name, checks)
-        or did_you_mean(path, elsewhere)
+        or did_you_mean(name, elsewhere)
         or f"; {section} has {', '.join(checks)}"
     )
 
