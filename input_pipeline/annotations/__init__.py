@@ -15,12 +15,13 @@ from input_pipeline.annotations.records import (
     read_record_bytes,
     record_file,
 )
-from input_pipeline.annotations.rejected import AnnotationError, Rejected
+from input_pipeline.annotations.rejected import REASONS, AnnotationError, Rejected
 
 __all__ = [
     "AnnotationError",
     "Notes",
     "Place",
+    "REASONS",
     "Rejected",
     "count_records",
     "fingerprint_records",

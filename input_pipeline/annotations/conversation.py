@@ -115,17 +115,14 @@ def _waiting_media(
         "<image>": [medium for medium in media if medium.kind == "image"],
         "<video>": [medium for medium in media if medium.kind == "video"],
     }
-    if by_tag["<video>"] and not by_tag["<image>"] and "<video>" not in tags:
+    if by_tag["<video>"] and not by_tag["<image>"] and "<video>" not in tags and "<image>" in tags:
         # LLaVA-Video-178K writes <image> in front of its videos.
         by_tag = {"<image>": by_tag["<video>"], "<video>": []}
     for tag, waiting in by_tag.items():
         if (count := tags.count(tag)) != len(waiting):
-            kinds = [medium.kind for medium in media if medium in waiting] or [tag.strip("<>")]
-            # A record with videos alone and no tag at all waits for <video>.
-            tag = tag if count else f"<{kinds[0]}>"
-            reason = "tag_without_media" if count > len(waiting) else "media_without_tag"
             raise Unusable(
-                reason, f"{count} {tag} in the user's turns, {len(waiting)} {kinds[0]} in the record"
+                "tag_without_media" if count > len(waiting) else "media_without_tag",
+                f"{count} {tag} in the user's turns for {len(waiting)} media of the record",
             )
     return {tag: iter(waiting) for tag, waiting in by_tag.items()}
 

@@ -14,7 +14,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from input_pipeline.annotations import Rejected, count_records, read_with_places
+from input_pipeline.annotations import (
+    Notes,
+    Place,
+    Rejected,
+    count_records,
+    read_with_places,
+)
 from input_pipeline.files import write_atomically
 from input_pipeline.index.probe_cache import Probe, ProbeCache
 from input_pipeline.index.quarantine import (
@@ -59,10 +65,12 @@ def build_pieces(
     probe_cache: Path,
     chunk_records: int,
     bad: BadFraction,
+    notes: Notes,
 ) -> list[Path]:
     """Writes the pieces that are missing and returns all of them, in order.
 
-    workers: threads, or processes, that work on examples. bad: counts what cannot be used.
+    workers: threads, or processes, that work on examples. bad: counts what cannot be used. notes:
+    gets what stood out in the annotations, those of pieces that were done included.
 
     Raises AnnotationError and TooManyBad; pieces that were done stay.
     """
@@ -73,8 +81,10 @@ def build_pieces(
     for path in folder.glob("*.arrow"):
         bad.add(*_bad_and_seen(path))
     skipped = sum(max(min(chunk_records, total - chunk * chunk_records), 0) for chunk in done)
-    found = read_with_places(dataset.annotations, dataset.media_root, dataset.name, dataset.format)
-    todo = (item for item in found if item[0] // chunk_records not in done)
+    found = read_with_places(
+        dataset.annotations, dataset.media_root, dataset.name, dataset.format, notes
+    )
+    todo = (item for item in found if item[0].number // chunk_records not in done)
     piece = _Piece(folder, dataset, bad)
     fresh: list[Probe] = []
     with (
@@ -92,7 +102,7 @@ def build_pieces(
             if len(fresh) >= _KEEP_PROBES:
                 cache.put(fresh)
                 fresh = []
-            piece.add(place // chunk_records, row)
+            piece.add(place.number // chunk_records, row, place)
             if place != before:  # a record may hold several examples
                 progress.advance()
             before = place
@@ -108,23 +118,25 @@ class _Piece:
         self._folder, self._dataset, self._bad = folder, dataset, bad
         self._chunk: int | None = None
         self._rows: list[dict[str, Any]] = []
-        self._rejected: list[Rejected] = []
+        self._left_out: list[QuarantineEntry] = []
 
-    def add(self, chunk: int, row: dict[str, Any] | Rejected) -> None:
+    def add(self, chunk: int, row: dict[str, Any] | Rejected, place: Place) -> None:
         if chunk != self._chunk:
             self.finish()
             self._chunk = chunk
-        (self._rejected if isinstance(row, Rejected) else self._rows).append(row)
+        if isinstance(row, Rejected):
+            self._left_out.append(_entry(self._dataset, row, place))
+        else:
+            self._rows.append(row)
 
     def finish(self) -> None:
         if self._chunk is None:
             return
         path = self._folder / f"{self._chunk:06d}.arrow"
-        lines = [_entry(self._dataset, rejected).line() for rejected in self._rejected]
-        write_atomically(quarantine_of(path), b"".join(lines))
+        write_atomically(quarantine_of(path), b"".join(entry.line() for entry in self._left_out))
         write_rows(path, self._rows)
         self._bad.add(*_bad_and_seen(path))
-        self._chunk, self._rows, self._rejected = None, [], []
+        self._chunk, self._rows, self._left_out = None, [], []
 
 
 def _bad_and_seen(path: Path) -> tuple[int, int]:
@@ -134,7 +146,7 @@ def _bad_and_seen(path: Path) -> tuple[int, int]:
     return len(reasons) - reasons.count("too_long"), len(reasons) + count_rows(path)
 
 
-def _entry(dataset: DatasetSpec, rejected: Rejected) -> QuarantineEntry:
+def _entry(dataset: DatasetSpec, rejected: Rejected, place: Place) -> QuarantineEntry:
     return QuarantineEntry(
         source=dataset.name,
         id=rejected.id or f"record {rejected.record}",
@@ -142,4 +154,5 @@ def _entry(dataset: DatasetSpec, rejected: Rejected) -> QuarantineEntry:
         stage=rejected.stage,
         reason=rejected.reason,
         detail=rejected.detail,
+        record=place.where,
     )

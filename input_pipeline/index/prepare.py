@@ -19,9 +19,10 @@ from typing import Any
 from absl import logging
 
 from input_pipeline import frame_budget
-from input_pipeline.annotations import Rejected, fingerprint_records
+from input_pipeline.annotations import Notes, Rejected, fingerprint_records
 from input_pipeline.examples import Example
 from input_pipeline.files import write_atomically
+from input_pipeline.index.left_out import main_reasons
 from input_pipeline.index.pieces import CHUNK_RECORDS, DatasetSpec, build_pieces
 from input_pipeline.index.quarantine import (
     BadFraction,
@@ -36,7 +37,7 @@ from input_pipeline.layout import LayoutError
 from input_pipeline.media import PASSING, Decoder
 from input_pipeline.text import TEXT_FILES
 
-_VERSION = 5  # raise when the meaning of a column changes: old indexes are then not reused
+_VERSION = 6  # raise when the meaning of a column changes: old indexes are then not reused
 _PROBES = "probes.sqlite"
 
 
@@ -128,24 +129,29 @@ def _build(
     """Makes the pieces, joins them into the index, and writes and returns its summary."""
     folder = path.with_name(f"{path.stem}.pieces-{chunk_records}")
     probes = path.with_name(_PROBES)
+    notes = Notes()
+    options |= {"probe_cache": probes, "chunk_records": chunk_records, "notes": notes}
     try:
-        pieces = build_pieces(
-            dataset, spec, folder, probe_cache=probes, chunk_records=chunk_records, **options
-        )
-    except TooManyBad:
+        pieces = build_pieces(dataset, spec, folder, **options)
+    except TooManyBad as error:
         # Something is wrong that a person will put right: what it spoiled must not stay.
         join_quarantines(path, sorted(folder.glob("*.arrow")))
         shutil.rmtree(folder)
-        raise
+        raise TooManyBad("\n".join([str(error), *main_reasons(path)])) from None
     rejected = join_quarantines(path, pieces)
     join(path, pieces)
     store = ExampleStore.open(path)
     if not len(store):
         shutil.rmtree(folder)
-        raise TooManyBad(
-            f"no usable example in {dataset.annotations}: {rejected}, see {quarantine_of(path)}"
-        )
-    summary = summarise(dataset.name, dataset.mode, spec.frame_policy, store, rejected)
+        counts = ", ".join(f"{count} {reason}" for reason, count in rejected.items())
+        head = f"no usable example in {dataset.annotations}: {counts or 'it has none'}"
+        where = f"all of them: {quarantine_of(path)}"
+        raise TooManyBad("\n".join([head, *main_reasons(path), where]))
+    summary = summarise(
+        dataset.name, dataset.mode, spec.frame_policy, store, rejected, list(notes.lines())
+    )
+    for note in summary["notes"]:
+        logging.warning("%s: %s", dataset.name, note)
     write_atomically(_summary_of(path), json.dumps(summary, indent=1, ensure_ascii=False))
     shutil.rmtree(folder)
     return summary
@@ -159,10 +165,12 @@ def lay_out(
     Raises LayoutError naming the first example or file that cannot be used.
     """
     make_row = RowMaker(spec, mode, decoder or Decoder())
-    rows = [make_row(example).row for example in examples]
-    for row in rows:
+    rows = []
+    for example in examples:
+        row = make_row(example).row
         if isinstance(row, Rejected):
             raise LayoutError(row.reason, f"{row.path or row.id}: {row.reason}: {row.detail}")
+        rows.append(row)
     return ExampleStore.of_rows(rows)
 
 

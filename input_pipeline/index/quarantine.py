@@ -19,7 +19,8 @@ class QuarantineEntry:
 
     source: data set. id: example, or "" for a whole file. path: the media or annotation file.
     stage: where it was found, e.g. "read", "probe", "layout", "decode".
-    reason: one word for counting. detail: for people.
+    reason: one word for counting. detail: for people. record: the annotation file and the place in
+    it, where that is known.
     """
 
     source: str
@@ -28,6 +29,7 @@ class QuarantineEntry:
     stage: str
     reason: str
     detail: str
+    record: str = ""
 
     @property
     def key(self) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """What a person wants to know about a prepared data set."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,12 @@ def summarise(
     frame_policy: Mapping[str, Any],
     store: ExampleStore,
     rejected: dict[str, int],
+    notes: Sequence[str],
 ) -> dict[str, Any]:
     """Counts, budgets and an example of each budget; JSON values only.
 
-    frame_policy: the frame-budget spec. rejected: what was left out, by reason.
+    frame_policy: the frame-budget spec. rejected: what was left out, by reason. notes: what stood
+    out in the annotations.
     """
     values = np.unique(store.budgets[store.budgets > 0])
     firsts = {int(value): int(np.argmax(store.budgets == value)) for value in values}
@@ -31,6 +33,7 @@ def summarise(
         "quarantined": {reason: n for reason, n in rejected.items() if reason != "too_long"},
         "left_out": rejected.get("too_long", 0),  # does not fit into a row even when shrunk
         "shrunk": store.shrunk_counts(),
+        "notes": list(notes),
         "tokens": int(store.tokens.sum()),
         "visual_tokens": int(store.visual_tokens.sum()),
         **frame_budget.budget_summary(

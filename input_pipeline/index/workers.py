@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 
-from input_pipeline.annotations import Rejected
+from input_pipeline.annotations import Place, Rejected
 from input_pipeline.examples import Example
 from input_pipeline.index.probe_cache import ProbeCache
 from input_pipeline.index.rows import IndexSpec, Outcome, RowMaker
@@ -20,7 +20,7 @@ _GROUPS_AHEAD = 4  # for each worker
 
 
 def make_rows(
-    found: Iterable[tuple[int, Example | Rejected]],
+    found: Iterable[tuple[Place, Example | Rejected]],
     spec: IndexSpec,
     mode: str,
     decoder: Decoder,
@@ -28,7 +28,7 @@ def make_rows(
     *,
     workers: int,
     processes: bool,
-) -> Iterator[tuple[int, Outcome]]:
+) -> Iterator[tuple[Place, Outcome]]:
     """Place and outcome of each example found, in order; some are read ahead, never all.
 
     found: with its place, what a record was read as; what was rejected then stays so.

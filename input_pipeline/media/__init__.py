@@ -7,7 +7,7 @@ processes that a hang cannot stop, and keeps frames on disk.
 """
 
 from input_pipeline.media.decoder import Decoder
-from input_pipeline.media.errors import LASTING, PASSING, MediaError
+from input_pipeline.media.errors import LASTING, PASSING, REASONS, MediaError
 from input_pipeline.media.frame_cache import CacheSettings
 from input_pipeline.media.frames import read_frames
 from input_pipeline.media.probing import MediaInfo, cut_clip, kind_of_file, probe
@@ -19,6 +19,7 @@ from input_pipeline.media.video.folder import is_frame_folder
 __all__ = [
     "LASTING",
     "PASSING",
+    "REASONS",
     "CacheSettings",
     "Decoder",
     "MediaError",

@@ -1,7 +1,8 @@
 """Records in, `Parsed` conversations out: annotation formats, one module each.
 
 A new one is a module and an entry in `FORMATS`.
-A format's module has WANTED, what its records look like in a few words; `recognises(record)`;
+A format's module has WANTED, what its records look like in a few words; KEYS, the keys of a record
+that it reads beside those of clips; `recognises(record)`;
 `parse(record) -> Parsed`, which raises Unusable; and, where a record holds several examples,
 `split(record)`, one record for each.
 """
@@ -11,10 +12,11 @@ from types import ModuleType
 from typing import Any
 
 from input_pipeline.annotations.formats import conversations, messages, question_answer, shards
-from input_pipeline.annotations.formats.parsed import Medium, Parsed
+from input_pipeline.annotations.formats.parsed import CLIP_KEYS, Medium, Parsed
 from input_pipeline.annotations.rejected import AnnotationError
+from input_pipeline.annotations.unread import lookalikes
 
-__all__ = ["FORMATS", "Medium", "Parsed", "find_format"]
+__all__ = ["CLIP_KEYS", "FORMATS", "Medium", "Parsed", "find_format"]
 
 FORMATS: dict[str, ModuleType] = {
     "conversations": conversations,
@@ -42,6 +44,9 @@ def find_format(name: str, path: str, records: Sequence[Any]) -> ModuleType:
     if objects:
         keys = sorted({key for record in objects for key in record})
         found = f"records with the keys {keys[:20]}"
+        read = frozenset().union(*(known.KEYS for known in FORMATS.values() if known != shards))
+        if slips := list(map(str, lookalikes(objects[0], read))):
+            found += f" ({'; '.join(slips)})"
     known = "; ".join(f"{name}: {known.WANTED}" for name, known in FORMATS.items())
     raise AnnotationError(
         f"annotation file {path} is in no known format: found {found}; known formats are {known}"

@@ -5,7 +5,7 @@ parts: {"type": "text", "text": …}, {"type": "image_url", "image_url": {"url":
 {"type": "video", "video": …}, … A part without its medium is a tag.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from input_pipeline.annotations.formats.parsed import Medium, Parsed, part_medium, record_media
@@ -33,13 +33,16 @@ def parse_turns(record: Mapping[str, Any], key: str) -> Parsed:
     if not isinstance(turns, list) or not turns:
         raise Unusable("bad_turn", f'"{key}" must be a non-empty list')
     found = [_turn(place, turn) for place, turn in enumerate(turns, start=1)]
+    unread = {
+        f"{key}.{i}.{name}": value for i, turn in enumerate(turns) for name, value in _rest(turn)
+    }
     used = {key}
     system = record.get("system")
     if isinstance(system, str) and system.strip() and found[0][0] != "system":
         found.insert(0, ("system", [system]))
         used.add("system")
     media, media_keys = record_media(record)
-    return Parsed(found, media, media_keys | used)
+    return Parsed(found, media, media_keys | used, unread=unread)
 
 
 def _turn(place: int, turn: Any) -> tuple[str, list[str | Medium]]:
@@ -58,6 +61,17 @@ def _turn(place: int, turn: Any) -> tuple[str, list[str | Medium]]:
     if isinstance(content, str):
         return role, [content]
     return role, [_part(place, part) for part in content]
+
+
+def _rest(turn: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What a turn and its texts carry beside role and text."""
+    for name, value in turn.items():
+        if name not in ("from", "value", "role", "content"):
+            yield name, value
+    content = turn.get("content") if turn.get("content") is not None else turn.get("value")
+    for part in content if isinstance(content, list) else ():
+        if isinstance(part, dict) and part.get("type") == "text":
+            yield from ((k, value) for k, value in part.items() if k not in ("type", "text"))
 
 
 def _part(place: int, part: Any) -> str | Medium:

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from input_pipeline.annotations.formats.dialogue import has_turns, parse_turns
-from input_pipeline.annotations.formats.parsed import Parsed
+from input_pipeline.annotations.formats.parsed import MEDIA_KEYS, Parsed
 
 WANTED = '"messages": [{"role": "user", "content": …}, …]'
+KEYS = frozenset({"messages", "system", *MEDIA_KEYS})
 
 
 def recognises(record: Mapping[str, Any]) -> bool:

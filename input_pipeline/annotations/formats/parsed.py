@@ -37,6 +37,7 @@ class Parsed:
     used:  the record's keys that are accounted for; the others become metadata.
     meta:  further metadata.
     exact: the texts have been stripped of the space around media before.
+    unread: what turns and their content parts carry and nothing reads, by the way to it.
     """
 
     turns: list[tuple[Role, list[str | Medium]]]
@@ -44,6 +45,7 @@ class Parsed:
     used: frozenset[str]
     meta: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     exact: bool = False
+    unread: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def record_media(record: Mapping[str, Any]) -> tuple[list[Medium], frozenset[str]]:

@@ -13,6 +13,7 @@ from input_pipeline.annotations.rejected import Unusable
 from input_pipeline.examples import Example, MediaRef
 
 WANTED = '"examples": [Example JSON, …], "media": [bytes, …]'
+KEYS = frozenset({"examples", "media", "problems"})
 _PREFIX = "media/"
 
 

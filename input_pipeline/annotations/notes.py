@@ -1,0 +1,58 @@
+"""What stood out while a data set was read, though its examples can be used."""
+
+import dataclasses
+import re
+from collections.abc import Iterator
+
+from input_pipeline.annotations.unread import Unread
+from input_pipeline.examples import Example
+
+# Speaks of a clip or picture that is in front of the reader.
+_MENTION = re.compile(
+    r"<(?:video|image)>"
+    r"|\b(?:the|this|these|given|following) (?:\w+ )?"
+    r"(?:video|clip|footage|image|picture|photo)s?\b",
+    re.IGNORECASE,
+)
+_OFTEN = 0.01  # of the examples; a few in a set of pure text are chance
+
+
+@dataclasses.dataclass
+class _Count:
+    first: str
+    count: int = 0
+
+
+class Notes:
+    """Counts what stood out; `lines` tells it when the data set has been read."""
+
+    def __init__(self) -> None:
+        self._unread: dict[str, _Count] = {}  # by key
+        self._mentions = _Count("")
+        self._examples = self._with_media = 0
+
+    def add_unread(self, field: Unread, where: str) -> None:
+        """A key that nothing reads and that looks like one that is read. where: file and place."""
+        known = self._unread.setdefault(field.key, _Count(f"{where}: {field}"))
+        known.count += 1
+
+    def add_example(self, example: Example, where: str) -> None:
+        """An example that can be used."""
+        self._examples += 1
+        if example.media:
+            self._with_media += 1
+        elif not self._with_media and _MENTION.search(example.instruction):
+            self._mentions.first = self._mentions.first or f"{where}: {example.instruction!r:.80}"
+            self._mentions.count += 1
+
+    def lines(self) -> Iterator[str]:
+        """What to tell a person, a line each."""
+        for known in self._unread.values():
+            more = f" (and in {known.count - 1} more records)" if known.count > 1 else ""
+            yield known.first + more
+        mentions = self._mentions.count
+        if not self._with_media and mentions and mentions >= _OFTEN * self._examples:
+            yield (
+                f"{mentions} of {self._examples} examples speak of a video or image, but none of "
+                f"the set has one; the first is {self._mentions.first}"
+            )

@@ -1,0 +1,171 @@
+"""Keys that nothing reads although they look as if something should: "vidoe", "video_id", "imgs".
+
+What else a record carries is metadata. But an example whose clip stands under another name would
+be trained on as text, without a word.
+"""
+
+import difflib
+import functools
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from input_pipeline.annotations.records import InRecord
+
+
+def _all(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+# A key names a medium when it is such a word, with an adjective before it and words for a name
+# behind it: "video", "source_video", "imgs", "videoID", "clip_path", "frames_dir". Anything else
+# is about the record: "video_duration", "num_frames", "image_width".
+_VIDEO, _IMAGE = ("video",), ("image",)
+_KINDS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(_all("video videos vid vids clip clips gif gifs frame frames"), _VIDEO),
+    **dict.fromkeys(_all("mp4 webm youtube yt"), _VIDEO),
+    **dict.fromkeys(_all("image images img imgs picture pictures pic pics"), _IMAGE),
+    **dict.fromkeys(_all("photo photos jpg jpeg png"), _IMAGE),
+    "media": (*_VIDEO, *_IMAGE),
+}
+_ADJECTIVES = _all("source src input original orig raw local yt youtube")
+_IDS = _all("id ids uid uids uuid key")
+_NAMES = _IDS | _all(
+    "path paths file files filename filenames name names url urls uri link dir folder list bytes "
+    "data"
+)
+_MEDIA_FILE = re.compile(
+    r"[^\n]*[^\s./]\.(?:(?P<image>jpe?g|png|webp|bmp)"
+    r"|mp4|m4v|mov|mkv|webm|avi|mpe?g|wmv|flv|ogv|gif)(\?\S*)?"
+    r"|https?://(www\.|m\.)?(youtube\.com/watch|youtu\.be/)\S+",
+    re.IGNORECASE,
+)
+# What other formats call the keys that are read here.
+_OTHER_NAMES = {
+    "conversations": "dialog dialogue dialogs dialogues turns chat chats talk",
+    "question": "query q prompt instruction",
+    "answer": "response a output answers label",
+    "options": "candidates choices",
+    "start": "start_time start_s start_sec start_second begin",
+    "end": "end_time end_s end_sec end_second",
+}
+_READ_AS = {name: key for key, names in _OTHER_NAMES.items() for name in names.split()}
+_TYPO = 0.8  # likeness of "vidoe" and "video"
+
+
+class Unread(NamedTuple):
+    """A field that nothing reads. key: the way to it, as in "meta.video_path". wanted: the keys
+    that it may stand for."""
+
+    key: str
+    value: Any
+    wanted: tuple[str, ...]
+
+    def __str__(self) -> str:
+        wanted = " or ".join(f'"{key}"' for key in self.wanted)
+        value = "" if isinstance(self.value, list | dict) else f": {self.value!r:.80}"
+        return f'"{self.key}"{value} is not read, did you mean {wanted}?'
+
+
+def unread_medium(fields: Mapping[str, Any]) -> Unread | None:
+    """The first of these fields, or of those inside them, that names a medium: by its key and a
+    value that can be a name, by a value that looks like a media file's, or because it is bytes."""
+    for way, key, value in _walk(fields, (), ""):
+        kinds = _kinds_of_key(key) if _can_name(value, key) else ()
+        if kinds := kinds or _kinds_of_value(value):
+            return Unread(".".join(way), value, kinds)
+    return None
+
+
+def lookalikes(record: Mapping[str, Any], known: Collection[str]) -> Iterator[Unread]:
+    """The record's top keys that are not known and may stand for a known key that it does not have.
+
+    known: the keys that are read.
+    """
+    for key, value in record.items():
+        if key in known or value is None or value == "":
+            continue
+        absent = [name for name in known if record.get(name) is None]
+        if wanted := _likely(key, value, absent):
+            yield Unread(key, value, wanted)
+
+
+def _likely(key: str, value: Any, known: Collection[str]) -> tuple[str, ...]:
+    kinds = _kinds_of_key(key)
+    if kinds and _can_name(_first(value), key) and set(kinds).issubset(known):
+        return kinds
+    other = _READ_AS.get("_".join(_words(key)))
+    if other and other in known:
+        return (other,)
+    near = _typo_of(key, tuple(known))
+    return (near,) if near else ()
+
+
+@functools.lru_cache(4096)  # of millions of records most have the same keys
+def _typo_of(key: str, known: tuple[str, ...]) -> str | None:
+    """The known key that this one is likely to be a slip of the fingers for."""
+    plain = key.lower()
+    swapped = [name for name in known if sorted(name) == sorted(plain)]
+    near = swapped or difflib.get_close_matches(plain, known, 1, _TYPO)
+    return near[0] if near and abs(len(near[0]) - len(key)) <= 2 else None
+
+
+def _first(value: Any) -> Any:
+    return value[0] if isinstance(value, list) and value else value
+
+
+def _walk(value: Any, way: tuple[str, ...], key: str) -> Iterator[tuple[tuple[str, ...], str, Any]]:
+    """(way, nearest key, value) of every field; a list's items are fields of the list's key."""
+    items: Iterable[tuple[str, str, Any]] = ()
+    if isinstance(value, Mapping):
+        items = ((str(k), str(k), v) for k, v in value.items())
+    elif isinstance(value, list):
+        items = ((str(i), key, v) for i, v in enumerate(value))
+    for step, name, inner in items:
+        yield (*way, step), name, inner
+        yield from _walk(inner, (*way, step), name)
+
+
+def _words(key: str) -> list[str]:
+    """ "videoID" and "video_id" → ["video", "id"]."""
+    spaced = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", key)
+    return [word.lower() for word in re.split(r"[^A-Za-z0-9]+", spaced) if word]
+
+
+@functools.lru_cache(4096)
+def _kinds_of_key(key: str) -> tuple[str, ...]:
+    """The keys that would have been read for a key that names a medium; none for other keys."""
+    words = _words(key)
+    while len(words) > 1 and words[0] in _ADJECTIVES and words[1] in _KINDS:
+        del words[0]
+    if not words:
+        return ()
+    first, *rest = words
+    if not rest and first not in _KINDS:  # "videoid", "image1"
+        for word in _KINDS:
+            tail = first.removeprefix(word)
+            if tail != first and (tail in _NAMES or tail.isdigit()):
+                return _KINDS[word]
+    if first in _KINDS:
+        named = all(word in _NAMES or word.isdigit() for word in rest)
+        return _KINDS[first] if named and (rest or first != "media") else ()
+    near = None if rest else _typo_of(first, ("video", "videos", "image", "images"))
+    return _KINDS[near] if near else ()
+
+
+def _can_name(value: Any, key: str) -> bool:
+    """Whether a value can be the name of a medium: a text, or a number under a key of ids."""
+    if isinstance(value, str):
+        return bool(value.strip())
+    if isinstance(value, int) and not isinstance(value, bool):
+        return bool(_IDS.intersection(_words(key))) or key.lower().endswith("id")
+    return False
+
+
+def _kinds_of_value(value: Any) -> tuple[str, ...]:
+    """The same for a value: bytes, or the name of a media file or page."""
+    if isinstance(value, InRecord):
+        return (*_VIDEO, *_IMAGE)
+    if isinstance(value, str) and (file := _MEDIA_FILE.fullmatch(value.strip())):
+        return _IMAGE if file["image"] else _VIDEO
+    return ()
