@@ -21,6 +21,7 @@ from pathlib import Path
 from absl import logging
 
 from bench.pipeline_corpus import ROW_PATCHES, ROW_TOKENS, Corpus
+from bench.pipeline_torch import torch_batches
 from input_pipeline.batches import Batch, BatchPlan, RowShape, SourceSizes, make_batches
 from input_pipeline.media import Decoder
 from input_pipeline.text import ChatTokenizer
@@ -33,8 +34,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "pipe-bench")
     options = parser.parse_args()
-    from bench.pipeline_torch import torch_batches  # here: our workers do without it
-
     logging.set_verbosity(logging.INFO)
     print(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f} at the start")
     corpus = Corpus(options.folder)

@@ -4,7 +4,7 @@ whether decoded frames are kept."""
 import collections
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from input_pipeline.media.frames import preview_frames, read_frames
 from input_pipeline.media.probing import MediaInfo, probe
 from input_pipeline.media.resize import Size
 from input_pipeline.media.workers.pool import WorkerCrash, WorkerPool
+
+Result = TypeVar("Result")
 
 
 class Decoder:
@@ -66,7 +68,7 @@ class Decoder:
             self._without_cache(found.error)
         return found.frames
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type["Decoder"], tuple[Any, ...]]:
         """A copy in another process gets one decoder process of its own."""
         processes = 1 if self._pool else 0
         return Decoder, (processes, self._timeout_s, self._cache, self._threads)
@@ -76,7 +78,7 @@ class Decoder:
         if self._pool:
             self._pool.close()
 
-    def _run(self, ref: MediaRef, function: Callable, *args: Any) -> Any:
+    def _run(self, ref: MediaRef, function: Callable[..., Result], *args: Any) -> Result:
         try:
             return self._pool.run(function, *args) if self._pool else function(*args)
         except TimeoutError as error:

@@ -73,12 +73,13 @@ def entry_key(ref: MediaRef, frame_indices: Sequence[int], size: Size) -> str:
     """A name for the pixels: what the medium is, which frames at which size, decoded how."""
     if is_frame_folder(ref.path):
         files = frame_folder(ref.path).files
-        content = [files[i] for i in sorted(set(frame_indices)) if i < len(files)] + [files[0]]
-        content = [fingerprint(file, bounds.MAX_IMAGE_BYTES) for file in content] + [len(files)]
+        shown = [files[i] for i in sorted(set(frame_indices)) if i < len(files)]
+        prints = [fingerprint(file, bounds.MAX_IMAGE_BYTES) for file in [*shown, files[0]]]
+        content: str | list[str | int] = [*prints, len(files)]
     else:
         content = fingerprint(ref.path, bounds.MAX_VIDEO_BYTES)
-    facts = [DECODE_VERSION, ref.kind, content, ref.start_s, ref.end_s]
-    facts += [[int(index) for index in frame_indices], list(size)]
+    indices = [int(index) for index in frame_indices]
+    facts = [DECODE_VERSION, ref.kind, content, ref.start_s, ref.end_s, indices, list(size)]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 

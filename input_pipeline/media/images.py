@@ -117,14 +117,15 @@ def _read_header(path: str, data: bytes) -> ImageHeader:
         )
     if name in _DECLARED_LENGTH:  # first, since Pillow takes a WebP that is cut for a damaged one
         _check_length(path, name, data)
-    image = _open_lazily(path, name, data)
+    stream = io.BytesIO(data)
+    image = _open_lazily(path, name, stream)
     width, height = image.size
     bounds.check_image_pixels(path, width, height)
     exif, complete = image.info.get("exif", b""), True
     if name == "jpeg":
         # Coded pixels never contain the end marker, so looking behind the first scan header, where
         # Pillow stops, is enough, and skips the end markers of thumbnails.
-        complete = data.find(b"\xff\xd9", image.fp.tell()) >= 0
+        complete = data.find(b"\xff\xd9", stream.tell()) >= 0
     elif name == "png":  # the orientation may stand behind the pixels, where Pillow does not look
         chunks = dict(_png_chunks(data))
         exif, complete = chunks.get(b"eXIf", b""), b"IEND" in chunks
@@ -133,16 +134,18 @@ def _read_header(path: str, data: bytes) -> ImageHeader:
     return ImageHeader(name, width, height, _orientation(exif))
 
 
-def _open_lazily(path: str, name: str, data: bytes) -> "ImageFile":
+def _open_lazily(path: str, name: str, stream: io.BytesIO) -> "ImageFile":
     """Pillow's image of a file of a known format, its pixels not decoded. Raises MediaError."""
     reader = _FORMATS[name][1]
     plugin = importlib.import_module(f"PIL.{reader}ImagePlugin")
     if not getattr(plugin, "SUPPORTED", True):
         raise MediaError(path, "missing_package", f"Pillow was built without {name}")
     if name == "avif":  # else one for each core, in each of many decoder processes
-        plugin.DEFAULT_MAX_THREADS = 1
+        from PIL import AvifImagePlugin
+
+        AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     with _pillow_errors(path, f"the {name} header is damaged"):
-        return getattr(plugin, f"{reader}ImageFile")(io.BytesIO(data))
+        return getattr(plugin, f"{reader}ImageFile")(stream)
 
 
 @contextlib.contextmanager
@@ -184,7 +187,7 @@ def _orientation(exif: bytes) -> int:
         value = block.get(_ORIENTATION)
     except Exception:
         return 1
-    return int(value) if value in range(1, 9) else 1
+    return int(value) if value is not None and value in range(1, 9) else 1
 
 
 # ── Pixels. ─────────────────────────────────────────────────────────────────────────────────────
@@ -210,7 +213,7 @@ def _opencv_pixels(path: str, data: bytes, header: ImageHeader) -> np.ndarray:
 
 def _pillow_pixels(path: str, data: bytes, header: ImageHeader) -> np.ndarray:
     """Grey [H, W] of 16 bits, RGB or RGBA of 8 bits."""
-    image = _open_lazily(path, header.format, data)
+    image = _open_lazily(path, header.format, io.BytesIO(data))
     mode = image.mode
     deep = mode.startswith("I;16")
     if not (deep or mode in _PLAIN_MODES or mode in _ALPHA_MODES):  # "F", "I": what is white?

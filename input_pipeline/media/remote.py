@@ -7,10 +7,13 @@ import io
 import os
 import threading
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import TYPE_CHECKING
 
 from input_pipeline.media import bounds
 from input_pipeline.media.errors import MediaError
+
+if TYPE_CHECKING:
+    from fsspec.spec import AbstractBufferedFile
 
 # A file: or a chained URL would lead around the data set's media root.
 REMOTE_SCHEMES = frozenset({"gs", "gcs", "s3", "http", "https", "hf", "az", "abfs"})
@@ -22,7 +25,7 @@ _KEPT_BLOCKS = 16
 
 
 @contextlib.contextmanager
-def open_remote(path: str, max_bytes: int) -> Iterator[BinaryIO]:
+def open_remote(path: str, max_bytes: int) -> Iterator["io.BytesIO | _RemoteFile"]:
     """A remote file: whole from memory if it is small, else in blocks as they are asked for.
 
     Raises MediaError.
@@ -49,7 +52,7 @@ def open_remote(path: str, max_bytes: int) -> Iterator[BinaryIO]:
     yield io.BytesIO(data)
 
 
-def _connect(path: str):
+def _connect(path: str) -> "AbstractBufferedFile":
     """An fsspec file; only connections of known kinds are made."""
     scheme = path.partition("://")[0]
     if scheme not in REMOTE_SCHEMES or "::" in path:
@@ -86,7 +89,7 @@ def _remote_errors(path: str) -> Iterator[None]:
 class _RemoteFile(io.RawIOBase):
     """An open remote file whose errors are OSErrors, whatever the storage library raises."""
 
-    def __init__(self, file):
+    def __init__(self, file: "AbstractBufferedFile"):
         self._file = file
 
     def readable(self) -> bool:

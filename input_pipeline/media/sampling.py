@@ -45,7 +45,7 @@ def uniform_frame_indices(
     return _nearest_in_time(times, n)
 
 
-def is_constant_rate(frame_times: Sequence[float]) -> bool:
+def is_constant_rate(frame_times: Sequence[float] | np.ndarray) -> bool:
     """Whether the frames are evenly spaced.
 
     True when every interval lies within 1 % of the mean interval, or every frame within one

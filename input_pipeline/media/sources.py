@@ -10,7 +10,7 @@ import io
 import os
 import stat
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Protocol
 
 from input_pipeline.media.bounds import check_bytes
 from input_pipeline.media.errors import MediaError
@@ -21,8 +21,16 @@ RECORD_PREFIX = "record:"
 _FINGERPRINT_BYTES = 2**16  # at either end
 
 
+class SeekableFile(Protocol):
+    """What is used of a binary file that is open for reading."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+    def tell(self) -> int: ...
+
+
 @contextlib.contextmanager
-def open_source(path: str, max_bytes: int) -> Iterator[BinaryIO]:
+def open_source(path: str, max_bytes: int) -> Iterator[SeekableFile]:
     """A medium's bytes as a seekable file, at its beginning.
 
     Raises MediaError when they are not there, cannot be read or are more than `max_bytes`.
@@ -32,8 +40,8 @@ def open_source(path: str, max_bytes: int) -> Iterator[BinaryIO]:
         check_bytes(path, len(data), max_bytes)
         yield io.BytesIO(data)
     elif "://" in path:
-        with open_remote(path, max_bytes) as file:
-            yield file
+        with open_remote(path, max_bytes) as remote:
+            yield remote
     else:
         _check_file(path, max_bytes)
         try:
@@ -53,7 +61,7 @@ def read_source(path: str, max_bytes: int) -> bytes:
             raise MediaError(path, "unreadable", str(error)) from error
 
 
-def size_of(file: BinaryIO) -> int:
+def size_of(file: SeekableFile) -> int:
     """Bytes of a seekable file; leaves it at its beginning."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Iterator
-from typing import BinaryIO
+from fractions import Fraction
 
 import av
 from av.container import InputContainer
@@ -11,7 +11,7 @@ from av.video.stream import VideoStream
 
 from input_pipeline.media import bounds
 from input_pipeline.media.errors import MediaError
-from input_pipeline.media.sources import open_source, size_of
+from input_pipeline.media.sources import SeekableFile, open_source, size_of
 from input_pipeline.media.video.mp4_tables import Mp4Track, read_tracks
 
 # Playlists and the like (HLS, DASH, concat) are left out: they make the decoder open other files.
@@ -30,6 +30,12 @@ class Video:
     stream: VideoStream
     track: Mp4Track | None
     bytes: int
+
+    @property
+    def tick(self) -> Fraction:
+        """Seconds that timestamps count."""
+        assert self.stream.time_base is not None, "a stream that FFmpeg has opened has one"
+        return self.stream.time_base
 
 
 @contextlib.contextmanager
@@ -58,7 +64,7 @@ def open_video(path: str) -> Iterator[Video]:
             raise MediaError(path, "unreadable", str(error)) from error
 
 
-def _open_container(path: str, file: BinaryIO) -> InputContainer:
+def _open_container(path: str, file: SeekableFile) -> InputContainer:
     options = {
         "format_whitelist": CONTAINERS,
         "protocol_whitelist": "file",
@@ -66,7 +72,7 @@ def _open_container(path: str, file: BinaryIO) -> InputContainer:
         "threads": "1",
     }
     try:
-        return av.open(file, options=options, metadata_errors="replace")
+        return av.open(file, "r", options=options, metadata_errors="replace")
     except av.error.ArgumentError as error:
         raise MediaError(path, "unsupported_format", f"not a video container: {error}") from error
 
@@ -83,8 +89,8 @@ def _video_stream(path: str, container: InputContainer) -> VideoStream:
         bounds.check_frame_pixels(path, context.width, context.height)
         context.thread_type, context.thread_count = "NONE", 1
         return stream
-    kinds = sorted({stream.type for stream in container.streams}) or ["nothing"]
-    raise MediaError(path, "not_video", f"no video stream, only {', '.join(kinds)}")
+    kinds = ", ".join(sorted({stream.type for stream in container.streams}))
+    raise MediaError(path, "not_video", f"no video stream, only {kinds or 'nothing'}")
 
 
 def displayed_size(frame: av.VideoFrame) -> tuple[int, int]:

@@ -63,21 +63,24 @@ def frame_table(video: Video) -> FrameTable | None:
 def decoded_times(path: str) -> tuple[av.VideoFrame, list[float]]:
     """The first frame of a video whose container does not tell, and the time of every frame in
     seconds from it, found by decoding them all. Raises MediaError."""
-    first, pts, dts = None, [], []
+    first: av.VideoFrame | None = None
+    pts: list[int | None] = []
+    dts: list[int | None] = []
     with open_video(path) as video:
         for frame in video.container.decode(video.stream):
             first = first or frame
             pts.append(frame.pts)
             dts.append(frame.dts)
             bounds.check_frame_count(path, len(pts))
-        tick = video.stream.time_base
+        tick = video.tick
     if first is None:
         raise _no_frames(path)
     # AVI may store decoding times alone; of a frame that has come out they are its time.
     for ticks in (pts, dts):
-        if None in ticks or any(a > b for a, b in zip(ticks, ticks[1:], strict=False)):
+        known = [each for each in ticks if each is not None]
+        if len(known) < len(ticks) or known != sorted(known):
             continue
-        times = _seconds(ticks, tick)
+        times = _seconds(known, tick)
         if len(times) == 1 or times[-1] > 0:
             return first, times
     raise MediaError(
@@ -100,8 +103,7 @@ def _no_frames(path: str) -> MediaError:
 def _table_from_header(video: Video) -> FrameTable | None:
     """From FFmpeg's index of an MP4, without reading more than a few packets."""
     offsets = video.track.offsets if video.track else None
-    entries = video.stream.index_entries
-    count = len(entries)
+    count = len(video.stream.index_entries)
     if offsets is None or not count == len(offsets) == video.stream.frames:
         return None
     bounds.check_frame_count(video.path, count)
@@ -149,7 +151,8 @@ def _from_entries(video: Video) -> _Stored:
 def _from_samples(video: Video) -> _Stored | None:
     """Out of the header's own tables; None unless FFmpeg's index agrees at both ends and in some
     places between. What an edit leaves out lies at the ends."""
-    samples, entries = video.track.samples, video.stream.index_entries
+    samples = video.track.samples if video.track else None
+    entries = video.stream.index_entries
     count = len(entries)
     if samples is None or len(samples.times) != count:
         return None
@@ -192,15 +195,18 @@ def _table_from_packets(video: Video) -> FrameTable | None:
 
 
 def _checked(
-    video: Video, pts: Sequence[int], keys: Sequence[int], first: av.VideoFrame | None
+    video: Video,
+    pts: Sequence[int] | np.ndarray,
+    keys: Sequence[int] | np.ndarray,
+    first: av.VideoFrame | None,
 ) -> FrameTable | None:
     """A table with its times in order; None if they cannot be those of the frames."""
     if first is None or not len(pts):
         raise _no_frames(video.path)
-    pts = np.sort(np.asarray(pts, np.int64))
-    if first.pts != pts[0] or (np.diff(pts) == 0).any():
+    rising = np.sort(np.asarray(pts, np.int64))
+    if first.pts != rising[0] or (np.diff(rising) == 0).any():
         return None
-    return FrameTable(pts.tolist(), sorted(map(int, keys)), first, video.stream.time_base)
+    return FrameTable(rising.tolist(), sorted(map(int, keys)), first, video.tick)
 
 
 def _raise_truncated(path: str, found: int, announced: int) -> None:

@@ -161,7 +161,9 @@ def _decode_in_order(
 
     table: tells them by their timestamps; without one they are counted.
     """
-    places = None if table is None else {pts: index for index, pts in enumerate(table.pts)}
+    places: dict[int | None, int] | None = (
+        None if table is None else {pts: index for index, pts in enumerate(table.pts)}
+    )
     frames: dict[int, np.ndarray] = {}
     convert = None
     found = 0

@@ -13,9 +13,10 @@ import contextlib
 import dataclasses
 import struct
 from collections.abc import Iterator
-from typing import BinaryIO
 
 import numpy as np
+
+from input_pipeline.media.sources import SeekableFile
 
 MAX_HEADER_BYTES = 256 * 2**20
 MAX_BOXES = 4096  # at any one level; a file has a dozen
@@ -49,7 +50,7 @@ class Mp4Track:
     samples: Samples | None = None
 
 
-def read_tracks(file: BinaryIO) -> dict[int, Mp4Track]:
+def read_tracks(file: SeekableFile) -> dict[int, Mp4Track]:
     """Tracks by their id; none for what is not an MP4 or not understood. Raises OSError."""
     header = _movie_header(file)
     if header is None:
@@ -66,7 +67,7 @@ def read_tracks(file: BinaryIO) -> dict[int, Mp4Track]:
     return tracks
 
 
-def _movie_header(file: BinaryIO) -> memoryview | None:
+def _movie_header(file: SeekableFile) -> memoryview | None:
     """The content of the moov box, looked for among the boxes of the file."""
     place = 0
     for _ in range(MAX_BOXES):

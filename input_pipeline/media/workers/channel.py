@@ -52,10 +52,9 @@ class Channel:
     def close(self) -> None:
         self._socket.close()
 
-    def _read(self, size: int, end: float | None) -> np.ndarray:
-        """uint8[size]."""
-        data = np.empty(size, np.uint8)
-        view = memoryview(data)
+    def _read(self, size: int, end: float | None) -> memoryview:
+        """The next `size` bytes."""
+        view = data = np.empty(size, np.uint8).data  # which, unlike a bytearray, is not filled
         while view:
             if end is not None:
                 self._socket.settimeout(max(end - time.monotonic(), 1e-3))

@@ -19,13 +19,15 @@ import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from input_pipeline.media.workers.channel import Channel
 
 _START_S = 120.0  # to import what a worker needs, on a machine that is busy with other things
 _GRACE_S = 5.0  # for an idle worker to end by itself, and a killed one to be gone
 _WORKER = "input_pipeline.media.workers.worker"
+
+Result = TypeVar("Result")
 
 
 class WorkerCrash(Exception):
@@ -48,7 +50,7 @@ class WorkerPool:
         # Also when the interpreter ends. A killed parent's workers see their channel close.
         weakref.finalize(self, _stop_all, self._idle)
 
-    def run(self, function: Callable, *args: Any) -> Any:
+    def run(self, function: Callable[..., Result], *args: Any) -> Result:
         """function(*args) in a worker. The function is one of a module's, arguments and result
         are pickled.
 
@@ -100,7 +102,7 @@ class _Worker:
             self.kill()
             raise
 
-    def run(self, function: Callable, args: tuple) -> tuple[bool, Any]:
+    def run(self, function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[bool, Any]:
         """(True, result) or (False, the exception that the function raised)."""
         try:
             self._channel.send((function, args))
