@@ -16,9 +16,9 @@ from evaluation.results import (
 )
 from evaluation.scoring import score
 from input_pipeline.frame_budget import spec_hash, spec_label
-from input_pipeline.index import ExampleStore
+from input_pipeline.index import DatasetSpec, ExampleStore
 from input_pipeline.progress import Progress
-from vsft_jax.config import Run
+from vsft_jax.config import Run, check_before_evaluation
 from vsft_jax.errors import ConfigError
 from vsft_jax.inference import Answer, LoadedModel, answer, generation_settings, load_model
 from vsft_jax.prepare import prepare_benchmarks, resolve_frame_policy
@@ -36,6 +36,7 @@ def evaluate_checkpoint(
     "config"` applies `config.frames` instead, and the results then carry both.
     Writes eval/<policy label>/<benchmark>.json and predictions.jsonl into the workdir.
     """
+    check_before_evaluation(run)
     model = load_model(run)
     if frame_policy is None:
         frame_policy = chosen_frame_policy(run, model)
@@ -56,8 +57,8 @@ def evaluate_model(
     """
     prepared = prepare_benchmarks(run, frame_policy)
     stores = prepared.stores()
-    for name, store in stores.items():
-        _check_questions(name, store)
+    for dataset in run.benchmarks:
+        check_questions(dataset, stores[dataset.name])
     results, predictions = {}, []
     for name, store in stores.items():
         start = time.monotonic()
@@ -94,17 +95,19 @@ def evaluate_model(
 def chosen_frame_policy(run: Run, model: LoadedModel) -> dict[str, Any]:
     """The frame-budget spec that `config.eval.frames` asks for: the checkpoint's, or the config's,
     which is also that of an imported model."""
-    if run.config.eval.frames not in ("checkpoint", "config"):
-        raise ConfigError(
-            f'config.eval.frames = {run.config.eval.frames!r}: expected "checkpoint" or "config"'
-        )
     if run.config.eval.frames == "checkpoint" and model.frame_policy is not None:
         return model.frame_policy
     return resolve_frame_policy(run)
 
 
 def during_training(run: Run) -> Callable[[LoadedModel], dict[str, float]]:
-    """What the training loop calls to evaluate: model → score by benchmark."""
+    """What the training loop calls to evaluate: model → score by benchmark.
+
+    Raises ConfigError, before any step is taken, where `config.train.evaluate_every` asks for
+    evaluations and a question cannot be scored.
+    """
+    if run.config.train.evaluate_every:
+        check_benchmarks(run)
 
     def evaluate(model: LoadedModel) -> dict[str, float]:
         assert model.frame_policy is not None, "a model in training has a frame policy"
@@ -112,6 +115,34 @@ def during_training(run: Run) -> Callable[[LoadedModel], dict[str, float]]:
         return {f"eval/{name}": result.score for name, result in results.items()}
 
     return evaluate
+
+
+def check_benchmarks(run: Run) -> None:
+    """Prepares the benchmarks and checks every question of them, see `check_questions`."""
+    stores = prepare_benchmarks(run, resolve_frame_policy(run)).stores()
+    for dataset in run.benchmarks:
+        check_questions(dataset, stores[dataset.name])
+
+
+def check_questions(dataset: DatasetSpec, store: ExampleStore) -> None:
+    """Raises ConfigError naming the first question of a prepared benchmark that cannot be scored,
+    or that is scored as right with nothing said."""
+    for i in range(len(store)):
+        example, _ = store[i]
+        where = f"{dataset.annotations}: question {example.id!r}"
+        needs = f"config.data.benchmarks.{dataset.name}: docs/data.md says what records need"
+        missing = [key for key in ("task", "format", "answer", "chance") if key not in example.meta]
+        if missing:
+            raise ConfigError(f"{where} has no {', '.join(missing)}; {needs}")
+        chance = example.meta["chance"]
+        if isinstance(chance, bool) or not isinstance(chance, int | float) or not 0 <= chance <= 1:
+            raise ConfigError(f"{where} has the chance {chance!r}, not a number 0..1; {needs}")
+        try:
+            silent = score(example.meta["format"], "", example.meta).score
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"{where} cannot be scored: {error}; {needs}") from error
+        if silent > 0:
+            raise ConfigError(f"{where} is answered by saying nothing: look at its 'answer'")
 
 
 def _predictions(
@@ -125,26 +156,6 @@ def _predictions(
                 found[said.index] = _prediction(benchmark, store, said)
             progress.advance()
     return [found[i] for i in sorted(found)], len(store) - len(found)
-
-
-def _check_questions(benchmark: str, store: ExampleStore) -> None:
-    """Raises ConfigError naming the first question that cannot be scored, or that is scored as
-    right with nothing said."""
-    for i in range(len(store)):
-        example, _ = store[i]
-        where = f"question {example.id!r} of config.data.benchmarks.{benchmark}"
-        missing = [key for key in ("task", "format", "answer", "chance") if key not in example.meta]
-        if missing:
-            raise ConfigError(
-                f"{where} has no {', '.join(missing)}: docs/data.md says what the records of a "
-                "benchmark need"
-            )
-        try:
-            silent = score(example.meta["format"], "", example.meta).score
-        except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{where} cannot be scored: {error}") from error
-        if silent > 0:
-            raise ConfigError(f"{where} is answered by saying nothing: look at its 'answer'")
 
 
 def _prediction(benchmark: str, store: ExampleStore, said: Answer) -> Prediction:

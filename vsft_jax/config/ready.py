@@ -147,9 +147,9 @@ def _training_without_effect(run: Run) -> Iterator[str]:
 def _model_problems(run: Run) -> Iterator[str]:
     """What needs the files of `config.model.path`, where there is one: they may be downloaded."""
     yield from _said(lambda: layout_problems(run.config, run.layout))
-    if _is_rendered(run, located(run.config.tokenizer, run.data_root)) and run.config.tokenizer:
-        return
-    yield from _said(lambda: _tokenizer_problems(run))
+    named = run.config.tokenizer
+    if not named or not _is_rendered(run, located(named, run.data_root)):
+        yield from _said(lambda: _tokenizer_problems(run))
 
 
 def _tokenizer_problems(run: Run) -> Iterator[str]:
