@@ -1,21 +1,31 @@
-"""The prepare job: a run's data sets become indexes, under a resolved frame policy."""
+"""A run's data sets become indexes, under a resolved frame policy; the prepare job."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from absl import logging
 
 from input_pipeline import frame_budget
 from input_pipeline.frame_budget import Tools
-from input_pipeline.index import DatasetSpec, ExampleStore, log_summary, prepare
+from input_pipeline.index import (
+    BadFraction,
+    DatasetSpec,
+    ExampleStore,
+    log_summary,
+    prepare,
+    quarantine_of,
+    report_lines,
+)
 from input_pipeline.paths import is_remote, located
 from input_pipeline.progress import Progress
 from vsft_jax import frame_models
 from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
 from vsft_jax.processes import first_process_first, is_first
+from vsft_jax.row_plan import batch_plan, log_fill
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +40,33 @@ class Prepared:
     def stores(self) -> dict[str, ExampleStore]:
         """The prepared examples by data set."""
         return {name: ExampleStore.open(path) for name, path in self.paths.items()}
+
+
+def prepare_all(run: Run, check: Callable[[DatasetSpec, ExampleStore], None]) -> None:
+    """The prepare job: every data set, and a table on the log of what became of them and of how
+    full rows will be. What was left out for reasons that may be gone is looked at again.
+
+    check: called with every benchmark; raises what is wrong with its questions.
+    Raises TooManyBad where more of a set than `config.data.max_bad_fraction` cannot be used. A
+    training is not stopped by a handful; here a person looks, and small sets count too.
+    """
+    training = prepare_training(run, retry=True)
+    benchmarks = prepare_benchmarks(run, training.frame_policy, retry=True)
+    found = [
+        (each.paths[name], summary)
+        for each in (training, benchmarks)
+        for name, summary in each.summaries.items()
+    ]
+    if is_first():
+        logging.info("prepared:\n%s", "\n".join(report_lines(dict(found))))
+        if stores := training.stores():
+            log_fill(run, batch_plan(run, stores, batch_rows=1))
+    stores = benchmarks.stores()
+    for dataset in run.benchmarks:
+        check(dataset, stores[dataset.name])
+    for path, summary in found:
+        bad = BadFraction(run.config.data.max_bad_fraction, quarantine_of(path), handful=0)
+        bad.add(sum(summary["quarantined"].values()), summary["examples"])
 
 
 def prepare_training(run: Run, retry: bool = False) -> Prepared:

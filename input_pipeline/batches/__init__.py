@@ -5,6 +5,7 @@ which rows make up step k, and `make_batches` decodes them: step k follows from 
 """
 
 from input_pipeline.batches.batch import Batch, RowShape, device_arrays, stack_rows
+from input_pipeline.batches.fill import fill_lines
 from input_pipeline.batches.loading import listed_rows, make_batches
 from input_pipeline.batches.mixture import (
     Count,
@@ -28,6 +29,7 @@ __all__ = [
     "build_row",
     "empty_row",
     "device_arrays",
+    "fill_lines",
     "listed_rows",
     "make_batches",
     "pack",

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from input_pipeline.batches.fill import fuller_rows
 from input_pipeline.batches.mixture import epoch_order
-from input_pipeline.batches.packing import PackPlan, balanced_patches, pack
+from input_pipeline.batches.packing import PackPlan, pack
 
 
 def spread_by_cost(costs: Sequence[int]) -> np.ndarray:
@@ -80,11 +81,17 @@ class BatchPlan:
         with self._lock:
             return self._planned(epoch)
 
-    def balanced_patches(self, multiple: int) -> int:
-        """See `packing.balanced_patches`, of the first epoch's examples."""
-        examples = self.pack_plan(0).members
-        tokens, patches = self._tokens[examples], self._patches[examples]
-        return balanced_patches(tokens, patches, self._limits["max_tokens"], multiple)
+    def fuller_rows(self, multiple: int) -> list[PackPlan]:
+        """See `fill.fuller_rows`, of the first epoch's examples."""
+        planned = self.pack_plan(0)
+        examples = planned.members
+        return fuller_rows(
+            self._tokens[examples],
+            self._patches[examples],
+            planned,
+            multiple=multiple,
+            window=self._limits["window"],
+        )
 
     def rows_for_step(self, step: int) -> list[np.ndarray]:
         """The examples, int64[k], of each of the B rows of global step `step` (0, 1, 2, …), all

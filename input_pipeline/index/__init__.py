@@ -7,7 +7,7 @@ both give an `ExampleStore`. What cannot be used is listed in a quarantine file,
 
 from input_pipeline.index.pieces import DatasetSpec
 from input_pipeline.index.prepare import lay_out, prepare
-from input_pipeline.index.quarantine import BadFraction, Quarantine, TooManyBad
+from input_pipeline.index.quarantine import BadFraction, Quarantine, TooManyBad, quarantine_of
 from input_pipeline.index.report import report_lines
 from input_pipeline.index.rows import IndexSpec
 from input_pipeline.index.store import ExampleStore
@@ -23,5 +23,6 @@ __all__ = [
     "lay_out",
     "log_summary",
     "prepare",
+    "quarantine_of",
     "report_lines",
 ]

@@ -10,7 +10,7 @@ from pathlib import Path
 from input_pipeline.errors import UserError
 from input_pipeline.files import replacing
 
-A_HANDFUL = 10  # so many bad examples never stop a run
+A_HANDFUL = 10  # so many bad examples never stop a training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,10 +47,15 @@ class TooManyBad(UserError, ValueError):
 
 
 class BadFraction:
-    """Watches what fraction of examples cannot be used. limit: `config.data.max_bad_fraction`."""
+    """Watches what fraction of examples cannot be used.
 
-    def __init__(self, limit: float, quarantine_path: str | os.PathLike):
-        self._limit, self._path = limit, os.fspath(quarantine_path)
+    limit: `config.data.max_bad_fraction`. handful: so many are never too many.
+    """
+
+    def __init__(
+        self, limit: float, quarantine_path: str | os.PathLike, *, handful: int = A_HANDFUL
+    ):
+        self._limit, self._path, self._handful = limit, os.fspath(quarantine_path), handful
         self._bad = self._seen = self._total = 0
 
     def expect(self, total: int) -> None:
@@ -65,7 +70,7 @@ class BadFraction:
         self._bad += bad
         self._seen += seen
         whole = max(self._seen, self._total)
-        if self._bad > A_HANDFUL and self._bad > self._limit * whole:
+        if self._bad > self._handful and self._bad > self._limit * whole:
             raise TooManyBad(
                 f"{self._bad} of {whole} examples cannot be used, more than "
                 f"config.data.max_bad_fraction = {self._limit}: {self._path} says why"

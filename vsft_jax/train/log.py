@@ -8,30 +8,18 @@ from input_pipeline.batches import BatchPlan, realised_mix
 from input_pipeline.index import ExampleStore
 from vsft_jax.config import Run
 from vsft_jax.parameters import flatten
-from vsft_jax.train.setup import mixture_weights
+from vsft_jax.row_plan import log_fill, mixture_weights
 from vsft_jax.train.step import TrainState
-
-_UNEVEN_FILL = 0.1  # between tokens and patches; beyond it the log tells how to do better
 
 
 def log_plan(run: Run, plan: BatchPlan) -> None:
     """How an epoch is packed, and how it could be packed better."""
     train = run.config.train
-    pack = plan.pack_plan(0)
+    log_fill(run, plan)
     logging.info(
-        "an epoch: %d rows of %d tokens and %d patches, %.1f examples a row, filled %.1f %% and "
-        "%.1f %%; %d steps of %d rows are %.2f epochs",
-        *(pack.rows, pack.max_tokens, pack.max_patches, pack.examples_per_row),
-        *(100 * pack.token_fill, 100 * pack.patch_fill),
-        *(train.steps, train.batch_rows, train.steps * train.batch_rows / pack.rows),
+        "%d steps of %d rows are %.2f epochs",
+        *(train.steps, train.batch_rows, train.steps * train.batch_rows / plan.pack_plan(0).rows),
     )
-    balanced = plan.balanced_patches(run.layout.patches_per_unit)
-    if balanced and abs(pack.token_fill - pack.patch_fill) > _UNEVEN_FILL:
-        logging.info(
-            "  config.layout.row_patches = %d would suit the examples as they are laid out now: "
-            "tokens and patches would run out together",
-            balanced,
-        )
 
 
 def log_mix(run: Run, stores: Mapping[str, ExampleStore]) -> None:

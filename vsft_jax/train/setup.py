@@ -8,7 +8,6 @@ import jax
 from absl import logging
 from flax import nnx
 
-from input_pipeline.batches import BatchPlan, SourceSizes
 from input_pipeline.index import ExampleStore
 from vsft_jax import lora
 from vsft_jax.checkpoints import Checkpoints
@@ -17,6 +16,7 @@ from vsft_jax.errors import ConfigError
 from vsft_jax.huggingface import load_params
 from vsft_jax.lora import Lora, ModelBuilder
 from vsft_jax.parameters import flatten
+from vsft_jax.row_plan import batch_plan
 from vsft_jax.sharding import abstract_model, batch_shards, make_mesh
 from vsft_jax.train.optimizer import make_optimizer, trainable
 from vsft_jax.train.step import Trainer, TrainState
@@ -42,31 +42,6 @@ def with_schedule(run: Run, stores: Mapping[str, ExampleStore]) -> Run:
         packed = batch_plan(run, stores, batch_rows=rows).pack_plan(0).rows
         steps = math.ceil(train.epochs * packed / rows)
     return run.with_settings(train={"batch_rows": rows, "steps": steps})
-
-
-def batch_plan(
-    run: Run, stores: Mapping[str, ExampleStore], *, batch_rows: int | None = None
-) -> BatchPlan:
-    """The packed rows of every step: a function of the indexes, the mixture and the seed alone."""
-    return BatchPlan(
-        {name: SourceSizes(store.tokens, store.patches) for name, store in stores.items()},
-        mixture_weights(run, stores),
-        batch_rows=batch_rows or run.config.train.batch_rows,
-        seed=run.config.seed,
-        max_tokens=run.row_shape.tokens,
-        max_patches=run.row_shape.patches,
-        window=run.config.train.pack_window,
-    )
-
-
-def mixture_weights(run: Run, stores: Mapping[str, ExampleStore]) -> dict[str, float]:
-    """How often an epoch takes each example of a source, on average."""
-    sizes = {name: len(store) for name, store in stores.items()}
-    tokens = {name: int(store.tokens.sum()) for name, store in stores.items()}
-    try:
-        return run.mixture.weights(sizes, tokens)
-    except ValueError as error:
-        raise ConfigError(f"config.data: {error}") from error
 
 
 def make_trainer(

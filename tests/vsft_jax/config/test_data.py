@@ -11,8 +11,8 @@ from input_pipeline.batches.mixture import epoch_order
 from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
 from vsft_jax.prepare import ensure_demo_world, prepare_training
-from vsft_jax.train.log import log_mix
 from vsft_jax.row_plan import mixture_weights
+from vsft_jax.train.log import log_mix
 
 
 def config_of(**data) -> ConfigDict:
