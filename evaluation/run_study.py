@@ -23,7 +23,7 @@ from evaluation.results import BenchmarkResult, evaluation_folder
 from evaluation.study_files import CELL_FILE, Budget, Cell, IndexSummary
 from input_pipeline.frame_budget import canonical_spec, spec_hash, spec_label
 from input_pipeline.progress import duration
-from vsft_jax.config import Run, as_json
+from vsft_jax.config import Run, as_json, check_before_study
 from vsft_jax.errors import ConfigError
 from vsft_jax.prepare import ensure_demo_world, prepare_training, resolve_frame_policy
 from vsft_jax.train import train
@@ -33,10 +33,12 @@ Spec = Mapping[str, Any]  # of a frame policy: resolved and canonical
 
 @dataclasses.dataclass(frozen=True)
 class Planned:
-    """A cell and the config that it is made with."""
+    """A cell and the config that it is made with. trained: not for a released model, which is
+    evaluated as it is."""
 
     cell: Cell
     config: ConfigDict
+    trained: bool = True
 
 
 def run_study(run: Run) -> Path:
@@ -45,6 +47,7 @@ def run_study(run: Run) -> Path:
     Returns the path of report.html. Raises ConfigError if two entries of `config.study.frames`
     mean the same policy, or if the workdir holds cells of another config.
     """
+    check_before_study(run)
     workdir, config = run.workdir, _shared_paths(run)
     ensure_demo_world(run)
     policies = _policies(config, workdir)
@@ -67,7 +70,7 @@ def run_study(run: Run) -> Path:
             for policy, config in zip(asked, configs, strict=True)
             if not _evaluated(folder, config, policy)
         ]
-        if missing:
+        if missing and each.trained:
             train(Run(each.config, folder))
         for policy, config in missing:
             evaluate_checkpoint(Run(config, folder), policy)
@@ -80,16 +83,20 @@ def run_study(run: Run) -> Path:
 def plan_cells(config: ConfigDict, workdir: Path, policies: Sequence[Spec]) -> list[Planned]:
     """One base model, then every policy with every seed, all policies of a seed together.
 
-    config: the study's. policies: resolved specs with labels of their own.
+    The base is trained by `config.study.base`; where that is empty and there is a
+    `config.model.path`, it is the released model. config: the study's. policies: resolved specs
+    with labels of their own.
     """
+    released = bool(config.model.path) and not config.study.base
     base = _copy(config)
     base.update(config.study.base)
-    cells = [_planned("base", base, policy=None, start=None)]
+    cells = [_planned("base", base, policy=None, start=None, trained=not released)]
     for seed in config.study.seeds:
         for policy in policies:
             tuned = _with_frames(config, policy)
             tuned.seed = seed
-            tuned.train.init_from = str(cell_folder(workdir, cells[0].cell))
+            if not released:
+                tuned.train.init_from = str(cell_folder(workdir, cells[0].cell))
             cells.append(
                 _planned(f"{spec_label(policy)}-seed{seed}", tuned, policy, start=cells[0].cell)
             )
@@ -145,7 +152,9 @@ def _asked_under(cell: Cell, policies: Sequence[Spec]) -> Sequence[Spec]:
     return [cell.frame_policy] if cell.frame_policy else policies
 
 
-def _planned(name: str, config: ConfigDict, policy: Spec | None, start: Cell | None) -> Planned:
+def _planned(
+    name: str, config: ConfigDict, policy: Spec | None, start: Cell | None, trained: bool = True
+) -> Planned:
     values = as_json(config)
     if start:  # another base makes another model, wherever the base lies
         values["train"]["init_from"] = f"{start.name}~{start.config_hash}"
@@ -153,14 +162,14 @@ def _planned(name: str, config: ConfigDict, policy: Spec | None, start: Cell | N
     cell = Cell(
         name=name,
         role="sft" if start else "base",
-        start=start.name if start else "scratch",
+        start=start.name if start else ("scratch" if trained else "released"),
         strategy=cell_config.strategy(values),
         seed=config.seed,
         frame_policy=policy,
         config=decides,
         config_hash=cell_config.config_hash(decides),
     )
-    return Planned(cell, config)
+    return Planned(cell, config, trained)
 
 
 def _policies(config: ConfigDict, workdir: Path) -> list[Spec]:
@@ -177,8 +186,6 @@ def _policies(config: ConfigDict, workdir: Path) -> list[Spec]:
                 f"{(same or [label])[0]}: change or remove one"
             )
         found[label] = resolved
-    if not found:
-        raise ConfigError("config.study.frames is empty: name at least one frame policy")
     return list(found.values())
 
 

@@ -17,7 +17,8 @@ INDEX_SUMMARY_FILE = "index_summary.json"
 class Cell:
     """One model of a study: the content of cell.json.
 
-    role: "base" or "sft". start: the cell that it is fine-tuned from, "scratch" for a base.
+    role: "base" or "sft". start: the cell that it is fine-tuned from; of a base "scratch",
+    or "released" where it is a published model as it is.
     strategy: what of the model is tuned, in words. frame_policy: the resolved spec that it is
     trained and evaluated with; None for a base, which is evaluated under every policy. config: what
     of its config decides its scores, and config_hash what decides the model: see `cell_config`.
