@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-_ITEM = re.compile(r"([^%#]*)([%#])?(.*)", re.DOTALL)
+_UNIT = re.compile("([%#])")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Mixture:
     replay: Mapping[str, float] = dataclasses.field(default_factory=dict)
     replay_unit: Literal["tokens", "examples"] = "tokens"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.epoch not in ("amounts", "smallest", "largest"):
             raise ValueError(
                 f'mixture: epoch is {self.epoch!r}, expected "amounts", "smallest" or "largest"'
@@ -97,7 +97,9 @@ def parse_mixture(text: str) -> dict[str, float | Count]:
     "name" is all of a source, "name%50" 50 percent of it, "name%200" all of it twice, "name#20000"
     so many of its examples. Raises ValueError naming the item that cannot be read.
     """
-    return {name: amount for name, _, amount in _items(text)}
+    return {
+        name: Count(int(number)) if unit == "#" else number for name, unit, number in _items(text)
+    }
 
 
 def parse_shares(text: str) -> dict[str, float]:
@@ -108,25 +110,27 @@ def parse_shares(text: str) -> dict[str, float]:
     items = _items(text)
     if bad := [name for name, unit, _ in items if unit != "%"]:
         raise ValueError(f"{text!r}: {bad} have no percentage; wanted name%percent")
-    return {name: share for name, _, share in items}
+    return {name: number for name, _, number in items}
 
 
-def _items(text: str) -> list[tuple[str, str | None, float | Count]]:
-    """Name, unit ("%", "#" or None) and amount of each item of a list with commas."""
-    items: list[tuple[str, str | None, float | Count]] = []
+def _items(text: str) -> list[tuple[str, str, float]]:
+    """Name, unit ("%", "#" or "") and number of each item of a list with commas; percentages as
+    fractions."""
+    items: list[tuple[str, str, float]] = []
     for item in filter(None, (item.strip() for item in text.split(","))):
-        name, unit, amount = _ITEM.fullmatch(item).groups()
+        name, *rest = _UNIT.split(item, maxsplit=1)
+        unit, written = rest or ("", "")
         try:
-            value = 1.0 if not unit else float(amount) / 100 if unit == "%" else int(amount)
+            number = 1.0 if not unit else float(written) / 100 if unit == "%" else int(written)
         except ValueError:
-            value = 0
-        if not (name and 0 < value < float("inf")):
+            number = 0.0
+        if not (name and 0 < number < float("inf")):
             raise ValueError(
                 f"{text!r}: cannot read {item!r}; wanted name, name%percent or name#count"
             )
         if name in [known for known, *_ in items]:
             raise ValueError(f"{text!r}: {name!r} stands there twice")
-        items.append((name, unit, Count(value) if unit == "#" else value))
+        items.append((name, unit, number))
     return items
 
 

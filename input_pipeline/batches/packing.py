@@ -154,12 +154,12 @@ def _assign(
     # The last window is filled up with examples of size 0, which are given no row.
     padded = np.zeros((2, windows * window), np.int64)
     padded[0, :n], padded[1, :n] = tokens, patches
-    padded = padded.reshape(2, windows, window)
+    by_window = padded.reshape(2, windows, window)
     row_of = np.zeros((windows, window), np.int64)
     rows_before = 0
     for first in range(0, windows, _WINDOWS_AT_ONCE):
         block = slice(first, min(first + _WINDOWS_AT_ONCE, windows))
-        local, opened = _best_fit(*padded[:, block], max_tokens, max_patches)
+        local, opened = _best_fit(by_window[0, block], by_window[1, block], max_tokens, max_patches)
         starts = rows_before + np.concatenate([[0], np.cumsum(opened)])
         row_of[block] = local + starts[:-1, None]
         rows_before = starts[-1]

@@ -60,13 +60,16 @@ def _checked_kind(key: str, spec: dict, unusable: set[str]) -> dict:
     return spec
 
 
-_PREVIEWS = {"preview_frames": (8, values.preview_frames)}
-_NOVELTY = _PREVIEWS | {
+# Key -> (default, check). A check returns the canonical JSON value or raises ValueError.
+Schema = dict[str, tuple[Any, Callable[[str, Any], Any]]]
+
+_PREVIEWS: Schema = {"preview_frames": (8, values.preview_frames)}
+_NOVELTY: Schema = _PREVIEWS | {
     "novelty_low": (0.1, values.number),
     "novelty_high": (0.4, values.number),
 }
-_CANDIDATES = {"candidates": (DEFAULT_CANDIDATES, values.candidates)}
-_ENDPOINT = {
+_CANDIDATES: Schema = {"candidates": (DEFAULT_CANDIDATES, values.candidates)}
+_ENDPOINT: Schema = {
     "url": ("", values.url),
     "model": ("", values.text),
     "api_key_env": ("", values.environment_variable),
@@ -77,7 +80,7 @@ _ENDPOINT = {
     "attempts": (6, values.at_least(1)),
 }
 
-SCHEMAS: dict[str, dict[str, tuple[Any, Callable[[str, Any], Any]]]] = {
+SCHEMAS: dict[str, Schema] = {  # by kind
     "fixed": {"frames": (REQUIRED, values.frame_count)},
     "fps": {
         "frames_per_second": (REQUIRED, values.number),
@@ -110,7 +113,6 @@ SCHEMAS: dict[str, dict[str, tuple[Any, Callable[[str, Any], Any]]]] = {
         "seed": (0, values.seed),
     },
 }
-"""kind → key → (default, check). A check returns the canonical JSON value or raises ValueError."""
 
 
 def canonical_spec(spec: Mapping[str, Any]) -> dict[str, Any]:

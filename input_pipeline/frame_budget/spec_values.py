@@ -5,6 +5,7 @@ names the key.
 """
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
@@ -37,7 +38,7 @@ def frame_count(key: str, value: Any) -> int:
 
 def number(key: str, value: Any) -> float:
     """A finite number above 0."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < float("inf"):
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < math.inf:
         raise ValueError(f"frame budget: {key!r} must be a finite number > 0, got {value!r}")
     return float(value)
 

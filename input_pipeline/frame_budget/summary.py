@@ -10,9 +10,9 @@ from input_pipeline.frame_budget.spec import canonical_spec, most_frames, spec_l
 
 def budget_summary(
     spec: Mapping[str, Any],
-    budgets: Sequence[int],
-    visual_tokens: Sequence[int],
-    most_visual_tokens: Sequence[int],
+    budgets: Sequence[int] | np.ndarray,
+    visual_tokens: Sequence[int] | np.ndarray,
+    most_visual_tokens: Sequence[int] | np.ndarray,
     unusable: int = 0,
 ) -> dict[str, Any]:
     """Counts over the examples of a data set; JSON values only.
@@ -21,13 +21,13 @@ def budget_summary(
     out; most_visual_tokens: int[n] the same at `most_frames(spec)` for every clip. unusable: how
     often a judge's answer was of no use.
     """
-    budgets, tokens, most = (np.asarray(x) for x in (budgets, visual_tokens, most_visual_tokens))
-    clips = budgets > 0
-    values, counts = np.unique(budgets[clips], return_counts=True)
+    frames, tokens, most = (np.asarray(x) for x in (budgets, visual_tokens, most_visual_tokens))
+    clips = frames > 0
+    values, counts = np.unique(frames[clips], return_counts=True)
     return {
         "frame_policy": canonical_spec(spec),
         "histogram": {str(v): int(n) for v, n in zip(values, counts, strict=True)},
-        "mean_frames": float(budgets[clips].mean()) if clips.any() else 0.0,
+        "mean_frames": float(frames[clips].mean()) if clips.any() else 0.0,
         "most_frames": most_frames(spec),
         "clip_tokens": int(tokens[clips].sum()),
         "clip_tokens_at_most": int(most[clips].sum()),

@@ -83,18 +83,17 @@ class ChatTokenizer:
         )
         self.media_ids = {kind: self.token_id(token) for kind, token in media_tokens.items()}
         in_vocabulary = tokenizer.token_to_id(END_OF_TURN) is not None
-        self._end_of_turn = END_OF_TURN if in_vocabulary else self._special_tokens.get("eos_token")
-        if self._end_of_turn is None:
+        end_of_turn = END_OF_TURN if in_vocabulary else self._special_tokens.get("eos_token")
+        if end_of_turn is None:
             raise TokenizerError(
                 f"nothing would end an answer: the vocabulary has no {END_OF_TURN} and "
                 "tokenizer_config.json no eos_token"
             )
+        self._end_of_turn = end_of_turn
         media_types = {kind: kind for kind in media_tokens}
         if media_tokens["video"] == media_tokens["image"]:
             media_types["video"] = "image"
-        self._template = ChatTemplate(
-            template, self._special_tokens, self._end_of_turn, media_types
-        )
+        self._template = ChatTemplate(template, self._special_tokens, end_of_turn, media_types)
 
     @classmethod
     def load(cls, directory: str | Path, media_tokens: Mapping[str, str]) -> "ChatTokenizer":
@@ -138,8 +137,9 @@ class ChatTokenizer:
         """Ids that end a generated answer, ascending."""
         eos = self._special_tokens.get("eos_token", END_OF_TURN)
         names = (self._end_of_turn, END_OF_TEXT, eos)
-        found = {self._tokenizer.token_to_id(name) for name in names} - {None}
-        return tuple(sorted(found | set(self._extra_stop_ids)))
+        found = [self._tokenizer.token_to_id(name) for name in names]
+        ids = {each for each in found if each is not None}
+        return tuple(sorted(ids | set(self._extra_stop_ids)))
 
     def encode(self, example: Example, replacements: Sequence[Replacement] = ()) -> EncodedText:
         """The whole conversation, with loss on every assistant text and its end-of-turn token.
@@ -208,7 +208,7 @@ class ChatTokenizer:
     def _check_media(
         self, example: Example, ids: np.ndarray, replacements: Sequence[Replacement]
     ) -> None:
-        wanted = collections.Counter()
+        wanted: collections.Counter[int] = collections.Counter()
         for i, ref in enumerate(example.media):
             token = self.media_tokens[ref.kind]
             replacement = replacements[i] if i < len(replacements) else None

@@ -8,7 +8,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -20,7 +20,12 @@ from input_pipeline.examples import Example, MediaRef, Turn
 from input_pipeline.media import MediaError, is_frame_folder, read_source
 from input_pipeline.paths import located
 
+if TYPE_CHECKING:
+    import apache_beam as beam
+
 MAX_MEDIUM_BYTES = 512 * 2**20  # a record is in memory as a whole
+
+Keyed = tuple[str, dict[str, list[Any]]]  # a record and what it is known by
 
 
 @dataclasses.dataclass
@@ -64,7 +69,9 @@ class Corpus(tfds.core.GeneratorBasedBuilder):
         }
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, "Iterator[Keyed] | beam.PTransform"]:
         config = _resolved(self.builder_config)
         rejected = epath.Path(self._data_dir_root) / self.name / f"rejected-{config.name}.jsonl"
         rejected.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +84,7 @@ class Corpus(tfds.core.GeneratorBasedBuilder):
             file.writelines(f"{json.dumps(group)}\n" for group in groups)
         return {config.split: _beam_records(str(listed))}
 
-    def _generate_examples(self):
+    def _generate_examples(self) -> NoReturn:
         raise NotImplementedError  # the splits bring their own
 
 
@@ -85,6 +92,8 @@ def _resolved(config: CorpusConfig) -> CorpusConfig:
     """The config with annotations and media_root, from its config file where it has one."""
     if config.config_file:
         spec = importlib.util.spec_from_file_location("corpus_config", config.config_file)
+        if spec is None or spec.loader is None:
+            raise ValueError(f"{config.config_file} is no Python file")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         data = module.get_config().data
@@ -94,9 +103,12 @@ def _resolved(config: CorpusConfig) -> CorpusConfig:
                 f"{config.config_file} has no data set {config.name!r}, only {sorted(sets)}"
             )
         entry, root = sets[config.name], located(data.root, Path(config.root).absolute())
-        keys = ("annotations", "media_root")
-        paths = {key: located(entry.get(key, ""), root) for key in keys}
-        return dataclasses.replace(config, **paths, format=entry.get("format", ""))
+        return dataclasses.replace(
+            config,
+            annotations=located(entry.get("annotations", ""), root),
+            media_root=located(entry.get("media_root", ""), root),
+            format=entry.get("format", ""),
+        )
     if not config.annotations:
         raise ValueError(
             'corpus: name the data set, --config=\'{"name": …, "annotations": …, "media_root": …}\''
@@ -171,7 +183,7 @@ def _stored(example: Example) -> tuple[list[list[str]], Example]:
 # --- Records ------------------------------------------------------------------------------------
 
 
-def _record(group: Mapping[str, Any]) -> tuple[str, dict[str, list]]:
+def _record(group: Mapping[str, Any]) -> Keyed:
     """Key and record of a group, its media read."""
     media, problems = [], []
     for _, path in group["media"]:
@@ -189,7 +201,7 @@ def _record(group: Mapping[str, Any]) -> tuple[str, dict[str, list]]:
     return group["key"], record
 
 
-def _beam_records(listed: str):
+def _beam_records(listed: str) -> "beam.PTransform":
     """The same on Beam's workers: a PTransform from a list of groups, one a line, to records."""
     import apache_beam as beam  # only where it is used
 
