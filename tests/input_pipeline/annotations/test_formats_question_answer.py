@@ -47,6 +47,29 @@ def test_options_become_lines_and_the_answer_a_letter(tmp_path, options, answer)
     assert example.meta == {"format": "choice", "choices": choices, "answer": "B"}
 
 
+@pytest.mark.parametrize(
+    ("options", "answer", "right"),
+    [
+        (["(A)red", "(B)blue"], "B", ["red", "blue"]),
+        (["A.red", "B.blue"], "B", ["red", "blue"]),
+        (["A、红", "B、蓝"], "B", ["红", "蓝"]),
+        (["a. red", "b. blue"], "b", ["red", "blue"]),
+        (["A: red", "B: blue"], "B: blue", ["red", "blue"]),
+        (["red", "blue"], "b", ["red", "blue"]),
+        (["No", "Yes"], "Yes.", ["No", "Yes"]),
+        ({"a": "red", "b": "blue"}, "b", ["red", "blue"]),
+        ([1, 2, 3], 2, ["1", "2", "3"]),  # a number among numbers is one of them, not a place
+        (["A. Smith", "Bob"], "Bob", ["A. Smith", "Bob"]),  # letters only where all have theirs
+        (["b", "a"], "a", ["b", "a"]),  # a text before a letter
+    ],
+)
+def test_options_as_data_sets_spell_them(tmp_path, options, answer, right):
+    example = read_one(tmp_path, qa(answer, options=options))
+    lines = [f"{letter}. {text}" for letter, text in zip("ABC", right, strict=False)]
+    assert example.turns[0].text.split("\n")[1:-1] == lines
+    assert example.turns[1].text == "B"
+
+
 def test_an_answer_among_numbers(tmp_path):
     for answer in ("2", "B", 2, 1):
         example = read_one(tmp_path, qa(answer, options=["0", "2"]))

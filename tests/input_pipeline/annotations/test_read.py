@@ -185,6 +185,18 @@ def test_turns_must_alternate(tmp_path, roles):
     assert only_rejection(tmp_path, {"id": "a", "conversations": talk}).reason == "turn_order"
 
 
+def test_a_video_without_its_tag_is_told_of_its_tag(tmp_path):
+    rejected = only_rejection(tmp_path, record("What happens?"))
+    assert rejected.detail.endswith("0 <video> in the user's turns for 1 media of the record")
+
+
+def test_line_breaks_of_windows_beside_a_medium_go_with_it(tmp_path):
+    (example,) = read(tmp_path, [record("<video>\r\nWhat\r\nhappens?")])
+    assert example.turns[0].parts == (VIDEO, "What\r\nhappens?")
+    (example,) = read(tmp_path, [record("What?\r\n<video>")])
+    assert example.turns[0].parts == ("What?", VIDEO)
+
+
 def test_duplicate(tmp_path):
     results = read(tmp_path, [record(), record("<video>\nOther?"), record()])
     assert [type(r) for r in results] == [Example, Example, Rejected]
