@@ -20,11 +20,16 @@ class Progress:
 
     A terminal shows a bar while the work goes on, log lines above it; several at a time stand one
     below the other. A pod's log or CI gets a log line every few seconds. The end is always logged.
+
+    done: items that were finished before. lines: whether there are log lines; work that logs how it
+    goes by itself needs the bar alone.
     """
 
-    def __init__(self, what: str, total: int, *, unit: str = "examples"):
-        self._what, self._total, self._unit = what, total, unit
-        self._done = 0
+    def __init__(
+        self, what: str, total: int, *, unit: str = "examples", done: int = 0, lines: bool = True
+    ):
+        self._what, self._total, self._unit, self._lines = what, total, unit, lines
+        self._done = self._before = done
 
     def __enter__(self) -> "Progress":
         self._start = self._last = time.monotonic()
@@ -38,14 +43,14 @@ class Progress:
     def reach(self, done: int) -> None:
         """`done` items are finished in all."""
         now = time.monotonic()
-        if not self._done:  # what comes before is starting up
+        if self._done == self._before:  # what comes before is starting up
             self._first, self._first_at = done, now
         self._done = done
         if now - self._last < (_LOG_SECONDS if self._bar is None else _MOVE_SECONDS):
             return
         if self._bar is not None:
             _BARS.move(self._bar, done, self._state(now))
-        elif self._first < done < self._total:
+        elif self._lines and self._first < done < self._total:
             logging.info("%s: %s", self._what, self._state(now))
         else:
             return
@@ -54,21 +59,29 @@ class Progress:
     def __exit__(self, kind, *_) -> None:
         if self._bar is not None:
             _BARS.remove(self._bar)
-        if not self._done:  # found finished
+        if not self._lines or self._done == self._before:  # found finished
             return
         seconds = time.monotonic() - self._start
         logging.info(
-            "%s: %s %d of %d %s in %s (%.1f/s)",
+            "%s: %s %d of %d %s in %s (%s)",
             *(self._what, "finished" if kind is None else "stopped after", self._done),
-            *(self._total, self._unit, duration(seconds), self._done / max(seconds, 1e-9)),
+            *(self._total, self._unit, duration(seconds)),
+            _pace(self._done - self._before, seconds),
         )
 
     def _state(self, now: float) -> str:
         state = f"{self._done} of {self._total} {self._unit}"
-        if not self._done or self._done == self._first:
+        if self._done == self._before or self._done == self._first:
             return state
-        rate = (self._done - self._first) / max(now - self._first_at, 1e-9)
-        return f"{state}, {rate:.1f}/s, {duration((self._total - self._done) / rate)} left"
+        done, seconds = self._done - self._first, now - self._first_at
+        left = duration(seconds / done * (self._total - self._done))
+        return f"{state}, {_pace(done, seconds)}, {left} left"
+
+
+def _pace(done: int, seconds: float) -> str:
+    """ "20.0/s", or "42 s each" where they take long."""
+    rate = done / max(seconds, 1e-9)
+    return f"{rate:.1f}/s" if rate >= 0.1 else f"{duration(1 / rate)} each"
 
 
 def duration(seconds: float) -> str:

@@ -9,8 +9,7 @@ from configs import real_clips
 from input_pipeline.index import ExampleStore
 from vsft_jax.config import Run
 from vsft_jax.prepare import prepare_training
-from vsft_jax.train import train
-from vsft_jax.train.metrics import read_jsonl
+from vsft_jax.train import read_jsonl, train
 
 pytestmark = [
     pytest.mark.usefixtures("one_device"),

@@ -14,7 +14,6 @@ from input_pipeline.index import (
     BadFraction,
     DatasetSpec,
     ExampleStore,
-    log_summary,
     prepare,
     quarantine_of,
     report_lines,
@@ -142,6 +141,4 @@ def _prepare(
                 max_bad_fraction=data.max_bad_fraction,
                 retry=retry and is_first(),
             )
-            if is_first():
-                log_summary(summaries[dataset.name])
     return Prepared(paths, summaries, dict(frame_policy))

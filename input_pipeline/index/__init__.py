@@ -11,7 +11,6 @@ from input_pipeline.index.quarantine import BadFraction, Quarantine, TooManyBad,
 from input_pipeline.index.report import report_lines
 from input_pipeline.index.rows import IndexSpec
 from input_pipeline.index.store import ExampleStore
-from input_pipeline.index.summary import log_summary
 
 __all__ = [
     "BadFraction",
@@ -21,7 +20,6 @@ __all__ = [
     "Quarantine",
     "TooManyBad",
     "lay_out",
-    "log_summary",
     "prepare",
     "quarantine_of",
     "report_lines",

@@ -32,7 +32,7 @@ from input_pipeline.index.quarantine import (
 )
 from input_pipeline.index.rows import IndexSpec, RowMaker
 from input_pipeline.index.store import SCHEMA, ExampleStore, join
-from input_pipeline.index.summary import summarise
+from input_pipeline.index.summary import log_summary, summarise
 from input_pipeline.layout import LayoutError
 from input_pipeline.media import PASSING, Decoder
 from input_pipeline.text import TEXT_FILES
@@ -86,6 +86,10 @@ def prepare(
                     chunk_records=chunk_records,
                     bad=BadFraction(max_bad_fraction, quarantine_of(path)),
                 )
+    else:
+        logging.info(
+            "%s (%s): %d examples, prepared before", dataset.name, dataset.mode, summary["kept"]
+        )
     return path, summary
 
 
@@ -153,6 +157,7 @@ def _build(
     for note in summary["notes"]:
         logging.warning("%s: %s", dataset.name, note)
     write_atomically(_summary_of(path), json.dumps(summary, indent=1, ensure_ascii=False))
+    log_summary(summary)
     shutil.rmtree(folder)
     return summary
 

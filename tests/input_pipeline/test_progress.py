@@ -29,6 +29,34 @@ def test_rate_and_rest_leave_the_start_up_out(monkeypatch, caplog):
     assert lines[-1] == "prepare: finished 201 of 1000 examples in 1 min 10 s (2.9/s)"
 
 
+def _work(monkeypatch, work, times):
+    """One more item is finished at each time, in seconds after 0."""
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    with work:
+        for clock[0] in times:
+            work.advance()
+
+
+def test_work_that_goes_on_counts_what_was_done_before_and_not_its_time(monkeypatch, caplog):
+    with caplog.at_level(python_logging.INFO, logger="absl"):
+        _work(monkeypatch, Progress("train", 100, unit="steps", done=40), (60, 100, 140))
+    assert caplog.messages == [
+        "train: 42 of 100 steps, 40 s each, 38 min 40 s left",
+        "train: 43 of 100 steps, 40 s each, 38 min 00 s left",
+        "train: finished 43 of 100 steps in 2 min 20 s (47 s each)",
+    ]
+
+
+def test_work_that_logs_by_itself_has_a_bar_and_no_lines(monkeypatch, caplog, screen):
+    with caplog.at_level(python_logging.INFO, logger="absl"):
+        _work(monkeypatch, Progress("train", 3, lines=False), (10, 20, 30))
+        assert "3 of 3 examples, 0.1/s" in screen.getvalue()
+        monkeypatch.setattr(progress, "_terminal", lambda: None)
+        _work(monkeypatch, Progress("train", 3, lines=False), (10, 20))
+    assert not caplog.messages
+
+
 def test_without_a_terminal_rich_is_not_imported():
     code = """if True:
         import sys

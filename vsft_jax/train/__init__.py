@@ -5,9 +5,9 @@ jobs need of a training: its model on a mesh (`make_trainer`).
 """
 
 from vsft_jax.train.loop import train
-from vsft_jax.train.metrics import read_jsonl
 from vsft_jax.train.preemption import Preempted
+from vsft_jax.train.record import RecordError, read_jsonl
 from vsft_jax.train.setup import make_trainer
 from vsft_jax.train.step import Trainer
 
-__all__ = ["Preempted", "Trainer", "make_trainer", "read_jsonl", "train"]
+__all__ = ["Preempted", "RecordError", "Trainer", "make_trainer", "read_jsonl", "train"]

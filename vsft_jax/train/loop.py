@@ -3,7 +3,9 @@
 import collections
 import contextlib
 import dataclasses
+import functools
 import json
+import time
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,18 +17,20 @@ from flax import nnx
 from input_pipeline.batches import Batch, device_arrays, make_batches
 from input_pipeline.files import write_atomically
 from input_pipeline.index import BadFraction, ExampleStore, Quarantine
+from input_pipeline.progress import Progress, duration
 from vsft_jax import lora
 from vsft_jax.checkpoints import Checkpoints
-from vsft_jax.config import Run
+from vsft_jax.config import Run, check_before_training
 from vsft_jax.inference import LoadedModel
 from vsft_jax.prepare import prepare_training
 from vsft_jax.processes import is_first
 from vsft_jax.sharding import local_rows, put_batch
 from vsft_jax.train.log import log_mix, log_parameters, log_plan
 from vsft_jax.train.meter import Meter
-from vsft_jax.train.metrics import MetricWriter, StepMetrics
+from vsft_jax.train.metrics import StepMetrics
 from vsft_jax.train.optimizer import learning_rates
 from vsft_jax.train.preemption import Preempted, PreemptionWatch
+from vsft_jax.train.record import Record, Tracked, Trackers, check_trackers, make_trackers
 from vsft_jax.train.resume import check_unchanged, schedule_of
 from vsft_jax.train.setup import batch_plan, initial_state, make_trainer, with_schedule
 from vsft_jax.train.step import Trainer, TrainState
@@ -41,16 +45,24 @@ Evaluate = Callable[[LoadedModel], Mapping[str, float]]
 def train(run: Run, evaluate: Evaluate | None = None) -> None:
     """Trains for `config.train.steps` steps, resuming from the workdir's newest checkpoint.
 
-    Leaves checkpoints/, train.jsonl, tensorboard/, config.json and, where media failed to decode,
-    quarantine.jsonl in the workdir. evaluate: called every `config.train.evaluate_every` steps
-    with the model as it is; its scalars are recorded under that step.
+    Leaves checkpoints/, train.jsonl, config.json, what the trackers write and, where media failed
+    to decode, quarantine.jsonl in the workdir. evaluate: called every `config.train.evaluate_every`
+    steps with the model as it is; its scalars are recorded under that step.
 
-    Raises Preempted (a SystemExit) after SIGTERM, when the step under way is done and saved.
+    Raises Preempted (a SystemExit) after SIGTERM, when the step under way is done and saved, and
+    RecordError when train.jsonl cannot be written.
     """
+    check_trackers(run.config.train.trackers)
     with contextlib.ExitStack() as stack:
         job = _begin(run, stack)
-        if job is not None:
-            _steps(job, evaluate)
+        if job is None:
+            return
+        steps, begun = job.run.config.train.steps, int(job.state.step)
+        with Progress("train", steps, unit="steps", done=begun, lines=False) as progress:
+            _steps(job, evaluate, progress)
+        logging.info(
+            "trained %d steps: the model is in %s", steps, job.checkpoints.directory / str(steps)
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,13 +81,15 @@ class _Job:
     evaluated: nnx.GraphDef
     meta: dict[str, Any]
     checkpoints: Checkpoints
-    writer: MetricWriter
+    record: Record | None  # None but in process 0, which writes what all of them found
+    trackers: Trackers
     quarantine: Quarantine
     preemption: PreemptionWatch
 
 
 def _begin(run: Run, stack: contextlib.ExitStack) -> _Job | None:
     """Prepares data and model. None where the run has all its steps. stack: closes everything."""
+    check_before_training(run)
     prepared = prepare_training(run)
     stores = prepared.stores()
     checkpoints = Checkpoints(run.workdir, keep=run.config.train.keep_checkpoints)
@@ -114,7 +128,12 @@ def _begin(run: Run, stack: contextlib.ExitStack) -> _Job | None:
         decoder=run.decoder,
         threads=run.config.data.workers,
     )
-    writer = MetricWriter(run.workdir, resume_step=start)
+    record, trackers = None, Trackers({})
+    if is_first():
+        record = stack.enter_context(contextlib.closing(Record(run.workdir, resume_step=start)))
+        trackers = make_trackers(
+            run.config.train.trackers, Tracked(run.workdir, run.as_json, resume_step=start)
+        )
     return _Job(
         run=run,
         trainer=trainer,
@@ -123,13 +142,14 @@ def _begin(run: Run, stack: contextlib.ExitStack) -> _Job | None:
         evaluated=lora.for_evaluation(run.config, trainer.graphdef, state.params),
         meta=meta,
         checkpoints=checkpoints,
-        writer=stack.enter_context(contextlib.closing(writer)),
+        record=record,
+        trackers=stack.enter_context(contextlib.closing(trackers)),
         quarantine=stack.enter_context(Quarantine(_quarantine_path(run.workdir))),
         preemption=stack.enter_context(PreemptionWatch()),
     )
 
 
-def _steps(job: _Job, evaluate: Evaluate | None) -> None:
+def _steps(job: _Job, evaluate: Evaluate | None, progress: Progress) -> None:
     """Takes the steps that are left; logs, saves and evaluates where they are due."""
     settings, rates = job.run.config.train, learning_rates(job.run.config)
     meter = Meter(job.run)
@@ -144,10 +164,12 @@ def _steps(job: _Job, evaluate: Evaluate | None) -> None:
         if len(started) == STEPS_AHEAD:
             jax.block_until_ready(started.popleft())
         arrays = put_batch(device_arrays(batch), job.trainer.mesh, settings.batch_rows)
+        take = job.trainer.step if step > begin + 1 else functools.partial(_first_step, job.trainer)
         with jax.transfer_guard("disallow"):
-            state, metrics = job.trainer.step(state, arrays)
+            state, metrics = take(state, arrays)
         started.append(metrics)
         meter.add(batch, metrics)
+        progress.reach(step)
 
         preempted = job.preemption.reached(step)
         ends = preempted or step == settings.steps
@@ -163,14 +185,27 @@ def _steps(job: _Job, evaluate: Evaluate | None) -> None:
         if evaluate and every and not preempted and (ends or step % every == 0):
             with meter.paused():
                 scalars |= evaluate(_loaded(job, state, step))
-        if scalars:
-            job.writer.write(step, scalars)
+        if scalars and job.record:
+            job.record.write(step, scalars)
+            job.trackers.log(step, scalars)
         if preempted:
             job.checkpoints.wait()
             where = job.run.workdir
             logging.info("preempted: saved step %d of %s; start again to go on", step, where)
             raise Preempted
     job.checkpoints.wait()
+
+
+def _first_step(
+    trainer: Trainer, state: TrainState, arrays: Mapping[str, jax.Array]
+) -> tuple[TrainState, StepMetrics]:
+    """The step that takes long, and says so."""
+    logging.info("compiling the step…")
+    start = time.monotonic()
+    state, metrics = trainer.step(state, arrays)
+    jax.block_until_ready(metrics)
+    logging.info("the first step took %s with its compilation", duration(time.monotonic() - start))
+    return state, metrics
 
 
 def _loaded(job: _Job, state: TrainState, step: int) -> LoadedModel:

@@ -1,18 +1,10 @@
-"""What a run writes while it trains: log lines, train.jsonl and TensorBoard files."""
-
-import json
-from collections.abc import Mapping
-from pathlib import Path
+"""What a step says of itself, as sums on the devices until somebody reads them."""
 
 import flax
 import jax
 import jax.numpy as jnp
-from absl import logging
 from clu import metrics as clu_metrics
-from tensorboardX import SummaryWriter
 
-from input_pipeline.files import write_atomically
-from vsft_jax.processes import is_first
 from vsft_jax.train.loss import LossSums
 
 
@@ -41,55 +33,3 @@ class StepMetrics:
         """Host values by name."""
         fields = ("loss", "token_accuracy", "grad_norm")
         return {name: float(getattr(self, name).compute()) for name in fields}
-
-
-class MetricWriter:
-    """Writes scalars to the log, to `train.jsonl` and to TensorBoard.
-
-    The JSONL is the record that reports read. On resume the lines after the restored step are
-    dropped, so that every step stands in it once. Process 0 writes; the others only log.
-    """
-
-    def __init__(self, workdir: str | Path, *, resume_step: int = 0):
-        self._file = self._board = None
-        if not is_first():
-            return
-        workdir = Path(workdir)
-        self._path = workdir / "train.jsonl"
-        kept = []
-        if self._path.exists():
-            kept = [row for row in read_jsonl(self._path) if row["step"] <= resume_step]
-        write_atomically(self._path, "".join(json.dumps(row) + "\n" for row in kept))
-        self._file = self._path.open("a", buffering=1)
-        self._board = SummaryWriter(
-            str(workdir / "tensorboard"), purge_step=resume_step + 1 if resume_step else None
-        )
-
-    def write(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Records the scalars of one step."""
-        if self._file is None or self._board is None:
-            return
-        self._file.write(json.dumps({"step": step, **scalars}) + "\n")
-        for name, value in scalars.items():
-            self._board.add_scalar(name, value, step)
-
-    def close(self) -> None:
-        """Flushes and closes the files."""
-        if self._file is None or self._board is None:
-            return
-        self._file.close()
-        self._board.close()
-
-
-def read_jsonl(path: str | Path) -> list[dict]:
-    """Rows of a JSON-lines file; a last line cut off by a kill is left out, with a warning."""
-    rows = []
-    lines = Path(path).read_text().splitlines()
-    for number, line in enumerate(lines, 1):
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            if number < len(lines):
-                raise ValueError(f"{path}, line {number}: not JSON") from None
-            logging.warning("%s: last line is incomplete and was left out", path)
-    return rows

@@ -528,3 +528,14 @@ def test_the_name_of_an_index_follows_the_template_and_the_place_of_media(tmp_pa
         dataset = DatasetSpec("inside", str(place), "/nowhere")
         store = ExampleStore.open(prepare(dataset, spec, tmp_path / "index")[0])
         assert str(place) in store[0][0].media[0].path
+
+
+def test_what_an_index_holds_is_told_when_it_is_made(tmp_path, corpus, caplog):
+    caplog.set_level("INFO")
+    lines = [json.dumps(_record("good", video="good.mp4"))]
+    _prepare(tmp_path, corpus, lines)
+    assert any("mine (train): 1 of 1 examples" in message for message in caplog.messages)
+    assert any("16 frames" in message for message in caplog.messages)
+    caplog.clear()
+    _prepare(tmp_path, corpus, lines)
+    assert caplog.messages == ["mine (train): 1 examples, prepared before"]

@@ -19,8 +19,8 @@ from vsft_jax.inference import load_model
 from vsft_jax.parameters import flatten
 from vsft_jax.prepare import prepare_training
 from vsft_jax.train import loop, make_trainer, train
-from vsft_jax.train.metrics import read_jsonl
 from vsft_jax.train.preemption import Preempted
+from vsft_jax.train.record import read_jsonl
 from vsft_jax.train.resume import schedule_of
 from vsft_jax.train.setup import batch_plan, initial_state, with_schedule
 

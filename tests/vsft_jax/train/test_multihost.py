@@ -16,7 +16,7 @@ from tests.conftest import devices
 from vsft_jax.checkpoints import Checkpoints
 from vsft_jax.config import Run
 from vsft_jax.train import train
-from vsft_jax.train.metrics import read_jsonl
+from vsft_jax.train.record import read_jsonl
 
 ROOT = Path(__file__).parents[3]
 
