@@ -121,8 +121,8 @@ def _fill_up(config: ConfigDict) -> None:
         if section not in config:
             config[section] = values
         elif isinstance(values, ConfigDict) and section not in _OWN_KEYS:
-            for key, value in values.items():
-                config[section].setdefault(key, value)
+            newer = {key: value for key, value in values.items() if key not in config[section]}
+            config[section].update(newer)
 
 
 # ── From the command line. ──────────────────────────────────────────────────────────────────────

@@ -3,33 +3,40 @@
 import logging as standard_logging
 import os
 import sys
+from pathlib import Path
 
 from absl import flags, logging
 
+_GOOGLE = "0x1ae0"  # the PCI vendor of TPUs
+# libtpu on a machine without one asks around for these, and complains at length.
+_NO_TPU = {"TPU_ACCELERATOR_TYPE": "v5litepod-4", "TPU_WORKER_HOSTNAMES": "localhost"}
+
 
 def prepare_console() -> None:
-    """Log lines from INFO on to stderr; other libraries are heard from WARNING on.
+    """Sends log lines to stderr, this program's from INFO on and libraries' from WARNING on.
 
-    To call before JAX and its like are imported: what they print by themselves is settled then.
+    To call before JAX is imported, since libtpu prints past Python's logging.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # of XLA's own lines, errors
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    if not flags.FLAGS.is_parsed():  # its log handler would mention that
+    if not _has_tpu():
+        for variable, value in _NO_TPU.items():
+            os.environ.setdefault(variable, value)
+    if not flags.FLAGS.is_parsed():  # the log handler would mention it
         flags.FLAGS(["vsft"])
     logging.use_absl_handler()
     logging.set_verbosity(logging.INFO)
     handler = logging.get_absl_handler()
-    if _is_ours not in handler.filters:
-        handler.addFilter(_is_ours)
+    handler.addFilter(_is_told)
     if sys.stderr.isatty():
         handler.setFormatter(_Short(datefmt="%H:%M:%S"))
 
 
-def _is_ours(record: standard_logging.LogRecord) -> bool:
-    """Whether to show a line: a library's only where it warns."""
-    if "Unable to initialize backend" in record.getMessage():  # JAX looks for TPUs; there are none
-        return False
+def _is_told(record: standard_logging.LogRecord) -> bool:
     return record.levelno > standard_logging.INFO or "site-packages" not in record.pathname
+
+
+def _has_tpu() -> bool:
+    vendors = Path("/sys/bus/pci/devices").glob("*/vendor")
+    return any(vendor.read_text().strip() == _GOOGLE for vendor in vendors)
 
 
 class _Short(standard_logging.Formatter):
