@@ -46,7 +46,7 @@ def fill_lines(planned: PackPlan, fuller: Sequence[PackPlan]) -> Iterator[str]:
     for other in fuller:
         yield _fill_line(other)
     if fuller:
-        yield "those below the first would be fuller, for the examples as they are laid out now;"
+        yield "the others would be fuller, for the examples as they are laid out now:"
         yield "config.layout.row_tokens and config.layout.row_patches set the size"
 
 

@@ -13,14 +13,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import cv2
 import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from demo_world import write_tokenizer
 from input_pipeline import frame_budget
 from input_pipeline.examples import Example, MediaRef, Turn
 from input_pipeline.index import (
@@ -34,42 +32,13 @@ from input_pipeline.index import (
 from input_pipeline.index.quarantine import quarantine_of, read_quarantine
 from input_pipeline.media import Decoder
 from input_pipeline.media import probing as media
+from tests.input_pipeline.index.conftest import LAYOUT
 from tests.input_pipeline.media_fixtures import write_clip
-from vsft_jax.models.qwen2_5_vl.layout import Layout
-
-LAYOUT = Layout(
-    image_min_pixels=28 * 28,
-    image_max_pixels=112 * 112,
-    video_min_pixels=28 * 28,
-    video_max_pixels=56 * 56,
-)
 
 
 def _record(name, question="<video>\nHow many times?", **media):
     talk = [{"from": "human", "value": question}, {"from": "gpt", "value": "two"}]
     return {"id": name, "conversations": talk, **media}
-
-
-@pytest.fixture
-def corpus(tmp_path):
-    """A media root with good and bad files, and a tokenizer: (root, IndexSpec)."""
-    root = tmp_path / "media"
-    root.mkdir()
-    write_clip(root / "good.mp4", frames=24)
-    write_clip(root / "one.mp4", frames=1)
-    (root / "garbage.mp4").write_bytes(b"this is no video at all" * 50)
-    (root / "empty.mp4").write_bytes(b"")
-    (root / "cut.mp4").write_bytes((root / "good.mp4").read_bytes()[:700])
-    cv2.imwrite(str(root / "still.png"), np.full((64, 64, 3), 90, np.uint8))
-    write_tokenizer(tmp_path / "tokenizer", ["How many times? two one three"])
-    spec = IndexSpec(
-        tokenizer_dir=str(tmp_path / "tokenizer"),
-        layout=LAYOUT,
-        frame_policy={"kind": "fixed", "frames": 16},
-        max_tokens=512,
-        max_patches=512,
-    )
-    return root, spec
 
 
 def _prepare(tmp_path, corpus, lines, **changes):
