@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from bench.decode_clips import FPS, encode
-from input_pipeline.index import DatasetSpec, ExampleStore, IndexSpec, log_summary, prepare
+from input_pipeline.index import DatasetSpec, ExampleStore, IndexSpec, prepare
 from tests.parity.qwen_files import write_tokenizer
 from vsft_jax.models.qwen2_5_vl.layout import Layout
 
@@ -62,6 +62,5 @@ class Corpus:
         frames = {"kind": "hybrid", "candidates": [8, 16, 32, 64]}
         spec = IndexSpec(str(self.tokenizer), self.layout, frames, ROW_TOKENS, ROW_PATCHES)
         dataset = DatasetSpec("bench", str(annotations), str(folder))
-        path, summary = prepare(dataset, spec, folder / "index")
-        log_summary(summary)
+        path, _ = prepare(dataset, spec, folder / "index")
         self.store = ExampleStore.open(path)

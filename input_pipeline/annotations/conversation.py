@@ -4,13 +4,13 @@ import math
 import os
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from input_pipeline.annotations.formats import Medium, Parsed
 from input_pipeline.annotations.records import InRecord
 from input_pipeline.annotations.rejected import Unusable
-from input_pipeline.examples import Example, MediaRef, Turn
+from input_pipeline.examples import Example, MediaRef, Role, Turn
 from input_pipeline.paths import is_remote
 
 MAX_DEPTH = 32  # nested lists and objects in one record
@@ -19,7 +19,12 @@ MEDIA_TAG = re.compile(r"(<image>|<video>)")
 CONTROL_TOKEN = re.compile(r"<\|[^<>|\s]{1,64}\|>")
 _LINE_BREAK_FIRST, _LINE_BREAK_LAST = re.compile(r"\A\r?\n"), re.compile(r"\r?\n\Z")
 
-_Pieces = list[str | Medium]
+
+class _Split(NamedTuple):
+    """A turn's texts, and what stands between them: media, and tags that wait for one."""
+
+    texts: list[str]
+    between: list[str | Medium]
 
 
 def to_example(
@@ -36,7 +41,7 @@ def to_example(
         for place, (role, pieces) in enumerate(parsed.turns, start=1)
     ]
     _check_order([role for role, _ in turns])
-    waiting = _waiting_media(turns, parsed.media)
+    waiting = _waiting_media([split for _, split in turns], parsed.media)
     meta = {
         key: value
         for key, value in record.items()
@@ -46,8 +51,8 @@ def to_example(
         id,
         source,
         tuple(
-            Turn(role, _parts(pieces if parsed.exact else _stripped(pieces), waiting, media_root))
-            for role, pieces in turns
+            Turn(role, _parts(split if parsed.exact else _stripped(split), waiting, media_root))
+            for role, split in turns
         ),
         meta | dict(parsed.meta),
     )
@@ -73,30 +78,31 @@ def check_values(record: Mapping[str, Any]) -> None:
                 raise Unusable("bad_record", f"text that is not Unicode: {error}") from error
 
 
-def _checked_text(place: int, role: str, pieces: _Pieces) -> _Pieces:
-    """The turn's pieces with tags as pieces of their own: texts at even places, media or tags at
-    odd ones."""
+def _checked_text(place: int, role: Role, pieces: Sequence[str | Medium]) -> _Split:
     texts = [piece for piece in pieces if isinstance(piece, str)]
     if len(texts) == len(pieces) and not "".join(texts).strip():
         reason = "empty_answer" if role == "assistant" else "empty_question"
         raise Unusable(reason, f"turn {place} ({role}) has no text")
     if token := CONTROL_TOKEN.search("".join(texts)):
         raise Unusable("control_token", f"turn {place} contains {token.group()}")
-    split: _Pieces = [""]
+    split = _Split([""], [])
     for piece in pieces:
         if isinstance(piece, str):
             first, *rest = MEDIA_TAG.split(piece)
-            split[-1] += first
-            split += rest
+            split.texts[-1] += first
+            split.between.extend(rest[0::2])
+            split.texts.extend(rest[1::2])
         else:
-            split += [piece, ""]
-    if role != "user" and len(split) > 1:
-        found = split[1] if isinstance(split[1], str) else split[1].kind
+            split.between.append(piece)
+            split.texts.append("")
+    if role != "user" and split.between:
+        found = split.between[0]
+        found = found if isinstance(found, str) else found.kind
         raise Unusable("misplaced_tag", f"turn {place} ({role}) contains {found}")
     return split
 
 
-def _check_order(roles: list[str]) -> None:
+def _check_order(roles: Sequence[Role]) -> None:
     talk = roles[1:] if roles[0] == "system" else roles
     if len(talk) % 2 or talk != ["user", "assistant"] * (len(talk) // 2) or not talk:
         raise Unusable(
@@ -106,11 +112,9 @@ def _check_order(roles: list[str]) -> None:
         )
 
 
-def _waiting_media(
-    turns: list[tuple[str, _Pieces]], media: list[Medium]
-) -> dict[str, Iterator[Medium]]:
+def _waiting_media(turns: Sequence[_Split], media: Sequence[Medium]) -> dict[str, Iterator[Medium]]:
     """The record's media by the tag that takes them."""
-    tags = [piece for _, pieces in turns for piece in pieces[1::2] if isinstance(piece, str)]
+    tags = [each for split in turns for each in split.between if isinstance(each, str)]
     by_tag = {
         "<image>": [medium for medium in media if medium.kind == "image"],
         "<video>": [medium for medium in media if medium.kind == "video"],
@@ -127,29 +131,27 @@ def _waiting_media(
     return {tag: iter(waiting) for tag, waiting in by_tag.items()}
 
 
-def _stripped(pieces: _Pieces) -> _Pieces:
+def _stripped(split: _Split) -> _Split:
     """Without the space around the turn; the line break beside a medium belongs to the medium."""
-    last = len(pieces) - 1
+    last = len(split.texts) - 1
     # Where the turn begins or ends with a medium, the line break beside it goes, nothing else.
-    stripped = list(pieces)
-    for place in range(0, len(pieces), 2):
-        text = _LINE_BREAK_FIRST.sub("", pieces[place]) if place else pieces[place].lstrip()
-        stripped[place] = _LINE_BREAK_LAST.sub("", text) if place < last else text.rstrip()
-    return stripped
+    texts = []
+    for place, text in enumerate(split.texts):
+        text = _LINE_BREAK_FIRST.sub("", text) if place else text.lstrip()
+        texts.append(_LINE_BREAK_LAST.sub("", text) if place < last else text.rstrip())
+    return split._replace(texts=texts)
 
 
 def _parts(
-    pieces: _Pieces, waiting: dict[str, Iterator[Medium]], root: str
+    split: _Split, waiting: Mapping[str, Iterator[Medium]], root: str
 ) -> tuple[str | MediaRef, ...]:
-    """Text pieces and media in reading order."""
-    parts: list[str | MediaRef] = []
-    for place, piece in enumerate(pieces):
-        if place % 2:
-            medium = next(waiting[piece]) if isinstance(piece, str) else piece
-            parts.append(_resolved(medium, root))
-        elif piece:
-            parts.append(piece)
-    return tuple(parts)
+    """Texts and media in reading order."""
+    first, *rest = split.texts
+    parts: list[str | MediaRef] = [first]
+    for found, text in zip(split.between, rest, strict=True):
+        medium = next(waiting[found]) if isinstance(found, str) else found
+        parts += [_resolved(medium, root), text]
+    return tuple(part for part in parts if part)
 
 
 def _resolved(medium: Medium, root: str) -> MediaRef:

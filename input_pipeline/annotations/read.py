@@ -166,7 +166,7 @@ def _shown_id(record: Any) -> str:
 class _Ids:
     """Which ids and contents were met; hashes of 64 bits, for millions of them take room."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._counts: dict[int, int] = {}  # by id
         self._seen: set[int] = set()  # ids and turns
 

@@ -44,7 +44,7 @@ class IndexSpec:
     max_patches: int
     tools: frame_budget.Tools = frame_budget.Tools()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         # Here and not only where the policy is made, in each worker: before any work begins.
         frame_budget.check_multiples(self.frame_policy, self.layout.min_frames)
 

@@ -6,7 +6,7 @@ import itertools
 import multiprocessing
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 
 from input_pipeline.annotations import Place, Rejected
@@ -28,7 +28,7 @@ def make_rows(
     *,
     workers: int,
     processes: bool,
-) -> Iterator[tuple[Place, Outcome]]:
+) -> Generator[tuple[Place, Outcome], None, None]:
     """Place and outcome of each example found, in order; some are read ahead, never all.
 
     found: with its place, what a record was read as; what was rejected then stays so.
@@ -70,7 +70,7 @@ def _outcomes(make_row: RowMaker, group: Sequence[Example | Rejected]) -> list[O
 
 # --- In a process of the pool -------------------------------------------------------------------
 
-_make_row: RowMaker | None = None
+_make_row: RowMaker  # since `_start_process`
 
 
 def _start_process(spec: IndexSpec, mode: str, decoder: Decoder, cache_path: str) -> None:
@@ -81,7 +81,9 @@ def _start_process(spec: IndexSpec, mode: str, decoder: Decoder, cache_path: str
 
 def _end_with_parent() -> None:
     """A process of the pool would wait for ever for a parent that was killed."""
-    multiprocessing.parent_process().join()
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "this is a process of a pool"
+    parent.join()
     os._exit(1)
 
 

@@ -37,7 +37,7 @@ def find_format(name: str, path: str, records: Sequence[Any]) -> ModuleType:
         return FORMATS[name]
     objects = [record for record in records if isinstance(record, Mapping)]
     votes = {name: sum(map(known.recognises, objects)) for name, known in FORMATS.items()}
-    best = max(votes, key=votes.get)
+    best = max(votes, key=votes.__getitem__)
     if votes[best]:
         return FORMATS[best]
     found = "no JSON object (JSONL has one whole object on each line)"

@@ -10,8 +10,9 @@ from typing import Any
 
 from input_pipeline.annotations.formats.parsed import Medium, Parsed, part_medium, record_media
 from input_pipeline.annotations.rejected import Unusable
+from input_pipeline.examples import MediaKind, Role
 
-ROLES = {
+ROLES: dict[str, Role] = {
     "system": "system",
     "developer": "system",
     "human": "user",
@@ -19,7 +20,12 @@ ROLES = {
     "gpt": "assistant",
     "assistant": "assistant",
 }
-_PART_KINDS = {"image": "image", "image_url": "image", "video": "video", "video_url": "video"}
+_PART_KINDS: dict[str, MediaKind] = {
+    "image": "image",
+    "image_url": "image",
+    "video": "video",
+    "video_url": "video",
+}
 
 
 def has_turns(record: Mapping[str, Any], key: str) -> bool:
@@ -45,7 +51,7 @@ def parse_turns(record: Mapping[str, Any], key: str) -> Parsed:
     return Parsed(found, media, media_keys | used, unread=unread)
 
 
-def _turn(place: int, turn: Any) -> tuple[str, list[str | Medium]]:
+def _turn(place: int, turn: Any) -> tuple[Role, list[str | Medium]]:
     shape = f'turn {place} must be {{"from": …, "value": text}} or {{"role": …, "content": …}}'
     if not isinstance(turn, dict):
         raise Unusable("bad_turn", shape)
@@ -53,11 +59,10 @@ def _turn(place: int, turn: Any) -> tuple[str, list[str | Medium]]:
     content = turn.get(said)
     if not isinstance(content, str | list):
         raise Unusable("bad_turn", shape)
-    role = ROLES.get(turn.get(who)) if isinstance(turn.get(who), str) else None
+    speaker = turn.get(who)
+    role = ROLES.get(speaker) if isinstance(speaker, str) else None
     if role is None:
-        raise Unusable(
-            "unknown_role", f"turn {place} is from {turn.get(who)!r}, known: {sorted(ROLES)}"
-        )
+        raise Unusable("unknown_role", f"turn {place} is from {speaker!r}, known: {sorted(ROLES)}")
     if isinstance(content, str):
         return role, [content]
     return role, [_part(place, part) for part in content]

@@ -9,7 +9,12 @@ from input_pipeline.annotations.records import InRecord
 from input_pipeline.annotations.rejected import Unusable
 from input_pipeline.examples import MediaKind, Role
 
-MEDIA_KEYS = {"image": "image", "images": "image", "video": "video", "videos": "video"}
+MEDIA_KEYS: dict[str, MediaKind] = {
+    "image": "image",
+    "images": "image",
+    "video": "video",
+    "videos": "video",
+}
 # A clip of a video, in seconds from its first frame.
 CLIP_KEYS = (("video_start", "video_end"), ("start", "end"))
 
@@ -61,16 +66,14 @@ def record_media(record: Mapping[str, Any]) -> tuple[list[Medium], frozenset[str
         for value in (record[key] if isinstance(record[key], list) else [record[key]])
     ]
     used = frozenset(MEDIA_KEYS)
-    clips = iter([(None, None)] * len(named))
     videos = sum(kind == "video" for kind, _ in named)
-    if videos:
-        found = _clips(record, videos)
-        if any(clip != (None, None) for clip in found):
-            used |= {"clip", *(key for pair in CLIP_KEYS for key in pair)}
-        clips = iter(found)
+    clips = _clips(record, videos) if videos else []
+    if any(clip != (None, None) for clip in clips):
+        used |= {"clip", *(key for pair in CLIP_KEYS for key in pair)}
+    spans = iter(clips)
     fps = _fps(record)
     return [
-        Medium(kind, location(kind, value), *next(clips), fps)
+        Medium(kind, location(kind, value), *next(spans), fps)
         if kind == "video"
         else Medium(kind, location(kind, value))
         for kind, value in named
@@ -137,16 +140,25 @@ def _clips(record: Mapping[str, Any], videos: int) -> list[tuple[float | None, f
 
 
 def _span(start: Any, end: Any) -> tuple[float | None, float | None]:
-    for value in (start, end):
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if value is not None and not (number and math.isfinite(value) and value >= 0):
-            raise Unusable("bad_clip", f"a clip's start and end are seconds >= 0, found {value!r}")
+    span = _seconds(start), _seconds(end)
     if start is not None and end is not None and end <= start:
         raise Unusable("bad_clip", f"a clip from {start} s to {end} s has no length")
-    return tuple(None if value is None else float(value) for value in (start, end))
+    return span
+
+
+def _seconds(value: Any) -> float | None:
+    seconds = _finite(value)
+    if value is not None and (seconds is None or seconds < 0):
+        raise Unusable("bad_clip", f"a clip's start and end are seconds >= 0, found {value!r}")
+    return seconds
 
 
 def _fps(fields: Mapping[str, Any]) -> float | None:
-    value = fields.get("fps")
+    rate = _finite(fields.get("fps"))
+    return rate if rate is not None and rate > 0 else None
+
+
+def _finite(value: Any) -> float | None:
+    """A finite number; None for whatever else JSON may hold."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if number and math.isfinite(value) and value > 0 else None
+    return float(value) if number and math.isfinite(value) else None

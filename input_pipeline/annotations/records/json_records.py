@@ -3,10 +3,10 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-from input_pipeline.annotations.records.opening import open_binary
+from input_pipeline.annotations.records.opening import open_binary, open_text
 from input_pipeline.annotations.rejected import AnnotationError, Rejected
 
 MAX_RECORD_BYTES = 16 * 2**20  # a bound on what the outside world may hand us
@@ -39,8 +39,11 @@ def count(path: str) -> int:
 
 def fingerprint(path: str) -> str:
     """A hash of the content."""
+    digest = hashlib.sha256()
     with open_binary(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(2**22):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def unit(path: str) -> str:
@@ -121,7 +124,7 @@ class _ListReader:
 
     def __iter__(self) -> Iterator[Any]:
         scan = json.JSONDecoder().raw_decode
-        with open_binary(self._path, "utf-8-sig") as self._file:
+        with open_text(self._path, "utf-8-sig") as self._file:
             self._expect("[")
             if self._peek() == "]":
                 self._at += 1
@@ -134,7 +137,7 @@ class _ListReader:
             if self._peek():
                 self._fail("Extra data", self._at)
 
-    def _element(self, scan) -> Any:
+    def _element(self, scan: Callable[[str, int], tuple[Any, int]]) -> Any:
         while True:
             try:
                 value, end = scan(self._text, self._at)

@@ -1,26 +1,27 @@
 """Opens local files and remote ones alike."""
 
 import io
-from typing import IO
+from typing import BinaryIO, TextIO
 
 from input_pipeline.annotations.rejected import AnnotationError
 from input_pipeline.paths import is_remote
 
 
-def open_binary(path: str, encoding: str | None = None) -> IO:
-    """A file opened for reading bytes, or text of the `encoding`.
-
-    Raises AnnotationError where it cannot be opened.
-    """
+def open_binary(path: str) -> BinaryIO:
+    """A file opened for reading bytes. Raises AnnotationError where it cannot be opened."""
     try:
-        file = _open_remote(path) if is_remote(path) else open(path, "rb")  # noqa: SIM115
+        return _open_remote(path) if is_remote(path) else open(path, "rb")  # noqa: SIM115
     except OSError as error:
         reason = error.strerror or error
         raise AnnotationError(f"annotation file {path} cannot be read: {reason}") from error
-    return io.TextIOWrapper(file, encoding) if encoding else file
 
 
-def _open_remote(path: str) -> IO[bytes]:
+def open_text(path: str, encoding: str) -> TextIO:
+    """A file opened for reading text. Raises AnnotationError where it cannot be opened."""
+    return io.TextIOWrapper(open_binary(path), encoding)
+
+
+def _open_remote(path: str) -> BinaryIO:
     try:
         import fsspec
 

@@ -8,7 +8,7 @@ reads without TensorFlow).
 import functools
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -94,7 +94,7 @@ def _source(path: str) -> tuple[Any, Any, str]:
         splits = sorted(builder.info.splits)
         if split is None and len(splits) == 1:
             split = splits[0]
-        if split not in splits:
+        if split is None or split not in splits:
             raise AnnotationError(
                 f"TFDS folder {folder} has the splits {splits}: name one, as in "
                 f"{os.path.join(folder, (splits or ['train'])[0])}"
@@ -113,7 +113,7 @@ def _undecoded(features: Any, tfds: Any) -> dict[str, Any]:
     """Decoders that leave images as the bytes of their files."""
 
     class Encoded(tfds.decode.SkipDecoding):
-        def decode_batch_example_np(self, examples):
+        def decode_batch_example_np(self, examples: Iterable[bytes]) -> list[bytes]:
             return list(examples)
 
     found = {}
