@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from absl import logging
 
@@ -56,7 +56,7 @@ class Progress:
             return
         self._last = now
 
-    def __exit__(self, kind, *_) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._bar is not None:
             _BARS.remove(self._bar)
         if not self._lines or self._done == self._before:  # found finished
@@ -111,10 +111,10 @@ def _terminal() -> "rich.console.Console | None":
 class _Bars:
     """The bars of all work that goes on in this process: a terminal has room for one display."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._display: rich.progress.Progress | None = None
-        self._log_stream = None
+        self._display: rich.progress.Progress | None = None  # while there are bars
+        self._log_stream: TextIO | None = None
 
     def add(self, what: str, total: int, state: str) -> "rich.progress.TaskID | None":
         """One more bar; None where there is no terminal."""
@@ -123,24 +123,30 @@ class _Bars:
                 console = _terminal()
                 if console is None:
                     return None
-                self._start(console)
+                self._display = self._started(console)
             return self._display.add_task(what, total=total, state=state)
 
     def move(self, bar: "rich.progress.TaskID", done: int, state: str) -> None:
         with self._lock:
+            assert self._display is not None, "this bar is on it"
             self._display.update(bar, completed=done, state=state)
 
     def remove(self, bar: "rich.progress.TaskID") -> None:
         with self._lock:
+            assert self._display is not None, "this bar is on it"
             if len(self._display.task_ids) > 1:
                 self._display.remove_task(bar)
-            else:
-                self._stop()
+                return
+            self._display.stop()
+            self._display = None
+            if self._log_stream is not None:
+                logging.get_absl_handler().python_handler.setStream(self._log_stream)
+                self._log_stream = None
 
-    def _start(self, console: "rich.console.Console") -> None:
+    def _started(self, console: "rich.console.Console") -> "rich.progress.Progress":
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        self._display = Progress(
+        display = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.fields[state]}", markup=False),
@@ -151,16 +157,10 @@ class _Bars:
         )
         logs = logging.get_absl_handler().python_handler
         to_terminal = logs.stream is sys.stderr
-        self._display.start()  # from here on sys.stderr prints above the bars
+        display.start()  # from here on sys.stderr prints above the bars
         if to_terminal:
             self._log_stream = logs.setStream(sys.stderr)
-
-    def _stop(self) -> None:
-        self._display.stop()
-        self._display = None
-        if self._log_stream is not None:
-            logging.get_absl_handler().python_handler.setStream(self._log_stream)
-            self._log_stream = None
+        return display
 
 
 _BARS = _Bars()
