@@ -106,7 +106,7 @@ def _check(typed: Arguments) -> None:
             raise UserError(f"{_flag(item)}: no such flag{_nearest_flag(_flag(item))}")
     if typed.overrides and not typed.overrides[0].startswith("-"):
         word = typed.overrides[0]
-        hint = did_you_mean(word, JOBS).replace("mean ", "mean --job=")
+        hint = did_you_mean(word, JOBS, "--job=")
         raise UserError(f"{word!r} belongs to no flag{hint}")
     if typed.job != "predict":
         for flag in ("prompt", "media"):
@@ -125,7 +125,7 @@ def _nearest_flag(flag: str) -> str:
     if "." in name:
         return f"; values of the config are set with --config.{name.removeprefix('config.')}=…"
     known = [field.name for field in dataclasses.fields(Arguments) if field.name != "overrides"]
-    return did_you_mean(name, known).replace("mean ", "mean --")
+    return did_you_mean(name, known, "--")
 
 
 def _is_number(item: str) -> bool:

@@ -41,13 +41,13 @@ def load(named: str) -> ConfigDict:
     if not file.is_file():
         raise UserError(f"--config={named}: no such file{did_you_mean(path, _config_files(file))}")
     if file.suffix != ".py":
-        raise UserError(
-            f"--config={named}: expected a Python file with get_config(), as in configs/"
-        )
+        raise UserError(f"--config={named}: expected a Python file such as those of configs/")
     try:
-        get_config = _module(file).get_config
+        get_config = getattr(_module(file), "get_config", None)
+        if get_config is None:
+            raise UserError("it has no get_config()")
         if colon and not inspect.signature(get_config).parameters:
-            raise UserError(f"get_config() of {path} takes no arguments, here {argument!r}")
+            raise UserError(f"its get_config() takes no arguments, here {argument!r}")
         config = get_config(*([argument] if colon else []))
     except Exception as error:
         raise UserError(f"--config={named}: {_said(error, file)}") from error
@@ -72,17 +72,19 @@ def _config_files(missing: Path) -> list[str]:
 
 def _said(error: Exception, file: Path) -> str:
     """An error of a config file with its line; one that was raised on purpose speaks for itself."""
-    message = (str(error).strip() or type(error).__name__).splitlines()[0]
     if isinstance(error, SyntaxError):
         return f"line {error.lineno} of {error.filename}: {error.msg}"
+    inner = error.args[0] if error.args else error  # ml_collections has errors about errors
+    cause = inner if isinstance(inner, Exception) else error
+    message = " ".join(str(cause.args[0] if isinstance(cause, KeyError) else cause).split())
     frames = traceback.extract_tb(error.__traceback__)
-    if isinstance(error, UserError) or (frames[-1].line or "").startswith("raise "):
+    raised = frames[-1]
+    on_purpose = (raised.line or "").startswith("raise ") and "site-packages" not in raised.filename
+    if on_purpose:
         return message
     inside = [frame for frame in frames if Path(frame.filename) == file.absolute()]
-    if not inside:
-        return f"{type(error).__name__}: {message}"
-    place = f"line {inside[-1].lineno}: {inside[-1].line}"
-    return f"{place}\n{type(error).__name__}: {message}"
+    where = f"line {inside[-1].lineno}: {inside[-1].line}\n" if inside else ""
+    return f"{where}{type(error).__name__}: {message}"
 
 
 # ── Of a run. ───────────────────────────────────────────────────────────────────────────────────
@@ -96,10 +98,8 @@ def saved(workdir: Path) -> ConfigDict:
     path = workdir / SAVED
     if not path.is_file():
         cells = sorted(workdir.glob(f"cells/*/{SAVED}"))
-        hint = f": it holds a study, whose runs have, such as {cells[0].parent}" if cells else ""
-        raise UserError(
-            f"--workdir={workdir} has no {SAVED}{hint}; name a --config or another folder"
-        )
+        study = f", but runs of a study that have: {cells[0].parent} is one" if cells else ""
+        raise UserError(f"--workdir={workdir} has no {SAVED}{study}; give a --config as well")
     try:
         values = _with_tuples(json.loads(path.read_text(encoding="utf-8"))["config"])
         config = ConfigDict(values)
@@ -166,12 +166,14 @@ def _hint(config: ConfigDict, key: str) -> str:
     """What was meant: a neighbour, a key of that name in another section, or one of those there."""
     keys = _keys(config)
     above, _, last = key.rpartition(".")
-    beside = [name for name in keys if name.rpartition(".")[0] == above]
+    beside = [name.rpartition(".")[2] for name in keys if name.rpartition(".")[0] == above]
+    if near := did_you_mean(last, beside, f"{above}." if above else ""):
+        return near
     elsewhere = [name for name in keys if name.rpartition(".")[2] == last]
-    if near := did_you_mean(key, beside) or did_you_mean(key, elsewhere):
+    if near := did_you_mean(key, elsewhere):
         return near
     if beside and above:
-        return f"; config.{above} has {', '.join(name.rpartition('.')[2] for name in beside)}"
+        return f"; config.{above} has {', '.join(beside)}"
     return did_you_mean(key, keys) or f"; config has {', '.join(config)}"
 
 

@@ -24,9 +24,7 @@ def writable(named: str) -> Path:
     try:
         workdir.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise UserError(
-            f"--workdir={named}: there is a file of that name: name a folder"
-        ) from error
+        raise UserError(f"--workdir={named}: a file is in the way") from error
     except OSError as error:
         raise UserError(f"--workdir={named} cannot be made: {error.strerror}") from error
     if not os.access(workdir, os.W_OK | os.X_OK):

@@ -15,13 +15,14 @@ class UserError(Exception):
 _NEAR = 0.6  # of 1, difflib's own bound
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str], before: str = "") -> str:
     """What to add to a message about a misspelt word: "; did you mean train.steps?", or "".
 
-    Dotted names are also compared by their last part: steps is near train.steps.
+    Dotted names are also compared by their last part: steps is near train.steps. before: is shown
+    right before the name, such as "--".
     """
     best = max(known, key=lambda name: _likeness(word, name), default="")
-    return f"; did you mean {best}?" if _likeness(word, best) >= _NEAR else ""
+    return f"; did you mean {before}{best}?" if _likeness(word, best) >= _NEAR else ""
 
 
 def _likeness(word: str, name: str) -> float:
