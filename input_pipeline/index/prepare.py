@@ -7,7 +7,6 @@ cached by itself, so that a changed spec opens none of them again.
 """
 
 import contextlib
-import dataclasses
 import fcntl
 import hashlib
 import json
@@ -186,7 +185,7 @@ def _file_name(dataset: DatasetSpec, spec: IndexSpec) -> str:
         digest.update(file.read_bytes() if file.is_file() else b"")
     rules = type(spec.layout)
     facts = [_VERSION, dataset.media_root, dataset.mode, f"{rules.__module__}.{rules.__name__}"]
-    facts += [SCHEMA.to_string(), dataset.format, dataset.name, dataclasses.asdict(spec.layout)]
+    facts += [SCHEMA.to_string(), dataset.format, dataset.name, vars(spec.layout)]
     facts += [spec.max_tokens, spec.max_patches, frame_budget.spec_hash(spec.frame_policy)]
     digest.update(json.dumps(facts, sort_keys=True).encode())
     return f"{dataset.name}-{dataset.mode}-{digest.hexdigest()[:16]}"
