@@ -42,11 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             _do(parse(words, _program()))
         except KeyboardInterrupt:
-            return _tell("stopped; the same command goes on from what is finished", 130, debug)
+            _tell("stopped; the same command goes on from what is finished", debug)
+            return 130
         except Exception as error:
             if (message := _for_user(error)) is not None:
-                return _tell(message, 2, debug)
-            return _tell(_FAULT, 1, debug=True)
+                _tell(f"error: {message}", debug)
+                return 2
+            _tell(f"error: {_FAULT}", debug=True)
+            return 1
     return 0
 
 
@@ -131,14 +134,14 @@ def _for_user(error: Exception) -> str | None:
     return _FULL if "RESOURCE_EXHAUSTED" in str(error) else None
 
 
-def _tell(message: str, code: int, debug: bool) -> int:
+def _tell(message: str, debug: bool) -> None:
+    """debug: with the traceback, and all lines."""
     if debug:
         traceback.print_exc()
     lines = message.splitlines()
     if len(lines) > _LINES and not debug:
         lines = [*lines[: _LINES - 1], f"… {len(lines) - _LINES + 1} more lines with --debug"]
-    print("error: " + "\n".join(lines), file=sys.stderr)
-    return code
+    print("\n".join(lines), file=sys.stderr)
 
 
 @contextlib.contextmanager

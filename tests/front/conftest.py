@@ -1,0 +1,22 @@
+"""Jobs in this process set up JAX and the log for themselves: taken back here."""
+
+import logging as standard_logging
+
+import jax
+import pytest
+from absl import logging
+
+_JAX = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def set_back():
+    values = {name: getattr(jax.config, name) for name in _JAX}
+    verbosity, handlers = logging.get_verbosity(), list(standard_logging.root.handlers)
+    filters = list(logging.get_absl_handler().filters)
+    yield
+    for name, value in values.items():
+        jax.config.update(name, value)
+    logging.set_verbosity(verbosity)
+    standard_logging.root.handlers[:] = handlers
+    logging.get_absl_handler().filters[:] = filters

@@ -1,0 +1,82 @@
+"""What becomes of what goes wrong in a job: an exit code and what is printed."""
+
+import errno
+
+import pytest
+
+from front import door, main
+from vsft_jax.errors import ConfigError
+
+PLAN = ["--config=configs/tiny.py", "--job=plan"]
+
+
+def _plan_that_raises(monkeypatch, error):
+    def raises(_):
+        raise error
+
+    monkeypatch.setitem(door.DO, "plan", raises)
+
+
+@pytest.mark.parametrize(
+    "error, line",
+    [
+        (ConfigError("config.plan.rows = -1: too few"), "error: config.plan.rows = -1: too few\n"),
+        (ConfigError("config.layout: config.model: no"), "error: config.model: no\n"),
+        (ConfigError("config.layout: config.seed = 1: no"), "error: config.seed = 1: no\n"),
+        (FileNotFoundError(errno.ENOENT, "Gone", "a.json"), "error: a.json: Gone (--debug shows"),
+        (FileNotFoundError("no tokenizer.json in /here"), "error: no tokenizer.json in /here ("),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "a"),
+            "error: a: No space left on device",
+        ),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory"), "error: a device's memory is full"),
+        (ConfigError("\n".join("abcdefgh")), "error: a\nb\nc\nd\n… 4 more lines with --debug\n"),
+    ],
+)
+def test_errors_of_the_user_are_told(error, line, monkeypatch, tmp_path, capfd):
+    _plan_that_raises(monkeypatch, error)
+    assert main([*PLAN, f"--workdir={tmp_path}"]) == 2
+    told = capfd.readouterr().err
+    assert told.startswith(line)
+    assert "Traceback" not in told
+
+
+def test_debug_shows_where_and_everything(monkeypatch, tmp_path, capfd):
+    _plan_that_raises(monkeypatch, ConfigError("\n".join("abcdefgh")))
+    assert main([*PLAN, f"--workdir={tmp_path}", "--debug"]) == 2
+    told = capfd.readouterr().err
+    assert told.startswith("Traceback") and told.endswith("g\nh\n") and "in raises" in told
+
+
+@pytest.mark.parametrize("error", [ValueError("a slip"), OSError("odd"), KeyError("key")])
+def test_faults_of_the_program_keep_their_traceback(error, monkeypatch, tmp_path, capfd):
+    _plan_that_raises(monkeypatch, error)
+    assert main([*PLAN, f"--workdir={tmp_path}"]) == 1
+    told = capfd.readouterr().err
+    assert told.startswith("Traceback") and "in raises" in told
+    assert told.splitlines()[-1].startswith("error: this is a fault of vsft-jax: please report")
+
+
+def test_ctrl_c_is_one_line(monkeypatch, tmp_path, capfd):
+    _plan_that_raises(monkeypatch, KeyboardInterrupt())
+    assert main([*PLAN, f"--workdir={tmp_path}"]) == 130
+    told = capfd.readouterr().err
+    assert told == "stopped; the same command goes on from what is finished\n"
+
+
+def test_a_job_may_end_with_a_code_of_its_own(monkeypatch, tmp_path, capfd):
+    _plan_that_raises(monkeypatch, SystemExit(143))
+    with pytest.raises(SystemExit) as ended:
+        main([*PLAN, f"--workdir={tmp_path}"])
+    assert ended.value.code == 143 and capfd.readouterr().err == ""
+
+
+def test_a_section_is_replaced_as_a_whole(monkeypatch, tmp_path):
+    given = []
+    monkeypatch.setitem(door.DO, "plan", lambda request: given.append(request))
+    budget = "{'kind': 'fixed', 'frames': 4}"
+    overrides = [f"--config.frames={budget}", "--config.study.seeds=(1, 2)", "--config.seed", "7"]
+    assert main([*PLAN, f"--workdir={tmp_path}", *overrides, "--noconfig.plan.search"]) == 0
+    config = given[0].config
+    assert config.frames.to_dict() == {"kind": "fixed", "frames": 4}
+    assert config.study.seeds == (1, 2) and config.seed == 7 and config.plan.search is False

@@ -1,0 +1,89 @@
+"""A run's folder is enough to go on with it: the config saved there, with overrides on top."""
+
+import json
+import shutil
+
+import pytest
+
+from front import configs, main
+from tests.evaluation.report.synthetic_study import write_study
+from vsft_jax.config import Run, as_json
+
+
+@pytest.fixture(scope="module")
+def trained(world, tmp_path_factory):
+    """A tiny model's workdir, on the shared world."""
+    workdir = tmp_path_factory.mktemp("run")
+    settings = [f"--config.data.root={world}", f"--config.data.index_dir={world / 'index'}"]
+    fewer = ["--config.train.steps=2", "--config.train.batch_rows=8"]
+    config = "--config=configs/tiny.py:frames=hybrid"
+    assert main([config, *settings, *fewer, f"--workdir={workdir}"]) == 0
+    return workdir
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+def test_the_saved_config_is_the_config(run):
+    config = configs.saved(run)
+    assert as_json(config) == json.loads((run / configs.SAVED).read_text())["config"]
+    assert config.frames.candidates == (2, 4, 8, 16)  # not a list
+    assert Run(config, run).architecture.vision.fullatt_block_indexes == (1,)
+
+
+def test_keys_of_later_versions_have_their_defaults(run):
+    saved = json.loads((run / configs.SAVED).read_text())
+    del saved["config"]["export"], saved["config"]["eval"]["top_k"]
+    (run / configs.SAVED).write_text(json.dumps(saved))
+    config = configs.saved(run)
+    assert config.export.dtype == "bfloat16" and config.eval.top_k == 0
+    assert "video_total_pixels" in config.layout and set(config.frames) == set(
+        saved["config"]["frames"]
+    )
+
+
+def test_training_goes_on(run, capfd):
+    assert main([f"--workdir={run}", "--config.train.steps=3"]) == 0
+    told = capfd.readouterr().err
+    assert f"config: {run / 'config.json'}\nconfig.train.steps: 2 → 3\n" in told
+    assert told.endswith(f"; next: vsft --workdir={run} --job=evaluate\n")
+    assert (run / "checkpoints" / "3").is_dir()
+    assert configs.saved(run).train.steps == 3
+
+
+def test_it_is_evaluated_with_overrides_in_sight(run, capfd):
+    overrides = ["--config.eval.max_new_tokens=2", "--config.eval.batch_rows=8"]
+    assert main([f"--workdir={run}", "--job=evaluate", *overrides]) == 0
+    told = capfd.readouterr().err
+    assert "config.eval.max_new_tokens: 4 → 2\n" in told
+    assert "config.eval.batch_rows" not in told.split("next:")[0]  # as it was
+    assert f"scores and answers: {run}/eval; next: vsft " in told
+    assert list(run.glob("eval/*/world_video.json"))
+
+
+def test_it_answers_and_is_exported(run, world, tmp_path, monkeypatch, capfd):
+    clip = next((world / "world/media/test").rglob("*.mp4"))
+    asked = ["--job=predict", f"--media={clip}", "--prompt=Which way does it move?"]
+    assert main([f"--workdir={run}", *asked]) == 0
+    assert set(json.loads(capfd.readouterr().out)) >= {"text", "frame_budget"}
+
+    assert main([f"--workdir={run}", "--job=export"]) == 0
+    told = capfd.readouterr().err
+    assert told.splitlines()[-1].startswith(f"a Hugging Face directory: {run / 'hf'}; next: vsft ")
+
+    # An imported model needs no workdir: what it compiles is kept for the user.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    imported = f"--config=configs/qwen2_5_vl.py:path={run / 'hf'},frames=2"
+    assert main([imported, *asked, "--config.eval.max_new_tokens=2"]) == 0
+    kept = {path.name for path in (tmp_path / "cache/vsft-jax").rglob("jit_generate*-cache")}
+    assert kept and json.loads(capfd.readouterr().out)["text"] is not None
+
+
+def test_a_study_is_reported_by_its_folder(tmp_path, capfd):
+    study = write_study(tmp_path / "study", questions=24)
+    assert main([f"--workdir={study}", "--job=report"]) == 0
+    said = capfd.readouterr()
+    assert said.err.splitlines()[-1] == f"the report: {study / 'report.html'}"
+    assert (study / "report.html").is_file() and "hybrid" in said.out
