@@ -67,7 +67,7 @@ def test_saved_tokens_are_those_of_a_run_with_the_largest_budget(tmp_path):
     assert fixed.budgets.tolist() == [16, 16, 6]
     np.testing.assert_array_equal(store.most_visual_tokens, fixed.visual_tokens)
     np.testing.assert_array_equal(fixed.most_visual_tokens, fixed.visual_tokens)
-    summary = summarise("mine", "prompt", INSTRUCTION, store, {})
+    summary = summarise("mine", "prompt", INSTRUCTION, store, {}, [])
     assert summary["clip_tokens"] == store.visual_tokens.sum()
     assert summary["clip_tokens_at_most"] == fixed.visual_tokens.sum() > summary["clip_tokens"]
 
@@ -93,4 +93,4 @@ def test_a_judge_over_a_data_set(tmp_path):
     assert UNUSABLE in store.why(1)
     assert len(pictures) == 8
     assert PREVIEW_PIXELS == 64
-    assert summarise("mine", "prompt", spec, store, {})["judge_unusable"] == 1
+    assert summarise("mine", "prompt", spec, store, {}, [])["judge_unusable"] == 1
