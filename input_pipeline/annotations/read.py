@@ -6,6 +6,7 @@ guessing. The formats are in `input_pipeline.annotations.formats`, the kinds of 
 """
 
 import dataclasses
+import functools
 import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -85,7 +86,8 @@ def read_with_places(
                 detail = f"{record.where}: {error.detail}"
                 yield place, Rejected(record.number, shown, error.reason, detail, record.file)
                 continue
-            for field in lookalikes(value, _read_keys(chosen, example)):
+            clip = any(medium.kind == "video" for medium in example.media)
+            for field in lookalikes(value, _read_keys(chosen, clip)):
                 notes.add_unread(field, record.where)
             notes.add_example(example, record.where)
             yield place, example
@@ -141,12 +143,11 @@ def _example(value: Any, record: Record, format: ModuleType, source: str, root: 
     return example
 
 
-def _read_keys(format: ModuleType, example: Example) -> frozenset[str]:
-    """The keys that were looked for in an example's record."""
-    clip = any(medium.kind == "video" for medium in example.media)
-    return format.KEYS | (
-        frozenset(("clip", "fps", *itertools.chain(*CLIP_KEYS))) if clip else frozenset()
-    )
+@functools.cache
+def _read_keys(format: ModuleType, clip: bool) -> frozenset[str]:
+    """The keys that were looked for in a record. clip: it has a video, which they may cut."""
+    of_clips = ("clip", "fps", *itertools.chain(*CLIP_KEYS)) if clip else ()
+    return format.KEYS | frozenset(of_clips)
 
 
 def _record_id(record: Mapping[str, Any]) -> str:

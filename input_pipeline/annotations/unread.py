@@ -126,16 +126,17 @@ def _walk(value: Any, way: tuple[str, ...], key: str) -> Iterator[tuple[tuple[st
         yield from _walk(inner, (*way, step), name)
 
 
-def _words(key: str) -> list[str]:
-    """ "videoID" and "video_id" → ["video", "id"]."""
+@functools.lru_cache(4096)
+def _words(key: str) -> tuple[str, ...]:
+    """ "videoID" and "video_id" → ("video", "id")."""
     spaced = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", key)
-    return [word.lower() for word in re.split(r"[^A-Za-z0-9]+", spaced) if word]
+    return tuple(word.lower() for word in re.split(r"[^A-Za-z0-9]+", spaced) if word)
 
 
 @functools.lru_cache(4096)
 def _kinds_of_key(key: str) -> tuple[str, ...]:
     """The keys that would have been read for a key that names a medium; none for other keys."""
-    words = _words(key)
+    words = list(_words(key))
     while len(words) > 1 and words[0] in _ADJECTIVES and words[1] in _KINDS:
         del words[0]
     if not words:
