@@ -16,6 +16,7 @@ test: .venv/.test lint
 lint: .venv/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy
 
 .venv/.user: requirements.txt pyproject.toml    ## with the vsft command
 	$(PYTHON) -m venv .venv

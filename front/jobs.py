@@ -51,10 +51,10 @@ class Done(NamedTuple):
 
 
 def _prepare(request: Request) -> Done:
-    from vsft_jax.prepare import prepare_benchmarks, prepare_training
+    from evaluation.evaluate import check_questions
+    from vsft_jax.prepare import prepare_all
 
-    prepared = prepare_training(request.run, retry=True)
-    prepare_benchmarks(request.run, prepared.frame_policy, retry=True)
+    prepare_all(request.run, check_questions)
     return Done(f"indexes and what was left out: {request.run.index_dir}", request.again("train"))
 
 
