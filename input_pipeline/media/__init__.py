@@ -11,7 +11,7 @@ from input_pipeline.media.errors import LASTING, PASSING, REASONS, MediaError
 from input_pipeline.media.frame_cache import CacheSettings
 from input_pipeline.media.frames import read_frames
 from input_pipeline.media.probing import MediaInfo, cut_clip, kind_of_file, probe
-from input_pipeline.media.resize import resize
+from input_pipeline.media.resizing import resize
 from input_pipeline.media.sampling import uniform_frame_indices
 from input_pipeline.media.sources import read_source
 from input_pipeline.media.video.folder import is_frame_folder

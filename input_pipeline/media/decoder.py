@@ -13,7 +13,7 @@ from input_pipeline.media.errors import MediaError
 from input_pipeline.media.frame_cache import CacheSettings, read_frames_cached
 from input_pipeline.media.frames import preview_frames, read_frames
 from input_pipeline.media.probing import MediaInfo, probe
-from input_pipeline.media.resize import Size
+from input_pipeline.media.resizing import Size
 from input_pipeline.media.workers.pool import WorkerCrash, WorkerPool
 
 Result = TypeVar("Result")

@@ -21,7 +21,7 @@ from input_pipeline.examples import MediaRef
 from input_pipeline.files import replacing
 from input_pipeline.media import bounds
 from input_pipeline.media.frames import DECODE_VERSION, read_frames
-from input_pipeline.media.resize import Size
+from input_pipeline.media.resizing import Size
 from input_pipeline.media.sources import fingerprint
 from input_pipeline.media.video.folder import frame_folder, is_frame_folder
 

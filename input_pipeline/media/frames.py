@@ -8,7 +8,7 @@ import numpy as np
 from input_pipeline.examples import MediaRef
 from input_pipeline.media.images import read_image
 from input_pipeline.media.probing import clip_frames
-from input_pipeline.media.resize import Resizing, Size, resize
+from input_pipeline.media.resizing import Resizing, Size, resize
 from input_pipeline.media.sampling import uniform_frame_indices
 from input_pipeline.media.video.folder import is_frame_folder, read_folder
 from input_pipeline.media.video.frames import read_video

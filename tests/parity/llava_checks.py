@@ -1,6 +1,5 @@
 """What is checked of every LLaVA family."""
 
-import importlib
 import json
 from pathlib import Path
 
@@ -12,14 +11,12 @@ from flax import nnx
 from safetensors.numpy import save_file
 
 from input_pipeline.layout import tiles
-from input_pipeline.media import frames
+from input_pipeline.media import frames, resizing
 from tests.parity.llava_reference import Host, Oracle, hf_model, media_of, pillow_resize
 from vsft_jax.huggingface.tensors import params_from_hf, params_to_hf
 from vsft_jax.inference import Decoding, generate
 
 TOLERANCE = 2e-4
-# The package has a function of this name too.
-RESIZING = importlib.import_module("input_pipeline.media.resize")
 
 
 class Case:
@@ -63,7 +60,7 @@ class Case:
 
     def __enter__(self):
         # Pictures, frames as they are decoded, and tiles.
-        for module in (frames, RESIZING, tiles):
+        for module in (frames, resizing, tiles):
             self._patch.setattr(module, "resize", pillow_resize)
         return self
 

@@ -11,7 +11,7 @@ import numpy as np
 from input_pipeline.media import bounds
 from input_pipeline.media.errors import MediaError
 from input_pipeline.media.images import load_image, read_image
-from input_pipeline.media.resize import Resizing, resize
+from input_pipeline.media.resizing import Resizing, resize
 from input_pipeline.media.sources import is_local
 from input_pipeline.media.video.timeline import Choose, Timeline, check_enough
 

@@ -15,7 +15,7 @@ from av.video.reformatter import VideoReformatter
 
 from input_pipeline.media import bounds
 from input_pipeline.media.errors import MediaError
-from input_pipeline.media.resize import Resizing, shrunk
+from input_pipeline.media.resizing import Resizing, shrunk
 from input_pipeline.media.video.container import Video, displayed_size, open_video, quarter_turns
 from input_pipeline.media.video.frame_table import FrameTable, decoded_times, frame_table
 from input_pipeline.media.video.timeline import Choose, Timeline, check_enough
