@@ -40,7 +40,7 @@ def make_mesh(shape: Mapping[str, int], devices: Sequence[jax.Device] | None = N
         return Mesh(placed, AXES, axis_types=types)
 
 
-def shardings(tree: Any, rules: Sequence[tuple[str, tuple]], mesh: Mesh) -> Any:
+def shardings(tree: Any, rules: Sequence[tuple[str, tuple]], mesh: Mesh | AbstractMesh) -> Any:
     """NamedShardings for a tree of parameters, or of optimiser state that mirrors parameters.
 
     rules: (regex, axes) pairs; the first whose regex is found in a leaf's path gives its axes. A
@@ -61,7 +61,9 @@ def shardings(tree: Any, rules: Sequence[tuple[str, tuple]], mesh: Mesh) -> Any:
     return jax.tree_util.tree_map_with_path(leaf_sharding, tree)
 
 
-def _divisible(axes: tuple, shape: tuple[int, ...], mesh: Mesh) -> list[tuple[str, ...] | None]:
+def _divisible(
+    axes: tuple, shape: tuple[int, ...], mesh: Mesh | AbstractMesh
+) -> list[tuple[str, ...] | None]:
     """The rule's axes where they divide; one that does not goes to another dimension if it can.
 
     A first dimension without an axis is a stack of layers and stays whole.
@@ -84,7 +86,9 @@ def _divisible(axes: tuple, shape: tuple[int, ...], mesh: Mesh) -> list[tuple[st
     return [tuple(names) or None for names in split]
 
 
-def with_shardings(shapes: Any, rules: Sequence[tuple[str, tuple]], mesh: Mesh) -> Any:
+def with_shardings(
+    shapes: Any, rules: Sequence[tuple[str, tuple]], mesh: Mesh | AbstractMesh
+) -> Any:
     """ShapeDtypeStructs with the shardings that `shardings` gives them."""
     return jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
@@ -152,7 +156,8 @@ def put_batch(arrays: Mapping[str, np.ndarray], mesh: Mesh, rows: int) -> dict[s
     (each,) = sharding.shard_shape((rows,))
 
     def put(array: np.ndarray) -> jax.Array:
-        def shard(places: tuple[slice, ...]) -> np.ndarray:
+        def shard(places: tuple[slice, ...] | None) -> np.ndarray:
+            assert places is not None  # of an array that is split, a shard has a place
             first = np.searchsorted(here, places[0].start or 0)
             return array[first : first + each]
 

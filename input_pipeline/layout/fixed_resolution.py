@@ -263,8 +263,9 @@ class AnyRes(FixedResolution):
             canvas = (medium.height, medium.width)
             rows, columns = self.canvas_tiles(canvas)
             grid = features[1:].reshape(rows, columns, self.side, self.side)
-            grid = grid.swapaxes(1, 2).reshape(self.feature_grid(canvas))
-            shown = tiles.unpadded(medium.source_size, grid.shape)
+            whole = self.feature_grid(canvas)
+            grid = grid.swapaxes(1, 2).reshape(whole)
+            shown = tiles.unpadded(medium.source_size, whole)
             lines, shares = self.canvas_taps(
                 grid[shown], self.token_grid(medium.source_size, canvas)
             )

@@ -91,10 +91,10 @@ def _vision_indices(grid: tuple[int, int, int], merge: int, window_units: int) -
         np.repeat(grids, h * w),
         (np.repeat(window[order], merge**2) + grids[:, None] * windows_per_grid).reshape(-1),
     )
-    arrays = tuple(array.astype(np.int32) for array in arrays)
-    for array in arrays:
+    shared = [array.astype(np.int32) for array in arrays]
+    for array in shared:
         array.flags.writeable = False
-    return VisionIndices(*arrays)
+    return VisionIndices(*shared)
 
 
 def expand_text(
@@ -142,7 +142,8 @@ def expand_text(
     for place, (block, first) in blocks.items():
         span = slice(token_starts[place], token_starts[place] + lengths[place])
         positions[span] += block.offsets
-        visual_index[span] = np.where(block.index < 0, block.index, block.index + first)
+        index = block.visual_index
+        visual_index[span] = np.where(index < 0, index, index + first)
         if weights is not None:
             weights[span] = block.weights
     return ExpandedText(

@@ -28,15 +28,14 @@ def fit_square(
     `background` and resizes that; "stretch" ignores the aspect ratio.
     """
     height, width = picture.shape[:2]
-    if fit == "stretch" or height == width:
-        return resize(picture, side, side)
-    if fit == "pad":
+    size = size_before_fit((height, width), side, fit)
+    if size is None:
         longest = max(height, width)
         square = np.full((longest, longest, 3), background, np.uint8)
         top, left = (longest - height) // 2, (longest - width) // 2
         square[top : top + height, left : left + width] = picture
         return resize(square, side, side)
-    sized = resize(picture, *size_before_fit((height, width), side, fit))
+    sized = resize(picture, *size)
     top, left = (sized.shape[0] - side) // 2, (sized.shape[1] - side) // 2
     return sized[top : top + side, left : left + side]
 

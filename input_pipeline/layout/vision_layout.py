@@ -7,7 +7,7 @@ that the text, the batch and the decoder need to know is asked of it.
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -93,20 +93,20 @@ def check_aspect_ratio(height: int, width: int) -> None:
 class TokenBlock(NamedTuple):
     """What one placeholder token expands to: n visual positions.
 
-    offsets: int32[n, 3], positions counted from the block's start.
-    index:   int32[n, K], visual features, counted from the medium's first, or `NEWLINE`.
-    weights: float32[n, K], or None where K = 1.
+    offsets:      int32[n, 3], positions counted from the block's start.
+    visual_index: int32[n, K], visual features, counted from the medium's first, or `NEWLINE`.
+    weights:      float32[n, K], or None where K = 1.
     """
 
     offsets: np.ndarray
-    index: np.ndarray
+    visual_index: np.ndarray
     weights: np.ndarray | None = None
 
     @classmethod
-    def in_line(cls, index: np.ndarray, weights: np.ndarray | None = None) -> "TokenBlock":
+    def in_line(cls, visual_index: np.ndarray, weights: np.ndarray | None = None) -> "TokenBlock":
         """A block whose positions count up along all axes, as those of text do."""
-        offsets = np.repeat(np.arange(len(index), dtype=np.int32)[:, None], 3, axis=1)
-        return cls(offsets, index, weights)
+        offsets = np.repeat(np.arange(len(visual_index), dtype=np.int32)[:, None], 3, axis=1)
+        return cls(offsets, visual_index, weights)
 
 
 class PatchIndices(NamedTuple):
@@ -127,6 +127,8 @@ class VisionLayout(Protocol):
 
     A frozen dataclass of JSON values, so that an index can be named after it.
     """
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
     @property
     def media_tokens(self) -> Mapping[str, str]:

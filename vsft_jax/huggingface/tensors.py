@@ -3,6 +3,7 @@
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -245,7 +246,7 @@ def hf_tensors(
     for row in family.checkpoint_table(config):
         for layer, name in enumerate(row.names()):
             given = family.released_name(name) if layout == "released" else name
-            yield given, lambda row=row, layer=layer: make(row, layer)
+            yield given, functools.partial(make, row, layer)
 
 
 def _fetch(array: Any, layer: int | None) -> np.ndarray:

@@ -113,17 +113,17 @@ def test_blocks_hold_what_was_laid_out(rules):
         for shrink in (1.0, 0.5, 0.0):
             medium = rules.lay_out(info, indices, shrink)
             (block,) = rules.blocks(medium)
-            assert block.index.shape == (medium.tokens, rules.taps)
+            assert block.visual_index.shape == (medium.tokens, rules.taps)
             np.testing.assert_array_equal(
                 block.offsets, np.arange(medium.tokens)[:, None].repeat(3, 1)
             )
-            seen = block.index[(block.index != NEWLINE).all(axis=1)]
+            seen = block.visual_index[(block.visual_index != NEWLINE).all(axis=1)]
             patches = rules.patch_indices(medium)
             assert seen.min() >= 0 and seen.max() < medium.patches == len(patches.coords)
             if rules.class_token:  # never looked at
                 assert (patches.coords[seen] > 0).all()
             if rules.taps > 1:
-                newline = (block.index == NEWLINE).all(axis=1)
+                newline = (block.visual_index == NEWLINE).all(axis=1)
                 np.testing.assert_allclose(block.weights.sum(axis=1), ~newline, atol=1e-6)
             frames, counts = np.unique(patches.frames, return_counts=True)
             assert frames.tolist() == list(range(medium.grid[0])) and set(counts) == {rules.slots}

@@ -1,7 +1,6 @@
 """Every number of the LLaVA-OneVision architecture, as frozen dataclasses."""
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -75,16 +74,17 @@ def from_hf(config: Mapping[str, Any], **compute: Any) -> ModelConfig:
     """
     llava_hf.require_llava(config, "llava_onevision")
     ratio = config.get("vision_aspect_ratio", "anyres_max_9")
-    limit = re.fullmatch(r"anyres_max_(\d+)", ratio)
+    limit = ratio.removeprefix("anyres_max_")
     require(
-        limit is not None, f"vision_aspect_ratio {ratio!r} is not supported (only anyres_max_N)"
+        ratio.startswith("anyres_max_") and limit.isdecimal(),
+        f"vision_aspect_ratio {ratio!r} is not supported (only anyres_max_N)",
     )
     vision = llava_hf.vision_numbers(config, llava_hf.SIGLIP_DEFAULTS, feature_layer=-1)
     return ModelConfig(
         vision=VisionConfig(
             **vision,
             canvases=llava_hf.canvases(config, VisionConfig.canvases),
-            canvas_features=int(limit[1]),
+            canvas_features=int(limit),
         ),
         text=llava_hf.text_from_hf(config, TextConfig),
         image_token_id=llava_hf.token_id(config, "image", 151646),

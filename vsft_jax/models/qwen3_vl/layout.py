@@ -66,7 +66,7 @@ class Layout(DynamicResolution):
         """One block for each temporal grid, turned with row and column."""
         # All grids have the same positions, counted from their own starts.
         whole = self.grid_block(medium, np.zeros(medium.grid[0], np.int32))
-        parts = (np.split(each, medium.grid[0]) for each in (whole.offsets, whole.index))
+        parts = (np.split(each, medium.grid[0]) for each in (whole.offsets, whole.visual_index))
         return [TokenBlock(*part) for part in zip(*parts, strict=True)]
 
     def patch_indices(self, medium: MediaLayout) -> PatchIndices:

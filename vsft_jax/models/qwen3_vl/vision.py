@@ -124,7 +124,7 @@ class Merger(nnx.Module):
         self.norm_merged = norm_merged
         self.config = config
 
-    def __call__(self, x: Array) -> Array:
+    def merge(self, x: Array) -> Array:
         """x: float[B, N, D_vision] -> float[B, M, D_text]."""
         x = x if self.norm_merged else self.norm(x)
         x = x.reshape(x.shape[0], -1, self.config.vision.merged_width)
@@ -148,7 +148,7 @@ class Projector(Merger):
         float[B, M, D_text], float[S, B, M, D_text]."""
 
         def step(merger: Merger, carry: None, x: Array) -> tuple[None, Array]:
-            return carry, shard_rows(merger(shard_rows(x)))
+            return carry, shard_rows(merger.merge(shard_rows(x)))
 
         _, stacked = scan_stack(self.deepstack, step, None, tapped, remat=self.config.remat)
-        return shard_rows(super().__call__(x)), stacked
+        return shard_rows(self.merge(x)), stacked

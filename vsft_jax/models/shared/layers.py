@@ -40,7 +40,7 @@ class Linear(nnx.Module):
         # a fifth of a CPU step over the transposed copies of the three-dimensional one.
         flat = x.reshape(-1, x.shape[-1])
         y = flat @ self.kernel[...].astype(x.dtype)
-        if self.lora_a is not None:
+        if self.lora_a is not None and self.lora_b is not None:
             low = self.lora_scale * (flat @ self.lora_a[...].astype(x.dtype))
             y = y + low @ self.lora_b[...].astype(x.dtype)
         y = y.reshape(*x.shape[:-1], y.shape[-1])
@@ -75,7 +75,7 @@ class LayerNorm(nnx.Module):
         return (wide * self.scale[...] + self.bias[...]).astype(x.dtype)
 
 
-NORMS = {"rms": RMSNorm, "layer": LayerNorm}
+NORMS: dict[str, type[RMSNorm] | type[LayerNorm]] = {"rms": RMSNorm, "layer": LayerNorm}
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "silu": jax.nn.silu,
@@ -185,17 +185,21 @@ class Block(nnx.Module):
             spec.kv_heads * spec.head_dim,
         )
 
-        def norm(width: int, kind: str = spec.norm) -> nnx.Module:
-            return NORMS[kind](width, eps=spec.norm_eps, param_dtype=param_dtype)
+        def norm() -> RMSNorm | LayerNorm:
+            return NORMS[spec.norm](width, eps=spec.norm_eps, param_dtype=param_dtype)
 
-        self.norm1 = norm(width)
+        def head_norm() -> RMSNorm | None:
+            if not spec.qk_norm:
+                return None
+            return RMSNorm(spec.head_dim, eps=spec.norm_eps, param_dtype=param_dtype)
+
+        self.norm1 = norm()
         self.q = Linear(width, inner, bias=spec.qkv_bias, **options)
         self.k = Linear(width, kv_inner, bias=spec.qkv_bias, **options)
         self.v = Linear(width, kv_inner, bias=spec.qkv_bias, **options)
-        self.q_norm = norm(spec.head_dim, "rms") if spec.qk_norm else None
-        self.k_norm = norm(spec.head_dim, "rms") if spec.qk_norm else None
+        self.q_norm, self.k_norm = head_norm(), head_norm()
         self.o = Linear(inner, width, bias=spec.bias, **options)
-        self.norm2 = norm(width)
+        self.norm2 = norm()
         gated = spec.mlp == "swiglu"
         self.mlp = Mlp(
             width,

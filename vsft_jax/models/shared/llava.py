@@ -59,5 +59,5 @@ class Llava(VisionLanguageModel):
             visual = self.merger(shard_rows(gather(features, index, weights)))
         else:
             visual = gather(shard_rows(self.merger(features)), index, weights)
-        newline = self.merger.newline[...] if self.has_newline else None
-        return insert(x, visual, index, newline), None
+        newline = self.merger.newline
+        return insert(x, visual, index, None if newline is None else newline[...]), None

@@ -7,6 +7,7 @@ segment ids say which blocks to visit, and the cost follows the segments' length
 
 import functools
 import math
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ from jax.experimental.pallas.ops.tpu.splash_attention import (
     splash_attention_kernel,
     splash_attention_mask_info,
 )
-from jax.sharding import PartitionSpec
+from jax.sharding import AbstractMesh, PartitionSpec
 
 # Positions a side of a block, best first. Instruction bundles that libtpu 0.0.52 schedules on v5e
 # for 1024 pairs of positions in a head of width 128, forward and fused backward: 4.5 and 8.8 in
@@ -79,7 +80,7 @@ def splash_attention(
     return sharded(q, k, v, segment_ids)
 
 
-def _axes(mesh, names: tuple[str, ...], size: int) -> tuple[str, ...] | None:
+def _axes(mesh: AbstractMesh, names: tuple[str, ...], size: int) -> tuple[str, ...] | None:
     """The named mesh axes if a dimension of this size can be split over them."""
     found = tuple(name for name in names if name in mesh.axis_names)
     count = math.prod(mesh.shape[name] for name in found)
@@ -147,34 +148,32 @@ def _row(
     if local and count > 3:
         columns = np.arange(count)[:, None] + np.arange(-1, 2)
 
-    def mask_info(needed: Array) -> splash_attention_mask_info.MaskInfo:
+    def mask_info(needed: Array, *, transpose: bool) -> splash_attention_mask_info.MaskInfo:
+        """needed: bool[count, count]. transpose: how the pass over blocks of keys reads it."""
         inside = (columns >= 0) & (columns < count)
         near = np.clip(columns, 0, count - 1)
         visited = jnp.take_along_axis(needed, near, axis=1) & inside
+        data_next, block_mask = _next_visited(visited, near), visited.astype(jnp.int32)
+        if transpose:
+            data_next, block_mask = data_next.T, block_mask.T
         return splash_attention_mask_info.MaskInfo(
-            data_next=_next_visited(visited, near)[None],
+            data_next=data_next[None],
             mask_next=None,
-            block_mask=visited[None].astype(jnp.int32),
+            block_mask=block_mask[None],
             partial_mask_blocks=None,
             # For causal attention the kernel compares positions; these are the queries'.
             q_sequence=np.arange(len(ids), dtype=np.int32) if causal else None,
-        )
-
-    def transposed(info: splash_attention_mask_info.MaskInfo):
-        return info._replace(
-            data_next=jnp.swapaxes(info.data_next, 1, 2),
-            block_mask=jnp.swapaxes(info.block_mask, 1, 2),
         )
 
     compute = min(block, _COMPUTE)
     # The fused backward pass writes a gradient of all queries for every block of keys, in vain
     # where only neighbours count.
     fused = not local
-    queries = mask_info(needed)
+    queries = mask_info(needed, transpose=False)
     kernel = splash_attention_kernel.SplashAttentionKernel(
         queries,
         None if fused else queries,
-        transposed(mask_info(needed.T)),
+        mask_info(needed.T, transpose=True),
         block_sizes=BlockSizes(
             block_q=block,
             block_kv=block,
@@ -194,7 +193,7 @@ def _row(
         mask_function=_not_later if causal else None,
         interpret=interpret,
     )
-    return kernel(q, k, v, SegmentIds(ids, ids))
+    return cast(Array, kernel(q, k, v, SegmentIds(ids, ids)))  # a tuple with residuals only
 
 
 def _not_later(q_positions: Array, k_positions: Array) -> Array:

@@ -97,6 +97,9 @@ class VisionConfig:
 class VisionTower(nnx.Module):
     """Patches to patch features."""
 
+    class_token: nnx.Param | None
+    pre_norm: LayerNorm | None
+
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         """config: its `vision` is a `VisionConfig` of this module."""
         vision, param_dtype = config.vision, config.param_dtype

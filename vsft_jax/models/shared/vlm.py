@@ -83,14 +83,15 @@ def gather(features: Array, visual_index: Array, visual_weights: Array | None) -
     Returns:
         float[B, L, D]; meaningless where visual_index is below 0.
     """
-    total = None
-    for tap in range(visual_index.shape[-1]):
+
+    def share(tap: int) -> Array:
         index = jnp.maximum(visual_index[..., tap, None], 0)
         taken = jnp.take_along_axis(features, index, axis=1, mode="clip")
-        if visual_weights is not None:
-            taken = taken * visual_weights[..., tap, None].astype(taken.dtype)
-        total = taken if total is None else total + taken
-    return total
+        if visual_weights is None:
+            return taken
+        return taken * visual_weights[..., tap, None].astype(taken.dtype)
+
+    return sum(map(share, range(1, visual_index.shape[-1])), start=share(0))
 
 
 def insert(x: Array, visual: Array, visual_index: Array, newline: Array | None = None) -> Array:

@@ -23,7 +23,7 @@ _TOWERS = {
 }
 _ACTIVATIONS = {"quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh"}
 # transformers' model type -> what config.json may leave out.
-_DECODERS = {
+_DECODERS: dict[str, dict[str, int | None]] = {
     "llama": {"vocab_size": 32000, "intermediate_size": 11008, "num_key_value_heads": None},
     "qwen2": {"vocab_size": 151936, "intermediate_size": 22016, "num_key_value_heads": 32},
 }
@@ -69,7 +69,7 @@ def vision_numbers(
     Raises ValueError for a tower or a choice of features that is not computed here.
     """
     vision = {**defaults, **config["vision_config"]}
-    model_type = vision.get("model_type")
+    model_type = vision["model_type"]
     known = list(_TOWERS)
     require(model_type in known, f"vision_config.model_type {model_type!r} is not one of {known}")
     kind, activation, eps, mean, std = _TOWERS[model_type]
