@@ -1,7 +1,8 @@
 """Every knob, its default and what it means. Other configs start from `get_config()` here.
 
 Any value can be overridden on the command line: `--config.optimizer.learning_rate.llm=1e-5`.
-An unknown key is an error. Paths are absolute, or relative to `data.root`.
+An unknown key is an error. Paths are absolute, or relative to `data.root`. Which values a key may
+have stands in vsft_jax/config/checks/keys.py; a new key needs its line there.
 """
 
 from ml_collections import ConfigDict
