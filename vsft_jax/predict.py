@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from input_pipeline.errors import UserError
 from input_pipeline.examples import Example, MediaRef, Turn
 from input_pipeline.frame_budget import spec_label
 from input_pipeline.index import lay_out
@@ -20,7 +21,7 @@ def predict(run: Run, prompt: str, media: Sequence[str]) -> dict[str, Any]:
 
     The frame budget is the checkpoint's policy, or else the config's, applied to this prompt.
     Returns JSON values: text, token_ids, token_logprobs, and for each medium its frame budget with
-    the reason, the timestamps in seconds and the visual tokens. Raises ValueError naming what
+    the reason, the timestamps in seconds and the visual tokens. Raises UserError naming what
     cannot be used.
     """
     model = load_model(run)
@@ -33,7 +34,7 @@ def predict(run: Run, prompt: str, media: Sequence[str]) -> dict[str, Any]:
     alone = run.with_settings(eval={"batch_rows": batch_shards(model.mesh)})
     (said,) = answer(alone, model, store)
     if said.failure:
-        raise ValueError(f"{said.failure['path']}: {said.failure['detail']}")
+        raise UserError(f"{said.failure['path']}: {said.failure['detail']}")
     layout = store[0][1]
     return {
         "text": said.text,

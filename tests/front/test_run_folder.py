@@ -1,13 +1,19 @@
 """A run's folder is enough to go on with it: the config saved there, with overrides on top."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from front import configs, main
 from tests.evaluation.report.synthetic_study import write_study
 from vsft_jax.config import Run, as_json
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -63,22 +69,34 @@ def test_it_is_evaluated_with_overrides_in_sight(run, capfd):
     assert list(run.glob("eval/*/world_video.json"))
 
 
-def test_it_answers_and_is_exported(run, world, tmp_path, monkeypatch, capfd):
+def test_it_answers_and_is_exported(run, world, tmp_path, capfd):
     clip = next((world / "world/media/test").rglob("*.mp4"))
     asked = ["--job=predict", f"--media={clip}", "--prompt=Which way does it move?"]
     assert main([f"--workdir={run}", *asked]) == 0
     assert set(json.loads(capfd.readouterr().out)) >= {"text", "frame_budget"}
 
+    assert main([f"--workdir={run}", "--job=predict", "--media=no.mp4", "--prompt=Why?"]) == 2
+    told = capfd.readouterr().err
+    assert told.splitlines()[-1].startswith("error: ") and "no.mp4: missing: " in told
+
     assert main([f"--workdir={run}", "--job=export"]) == 0
     told = capfd.readouterr().err
     assert told.splitlines()[-1].startswith(f"a Hugging Face directory: {run / 'hf'}; next: vsft ")
 
-    # An imported model needs no workdir: what it compiles is kept for the user.
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    imported = f"--config=configs/qwen2_5_vl.py:path={run / 'hf'},frames=2"
-    assert main([imported, *asked, "--config.eval.max_new_tokens=2"]) == 0
-    kept = {path.name for path in (tmp_path / "cache/vsft-jax").rglob("jit_generate*-cache")}
-    assert kept and json.loads(capfd.readouterr().out)["text"] is not None
+    # An imported model needs no workdir: what it compiles is kept for the user, and found again.
+    command = [sys.executable, "main.py", f"--config=configs/qwen2_5_vl.py:path={run / 'hf'}"]
+    kept = []
+    for _ in range(2):
+        done = subprocess.run(
+            [*command, *asked, "--config.eval.max_new_tokens=2"],
+            cwd=ROOT,
+            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0 and json.loads(done.stdout)["token_ids"], done.stderr
+        kept.append({path.name for path in (tmp_path / "cache/vsft-jax").rglob("*-cache")})
+    assert kept[0] and kept[0] == kept[1]
 
 
 def test_a_study_is_reported_by_its_folder(tmp_path, capfd):
