@@ -93,7 +93,9 @@ def _request(typed: Arguments) -> Request:
     if typed.config:
         config = configs.load(typed.config)
         configs.override(config, typed.overrides)
-        return Request(typed, config, _workdir(typed, imports=bool(config.model.path)))
+        return Request(
+            typed, config, _workdir(typed, imports=bool(config.get("model", {}).get("path")))
+        )
     workdir = _workdir(typed, imports=False)
     if typed.job == "report":
         if typed.overrides:
