@@ -62,7 +62,7 @@ def table() -> Iterator[str]:
     pods: dict[int, list[str]] = {}
     for name in TOPOLOGIES:
         chip, shape = parse_topology(name)
-        pods.setdefault(math.prod(shape), []).append(f"{name} ({chip.hbm // GIB} GiB)")
+        pods.setdefault(math.prod(shape), []).append(f"{name} ({math.ceil(chip.hbm / GIB)} GiB)")
     columns = [
         f"{', '.join(names)}: {use}" for names in pods.values() for use in ("training", "inference")
     ]
