@@ -14,6 +14,8 @@ run's model.
     python main.py --config=configs/demo.py:frames=4,init_from=runs/base --workdir=runs/f4
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from configs import common, default
@@ -130,5 +132,5 @@ def _dataset(annotations: str, **more: str | float) -> dict[str, str | float]:
     return {"annotations": f"world/{annotations}", "media_root": "world", **more}
 
 
-def _frames(word: str) -> dict:
+def _frames(word: str) -> dict[str, Any]:
     return common.frame_spec(word, CANDIDATES, gap_seconds=GAP_SECONDS)

@@ -1,13 +1,15 @@
 """A picture of some scenes and their questions, to look at."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from demo_world.clip_scenes import uniform_frames
+from demo_world.questions import Question
 from demo_world.rendering import draw_clip, draw_image
+from demo_world.scenes import Scene
 
 _COLUMNS = 8  # pictures in a row: eight images, or eight frames of one clip
 _CELL = 146
@@ -15,8 +17,11 @@ _SMALL_SIDE = 56  # clips are shown as small as a training run may make them
 _LINE = 15
 _IMAGES, _CLIPS = 24, 21
 
+# (kind, split, seed, count) -> scenes with their questions.
+_Scenes = Callable[[str, str, int, int], Iterator[tuple[Scene, list[Question]]]]
 
-def write_contact_sheet(path: Path, seed: int, iter_scenes: Callable) -> None:
+
+def write_contact_sheet(path: Path, seed: int, iter_scenes: _Scenes) -> None:
     """Writes a PNG of the first training images (as stored) and clips (at 56 pixels, enlarged)."""
     cells = []
     for scene, questions in iter_scenes("image", "train", seed, _IMAGES):

@@ -34,7 +34,7 @@ class MediaRef:
     start_s: float | None = None
     end_s: float | None = None
 
-    def to_json(self) -> list:
+    def to_json(self) -> list[str | float | None]:
         """A JSON list without what is left at its default; `MediaRef(*list)` reads it back."""
         if self.start_s is None and self.end_s is None:
             return [self.kind, self.path]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def write_atomically(path: str | os.PathLike, data: str | bytes) -> None:
+def write_atomically(path: str | os.PathLike[str], data: str | bytes) -> None:
     """Writes a file through `replacing`; text as UTF-8."""
     content = data.encode("utf-8") if isinstance(data, str) else data
     with replacing(path) as partial:
@@ -16,7 +16,7 @@ def write_atomically(path: str | os.PathLike, data: str | bytes) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike, *, sync: bool = True) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str], *, sync: bool = True) -> Iterator[Path]:
     """Gives a partial path in the same folder to write to, which becomes `path` at the end.
 
     The folder is made where it is missing. When the writing raises, the partial file goes and what

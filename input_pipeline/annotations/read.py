@@ -28,7 +28,7 @@ SNIFFED_RECORDS = 20  # looked at to tell what a file is
 
 
 def read_annotations(
-    path: str | os.PathLike, media_root: str | os.PathLike, source: str, format: str = ""
+    path: str | os.PathLike[str], media_root: str | os.PathLike[str], source: str, format: str = ""
 ) -> Iterator[Example | Rejected]:
     """Yields every Example or Rejected of an annotation file, in file order.
 
@@ -61,7 +61,11 @@ class Place(NamedTuple):
 
 
 def read_with_places(
-    path: str | os.PathLike, media_root: str | os.PathLike, source: str, format: str, notes: Notes
+    path: str | os.PathLike[str],
+    media_root: str | os.PathLike[str],
+    source: str,
+    format: str,
+    notes: Notes,
 ) -> Iterator[tuple[Place, Example | Rejected]]:
     """As `read_annotations`, each with its record's place. notes: gets what stood out."""
     path = os.fspath(path)

@@ -29,21 +29,23 @@ _NO_PART = frozenset(
     }
 )
 
+Spec = dict[str, Any]  # in canonical form
 
-def _other_policy(key: str, value: Any) -> dict | None:
+
+def _other_policy(key: str, value: Any) -> Spec | None:
     if value is None:
         return None
     return _checked_kind(key, canonical_spec(value), {"random_matched"})
 
 
-def _policies(key: str, value: Any) -> list[dict]:
+def _policies(key: str, value: Any) -> list[Spec]:
     specs = [canonical_spec(each) for each in values.sequence(key, value)]
     if len(specs) < 2:
         raise ValueError(f"frame budget: {key!r} must list at least two specs, got {len(specs)}")
     return [_checked_kind(key, spec, {"random_matched", "consensus"}) for spec in specs]
 
 
-def _fallback(key: str, value: Any) -> dict | None:
+def _fallback(key: str, value: Any) -> Spec | None:
     if value is None:
         return None
     spec = _checked_kind(key, canonical_spec(value), {"random_matched", "consensus", "judge"})
@@ -54,7 +56,7 @@ def _fallback(key: str, value: Any) -> dict | None:
     return spec
 
 
-def _checked_kind(key: str, spec: dict, unusable: set[str]) -> dict:
+def _checked_kind(key: str, spec: Spec, unusable: set[str]) -> Spec:
     if spec["kind"] in unusable:
         raise ValueError(f"frame budget: {key!r} must be another kind than {spec['kind']}")
     return spec
@@ -328,7 +330,7 @@ def resolve_spec(
     spec = canonical_spec(spec)
     if spec["histogram"] is None:
         most = most_frames(spec["of"])
-        rows: dict[int, collections.Counter] = {}
+        rows: dict[int, collections.Counter[int]] = {}
         for has, shown in np.asarray(budgets(spec["of"])).reshape(-1, 2).tolist():
             if has > 1:
                 rows.setdefault(min(has, most), collections.Counter())[shown] += 1

@@ -9,9 +9,11 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeVar
 
 from input_pipeline.frame_budget.instruction_rules import DEMANDS
+
+Number = TypeVar("Number", int, float)
 
 
 def integer(key: str, value: Any, least: int) -> int:
@@ -43,14 +45,14 @@ def number(key: str, value: Any) -> float:
     return float(value)
 
 
-def sequence(key: str, value: Any) -> Sequence:
+def sequence(key: str, value: Any) -> Sequence[Any]:
     """A list with something in it."""
     if isinstance(value, str) or not isinstance(value, Sequence) or not value:
         raise ValueError(f"frame budget: {key!r} must be a non-empty list, got {value!r}")
     return value
 
 
-def increasing(key: str, values: list) -> list:
+def increasing(key: str, values: list[Number]) -> list[Number]:
     """The values as they are, each above the one before."""
     if any(b <= a for a, b in zip(values, values[1:], strict=False)):
         raise ValueError(f"frame budget: {key!r} must be increasing, got {values!r}")

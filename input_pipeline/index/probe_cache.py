@@ -40,7 +40,7 @@ class ProbeCache:
     Several processes may read it while one writes.
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike[str]):
         self.path = os.fspath(path)
         self._lock = threading.Lock()
         self._database = sqlite3.connect(path, timeout=_WAIT_SECONDS, check_same_thread=False)

@@ -53,7 +53,7 @@ class BadFraction:
     """
 
     def __init__(
-        self, limit: float, quarantine_path: str | os.PathLike, *, handful: int = A_HANDFUL
+        self, limit: float, quarantine_path: str | os.PathLike[str], *, handful: int = A_HANDFUL
     ):
         self._limit, self._path, self._handful = limit, os.fspath(quarantine_path), handful
         self._bad = self._seen = self._total = 0
@@ -87,7 +87,7 @@ class Quarantine:
     Raises ValueError when the file holds something else than quarantine entries.
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike[str]):
         self.path = os.fspath(path)
         self._known: set[tuple[str, ...]] = set()
         if os.path.exists(path):
@@ -114,7 +114,7 @@ class Quarantine:
         self.close()
 
 
-def read_quarantine(path: str | os.PathLike) -> Iterator[QuarantineEntry]:
+def read_quarantine(path: str | os.PathLike[str]) -> Iterator[QuarantineEntry]:
     """The entries of a quarantine file in order; a last line without its end is not one yet.
 
     Raises ValueError naming the line that is not an entry.
@@ -150,7 +150,7 @@ def join_quarantines(path: Path, pieces: Sequence[Path]) -> dict[str, int]:
     return dict(counts.most_common())
 
 
-def _drop_unfinished_line(path: str | os.PathLike) -> None:
+def _drop_unfinished_line(path: str | os.PathLike[str]) -> None:
     with open(path, "rb+") as file:
         kept = 0
         for line in file:

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Generator, Iterable, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 
 from input_pipeline.annotations import Place, Rejected
 from input_pipeline.examples import Example
@@ -18,9 +18,11 @@ from input_pipeline.media import Decoder
 _GROUP = 8  # examples that a worker takes at a time
 _GROUPS_AHEAD = 4  # for each worker
 
+_Found = tuple[Place, Example | Rejected]
+
 
 def make_rows(
-    found: Iterable[tuple[Place, Example | Rejected]],
+    found: Iterable[_Found],
     spec: IndexSpec,
     mode: str,
     decoder: Decoder,
@@ -48,7 +50,7 @@ def make_rows(
         pool = ThreadPoolExecutor(workers)
         work = functools.partial(_outcomes, RowMaker(spec, mode, decoder, cache))
     found = iter(found)
-    waiting: collections.deque = collections.deque()
+    waiting: collections.deque[tuple[list[_Found], Future[list[Outcome]]]] = collections.deque()
     try:
         while True:
             while len(waiting) < _GROUPS_AHEAD * workers:

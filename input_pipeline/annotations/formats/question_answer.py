@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from input_pipeline.annotations.formats.parsed import MEDIA_KEYS, Parsed, record_media
+from input_pipeline.annotations.formats.parsed import MEDIA_KEYS, Medium, Parsed, record_media
 from input_pipeline.annotations.rejected import Unusable
 
 WANTED = '"question": …, "answer": …'
@@ -43,7 +43,7 @@ def parse(record: Mapping[str, Any]) -> Parsed:
     if not isinstance(answer, str):
         raise Unusable("empty_answer", f'"answer" must be a text, found {answer!r}'[:300])
     media, used = record_media(record)
-    pieces: list = [question]
+    pieces: list[str | Medium] = [question]
     if "<image>" not in question and "<video>" not in question:
         pieces, media = [*media, question], []
     # "answer" stays in the metadata: a benchmark is scored by it.
@@ -78,7 +78,7 @@ def _text(value: Any) -> Any:
     return str(value) if number else value
 
 
-def _are_numbers(options: list | dict) -> bool:
+def _are_numbers(options: list[Any] | dict[str, Any]) -> bool:
     values = options.values() if isinstance(options, dict) else options
     return not any(isinstance(value, str) for value in values)
 

@@ -10,7 +10,7 @@ import hashlib
 import math
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -110,7 +110,9 @@ def _full_byte_columns(file: pq.ParquetFile, group: int) -> frozenset[str]:
     return frozenset(full)
 
 
-def _restored(values: dict, schema: pa.Schema, path: str, row: int, skipped: frozenset) -> dict:
+def _restored(
+    values: Mapping[str, Any], schema: pa.Schema, path: str, row: int, skipped: frozenset[str]
+) -> dict[str, Any]:
     """A row with references for its bytes, those that were not read included."""
 
     def restored(value: Any, kind: pa.DataType, place: tuple[str, ...]) -> Any:
