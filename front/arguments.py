@@ -37,6 +37,7 @@ class Arguments:
     overrides: tuple[str, ...]
     workdir: str | None
     prompt: str | None
+    prompts: str | None
     media: tuple[str, ...]
     distributed: bool
     debug: bool
@@ -56,6 +57,7 @@ def parse(argv: Sequence[str], program: str) -> Arguments:
         overrides=tuple(rest),
         workdir=typed.workdir,
         prompt=typed.prompt,
+        prompts=typed.prompts,
         media=tuple(typed.media),
         distributed=typed.distributed,
         debug=typed.debug,
@@ -83,6 +85,7 @@ def _parser(program: str) -> _Parser:
     add("--config", metavar="FILE[:ARGS]", help=_CONFIG)
     add("--workdir", metavar="FOLDER", help=_WORKDIR)
     add("--prompt", metavar="TEXT", help="predict: the question")
+    add("--prompts", metavar="JSONL", help="predict: many questions, answered as JSON lines")
     add(
         "--media",
         metavar="FILE",
@@ -109,11 +112,13 @@ def _check(typed: Arguments) -> None:
         hint = did_you_mean(word, JOBS, "--job=")
         raise UserError(f"{word!r} belongs to no flag{hint}")
     if typed.job != "predict":
-        for flag in ("prompt", "media"):
+        for flag in ("prompt", "prompts", "media"):
             if getattr(typed, flag):
                 raise UserError(f"--{flag} has no effect with --job={typed.job}: it is for predict")
-    elif not typed.prompt:
-        raise UserError('--job=predict needs --prompt="a question"')
+    elif bool(typed.prompt) == bool(typed.prompts):
+        raise UserError('--job=predict needs --prompt="a question", or --prompts=questions.jsonl')
+    elif typed.prompts and typed.media:
+        raise UserError("--media goes with --prompt; the lines of --prompts name their own media")
 
 
 def _flag(item: str) -> str:

@@ -77,10 +77,15 @@ def _evaluate(request: Request) -> Done:
 
 
 def _predict(request: Request) -> None:
-    from vsft_jax.predict import predict
+    from vsft_jax.predict import Question, predict, read_questions
 
-    said = predict(request.run, request.typed.prompt or "", request.typed.media)
-    print(json.dumps(said, ensure_ascii=False))
+    typed = request.typed
+    if typed.prompts:
+        questions = read_questions(typed.prompts)
+    else:
+        questions = [Question(typed.prompt or "", typed.media)]
+    for said in predict(request.run, questions):
+        print(json.dumps(said, ensure_ascii=False))
 
 
 def _export(request: Request) -> Done:

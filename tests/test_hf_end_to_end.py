@@ -26,7 +26,7 @@ from vsft_jax.config import Run
 from vsft_jax.export import export
 from vsft_jax.inference import load_model
 from vsft_jax.models.qwen2_5_vl import FAMILY as qwen2_5_vl
-from vsft_jax.predict import predict
+from vsft_jax.predict import Question, predict
 from vsft_jax.train import train
 
 ROOT = Path(__file__).parents[1]
@@ -127,7 +127,9 @@ def test_predict_with_the_real_tokenizer(tmp_path):
     config = published.get_config(f"path={_add_processor(directory)},frames=4")
     config.model.dtype, config.eval.max_new_tokens = "float32", 12
     with devices(1):
-        said = predict(Run(config, tmp_path), PROMPT, [str(directory / "picture.png")])
+        said = predict(Run(config, tmp_path), [Question(PROMPT, [str(directory / "picture.png")])])[
+            0
+        ]
     assert said["visual_tokens"] == 5 * 7 and len(said["token_ids"]) > 4
     assert said["token_ids"] == _transformers_answer(directory)
 

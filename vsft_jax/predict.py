@@ -1,47 +1,115 @@
-"""The predict job: one prompt about any media."""
+"""The predict job: prompts about any media."""
 
-from collections.abc import Sequence
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from input_pipeline.errors import UserError
 from input_pipeline.examples import Example, MediaRef, Turn
 from input_pipeline.frame_budget import spec_label
-from input_pipeline.index import lay_out
+from input_pipeline.index import ExampleStore, lay_out
 from input_pipeline.media import kind_of_file
+from input_pipeline.paths import located
 from vsft_jax.config import Run
-from vsft_jax.inference import answer, load_model
+from vsft_jax.inference import Answer, answer, load_model
 from vsft_jax.prepare import frame_tools, resolve_frame_policy
 from vsft_jax.sharding import batch_shards
 
 
-def predict(run: Run, prompt: str, media: Sequence[str]) -> dict[str, Any]:
-    """Answers one question about any media with the workdir's newest checkpoint, or without one
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """A prompt and the images and videos that come before it: paths, absolute or from the current
+    folder, or addresses. id: what its answer is found by."""
+
+    prompt: str
+    media: Sequence[str] = ()
+    id: str = "predict"
+
+
+def predict(run: Run, questions: Sequence[Question]) -> list[dict[str, Any]]:
+    """Answers to questions, in their order, by the workdir's newest checkpoint or without one by
     the model of `config.model.path`.
 
-    The frame budget is the checkpoint's policy, or else the config's, applied to this prompt.
-    Returns JSON values: text, token_ids, token_logprobs, and for each medium its frame budget with
-    the reason, the timestamps in seconds and the visual tokens. Raises UserError naming what
-    cannot be used.
+    The frame budget is the checkpoint's policy, or else the config's, applied to each prompt. An
+    answer is made of JSON values: id, text, token_ids, token_logprobs, the frame policy and the
+    budget with its reason, timestamps in seconds of each video, and the visual tokens.
+
+    Raises UserError naming what cannot be used, before the model is loaded for what is no medium.
     """
+    examples = [_example(question) for question in questions]
     model = load_model(run)
     frame_policy = model.frame_policy or resolve_frame_policy(run)
-    parts = tuple(MediaRef(kind_of_file(path), str(Path(path).absolute())) for path in media)
-    example = Example("predict", "predict", (Turn("user", (*parts, prompt)),))
     spec = run.index_spec(frame_policy, frame_tools(run, frame_policy))
-    store = lay_out([example], spec, mode="prompt")
-    # No more rows than the devices ask for.
-    alone = run.with_settings(eval={"batch_rows": batch_shards(model.mesh)})
-    (said,) = answer(alone, model, store)
+    store = lay_out(examples, spec, mode="prompt")
+    # No more rows than there are questions, and as many as the devices ask for.
+    shards = batch_shards(model.mesh)
+    rows = min(run.config.eval.batch_rows, -(-len(questions) // shards) * shards)
+    answers = answer(run.with_settings(eval={"batch_rows": max(rows, shards)}), model, store)
+    said = {each.index: each for each in answers}
+    label = spec_label(frame_policy)
+    return [_said(store, said[i]) | {"frame_policy": label} for i in range(len(questions))]
+
+
+def read_questions(path: str | Path) -> list[Question]:
+    """Questions of a JSONL file, {"prompt": …, "media": [paths], "id": …} on each line.
+
+    media and id may be missing: there is then none, and the line's number. Relative paths start at
+    the file's folder. Raises UserError naming file, line and what is wrong.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--prompts={path} cannot be read: {error}") from error
+    root = Path(path).absolute().parent
+    found = [
+        _question(line, f"{path}, line {number}", str(number), root)
+        for number, line in enumerate(lines, 1)
+        if line.strip()
+    ]
+    if not found:
+        raise UserError(f"--prompts={path} holds no question: one JSON object a line")
+    if twice := {q.id for q in found if sum(q.id == other.id for other in found) > 1}:
+        raise UserError(f"{path}: the id {min(twice)!r} stands there twice")
+    return found
+
+
+def _question(line: str, where: str, number: str, root: Path) -> Question:
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        raise UserError(f"{where}: not JSON: {error}") from error
+    if not isinstance(record, Mapping) or not isinstance(record.get("prompt"), str):
+        raise UserError(
+            f'{where}: wanted {{"prompt": "…", "media": ["clip.mp4"]}}, found {line[:80]}'
+        )
+    if unknown := sorted(record.keys() - {"prompt", "media", "id"}):
+        raise UserError(f"{where}: {', '.join(unknown)}: keys are prompt, media and id")
+    media = record.get("media", [])
+    media = [media] if isinstance(media, str) else media
+    if not isinstance(media, list) or not all(isinstance(each, str) for each in media):
+        raise UserError(f"{where}: media = {media!r}: wanted a list of paths")
+    paths = [located(each, root) for each in media]
+    return Question(record["prompt"], paths, str(record.get("id", number)))
+
+
+def _example(question: Question) -> Example:
+    paths = [located(path, Path.cwd()) for path in question.media]
+    parts = tuple(MediaRef(kind_of_file(path), path) for path in paths)
+    return Example(question.id, "predict", (Turn("user", (*parts, question.prompt)),))
+
+
+def _said(store: ExampleStore, said: Answer) -> dict[str, Any]:
     if said.failure:
         raise UserError(f"{said.failure['path']}: {said.failure['detail']}")
-    layout = store[0][1]
+    example, layout = store[said.index]
     return {
+        "id": example.id,
         "text": said.text,
         "token_ids": said.token_ids,
         "token_logprobs": said.logprobs,
-        "frame_policy": spec_label(frame_policy),
-        "frame_budget": store.why(0),
+        "frame_budget": store.why(said.index),
         "timestamps": [list(m.frame_times) for m in layout.media if m.kind == "video"],
         "visual_tokens": sum(m.tokens for m in layout.media),
     }

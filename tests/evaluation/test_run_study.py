@@ -16,7 +16,7 @@ from tests.conftest import devices
 from vsft_jax.checkpoints import Checkpoints
 from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
-from vsft_jax.predict import predict
+from vsft_jax.predict import Question, predict
 
 CANDIDATES = (2, 4, 8, 16)
 
@@ -212,7 +212,7 @@ def test_budgets_in_training_and_evaluation_are_the_same_function(config, finish
     )
     prompt = example["conversations"][0]["value"].replace("<video>\n", "")
     media = f"{config.data.root}/world/{example['video']}"
-    said = predict(Run(config, folder), prompt, [media])
+    said = predict(Run(config, folder), [Question(prompt, [media])])[0]
     assert said["frame_budget"] == one.why
     assert len(said["timestamps"][0]) == one.frames
     assert said["visual_tokens"] == one.visual_tokens
@@ -230,13 +230,15 @@ def test_predict_with_text_alone_a_picture_and_a_missing_file(config, finished):
     folder = finished / "cells" / "hybrid-seed0"
     elsewhere = config.copy_and_resolve_references()
     elsewhere.data.root = ""  # the model carries its tokenizer, the data need not be there
-    alone = predict(Run(elsewhere, folder), "What colour is the sky?", [])
+    alone = predict(Run(elsewhere, folder), [Question("What colour is the sky?", [])])[0]
     assert alone["visual_tokens"] == 0 and alone["timestamps"] == []
     picture = next((config_path(config).parents[1] / "media" / "test" / "images").iterdir())
-    seen = predict(Run(config, folder), "What digit is shown?", [str(picture)])
+    seen = predict(Run(config, folder), [Question("What digit is shown?", [str(picture)])])[0]
     assert seen["visual_tokens"] > 0
     with pytest.raises(Exception, match="nothing.mp4"):
-        predict(Run(config, folder), "What is it?", [str(picture.parent / "nothing.mp4")])
+        predict(
+            Run(config, folder), [Question("What is it?", [str(picture.parent / "nothing.mp4")])]
+        )
 
 
 def test_results_say_what_they_were_made_with(finished):
