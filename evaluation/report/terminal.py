@@ -3,45 +3,55 @@
 import math
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from evaluation.report import compare, tables
-from evaluation.report.headline import headline
+from evaluation.report.headline import findings, headline
 from evaluation.report.read_study import read_study
 from evaluation.report.wording import NOT_FINISHED, Strong, gain_text, percent
 
 
 def print_summary(study_dir: str | Path, console: Console | None = None) -> None:
-    """Prints the headline and the table of scores of a study directory."""
+    """Prints the headline, the findings and the table of scores of a study directory.
+
+    A row holds one kind of benchmark, so that names and numbers fit into 80 columns; a longer name
+    goes on in the next line. What is beyond noise has a star as well as weight, because a file has
+    no bold letters.
+    """
     console = console or Console()
     study = read_study(study_dir)
     console.print()
     console.print(escape(headline(study)), style="bold")
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("frame policy")
-    for header in ("frames", "image", "change", "video", "change"):
-        table.add_column(header, justify="right", no_wrap=True)
+    for finding in findings(study):
+        console.print(escape(finding))
+    console.print()
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("frame policy", overflow="fold")
+    for header in ("frames", "on", "base → tuned", "change"):
+        table.add_column(header, justify="left" if header == "on" else "right", no_wrap=True)
     for group in compare.groups(study):
         frames = compare.mean_frames(group.shown)
-        cells = ["–" if math.isnan(frames) else f"{frames:.1f}"]
+        names = [escape(group.label), "–" if math.isnan(frames) else f"{frames:.1f}"]
         for modality in compare.MODALITIES:
             which = compare.of_modality(study, modality)
+            if not which.benchmarks:
+                continue
             scores = (
                 compare.score(study, shown, which)
                 for shown in (compare.base_shown(study, group), group.shown)
             )
-            cells.append(" → ".join(percent(s.mean) if s else "?" for s in scores))
-            cells.append(gain_text(compare.gain(study, group.shown, which)))
-        table.add_row(escape(group.label), *(_styled(text) for text in cells))
+            change = gain_text(compare.gain(study, group.shown, which))
+            ends = " → ".join(percent(s.mean) if s else "?" for s in scores)
+            table.add_row(*names, modality, ends, _starred(change))
+            names = ["", ""]
     console.print(table)
-    console.print("Scores: base → tuned, %. Changes: points, 95 % interval; bold is beyond noise.")
+    console.print("Scores in percent; changes in points with 95 % intervals; * is beyond noise.")
     for row in tables.status_table(study).rows:
         if row[-1].startswith(NOT_FINISHED):
             console.print(f"{escape(row[0])}: {escape(row[-1])}", style="yellow")
 
 
-def _styled(text: str) -> str:
-    return f"[bold]{escape(text)}[/bold]" if isinstance(text, Strong) else escape(text)
+def _starred(text: str) -> str:
+    return f"[bold]{escape(text)} *[/bold]" if isinstance(text, Strong) else f"{escape(text)}  "

@@ -21,7 +21,7 @@ from evaluation.report.markdown import to_markdown
 from evaluation.report.read_study import FramePolicy, read_study
 from evaluation.report.sections import make_document
 from evaluation.report.tables import CSV_COLUMNS, score_table, status_table, study_csv
-from evaluation.report.wording import Strong, listed, percent, signed
+from evaluation.report.wording import Strong, gain_text, listed, percent, signed
 from evaluation.results import Prediction, Provenance, save_evaluation, summarise
 from evaluation.statistics import paired_difference, seeds_interval
 from evaluation.study_files import Cell
@@ -568,6 +568,37 @@ def test_print_summary(damaged):
     for label in POLICIES:
         assert label in text
     assert "fixed-2-seed0: not finished: evaluation" in text
+
+
+def test_the_table_in_the_terminal_keeps_names_and_numbers_at_80_columns(one_seed, tmp_path):
+    study = read_study(one_seed)
+    with (tmp_path / "redirected.txt").open("w") as file:
+        print_summary(one_seed, Console(file=file, width=80))
+    text = (tmp_path / "redirected.txt").read_text()
+    assert "\x1b" not in text and "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    lines = [line.rstrip() for line in text.splitlines()]
+    for group in compare.groups(study):
+        (start,) = (i for i, line in enumerate(lines) if line.startswith(f"{group.label}  "))
+        for line, modality in zip(lines[start:], compare.MODALITIES, strict=False):
+            gain = compare.gain(study, group.shown, compare.of_modality(study, modality))
+            assert f" {modality} " in line
+            assert line.endswith(f"{gain_text(gain)}{' *' if gain.excludes_zero else ''}")
+
+
+def test_a_name_longer_than_its_column_goes_on_in_the_next_line(tmp_path):
+    label = "x" * 60
+    write_models(tmp_path, models(60, 70))
+    for path in tmp_path.rglob("*.json"):
+        record = json.loads(path.read_text())
+        for holder in (record, record.get("provenance", {})):
+            if holder.get("frame_policy"):
+                holder["frame_policy"]["label"] = label
+        path.write_text(json.dumps(record))
+    console = Console(file=io.StringIO(), width=80)
+    print_summary(tmp_path, console)
+    table = console.file.getvalue().partition("frame policy")[2]
+    assert table.count("x") == 60 and "80.0 → 60.0" in table and "40.0 → 70.0" in table
 
 
 def test_every_policy_has_its_own_look_in_a_stable_order():
