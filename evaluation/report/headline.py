@@ -8,7 +8,7 @@ from evaluation.report.compare import Group
 from evaluation.report.figures import tradeoff
 from evaluation.report.figures.training import total_frames
 from evaluation.report.read_study import Study
-from evaluation.report.wording import percent, signed, signed_range
+from evaluation.report.wording import percent, signed, signed_range, within_noise
 from evaluation.statistics import Interval
 
 
@@ -25,7 +25,7 @@ def headline(study: Study) -> str:
         first = f"{subject}, {group.label} gained most on video: {_first(video)} over the base"
     else:
         first = f"No frame policy gained on video; {group.label} lost least: {_first(video)}"
-    if not video.excludes_zero:
+    if within_noise(video):
         first += ", which is within noise"
     return f"{first}. {_image_sentence(image)}"
 
@@ -53,24 +53,26 @@ def _nothing_to_compare(study: Study) -> str:
     text = f"The study has no {absent} benchmark, so the trade-off cannot be shown."
     if known:
         group, gain = max(known, key=lambda pair: pair[1].mean)
-        noise = "" if gain.excludes_zero else ", within noise"
-        text += f" Best on {modality}s: {group.label} with {_first(gain)} over the base{noise}."
+        text += (
+            f" Best on {modality}s: {group.label} with {_first(gain)} over the base{_noise(gain)}."
+        )
     return text
 
 
 def _image_sentence(image: Interval) -> str:
-    if not image.excludes_zero:
+    if within_noise(image):
         return f"On images it changed by {_points(image)}: within noise."
+    if not image.excludes_zero:
+        return f"On images it changed by {_points(image)}."
     verb = "It cost image skill" if image.mean < 0 else "It also gained on images"
     return f"{verb}: {_points(image)}."
 
 
 def _kept_images_best(points: Sequence[tradeoff.Point]) -> str:
     group, image, video = max(points, key=lambda point: point.image.mean)
-    noise = "" if image.excludes_zero else ", within noise"
     return (
-        f"Image skill was kept best by {group.label}: {_points(image)}{noise}; "
-        f"its change on video is {_points(video)}."
+        f"Image skill was kept best by {group.label}: {_points(image)}{_noise(image)}; "
+        f"its change on video is {_points(video)}{_noise(video)}."
     )
 
 
@@ -90,8 +92,7 @@ def _best_video(study: Study, groups: Sequence[Group]) -> str:
     difference = compare.contrast(study, first, second, which)
     if difference is None:
         return f"{text}."
-    judged = "beyond noise" if difference.excludes_zero else "within noise"
-    return f"{text}. The difference is {judged}: {_points(difference)}."
+    return f"{text}. The difference is {_verdict(difference)}: {_points(difference)}."
 
 
 def _controls(study: Study, groups: Sequence[Group]) -> list[str]:
@@ -107,12 +108,13 @@ def _controls(study: Study, groups: Sequence[Group]) -> list[str]:
             if difference is None:
                 continue
             if not difference.excludes_zero:
-                verdict = "cannot be told from chance"
+                effect = f"made a difference {_verdict(difference)}"
             else:
-                verdict = "helped" if difference.mean > 0 else "hurt"
+                effect = "helped" if difference.mean > 0 else "hurt"
             sentences.append(
-                f"Choosing which example gets which budget {verdict}: on video {group.label} "
-                f"differs from the same budgets dealt at random by {_points(difference)}."
+                f"Choosing which example gets which budget {effect}: on video {group.label} "
+                f"differs from the same budgets dealt at random by {_points(difference)}"
+                f"{_noise(difference)}."
             )
     return sentences
 
@@ -133,6 +135,16 @@ def _savings(study: Study) -> list[str]:
     return [f"Training cost against the largest budget of the study: {'; '.join(clauses)}."][
         : len(clauses)
     ]
+
+
+def _noise(difference: Interval) -> str:
+    return ", within noise" if within_noise(difference) else ""
+
+
+def _verdict(difference: Interval) -> str:
+    if math.isnan(difference.low):
+        return "without an interval"
+    return "beyond noise" if difference.excludes_zero else "within noise"
 
 
 def _first(interval: Interval) -> str:

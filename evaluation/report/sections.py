@@ -11,7 +11,8 @@ from evaluation.report.figures import scores, tradeoff, training
 from evaluation.report.figures.style import Theme
 from evaluation.report.headline import findings, headline
 from evaluation.report.read_study import Study
-from evaluation.report.wording import NOT_FINISHED, NOT_RECORDED
+from evaluation.report.wording import NOT_FINISHED, NOT_RECORDED, signed, within_noise
+from evaluation.statistics import Interval
 
 
 def make_document(study: Study) -> Document:
@@ -48,7 +49,7 @@ def _tradeoff(study: Study) -> Section:
     figures = []
     if points:
         summary = "; ".join(
-            f"{group.label}: images {100 * image.mean:+.1f}, videos {100 * video.mean:+.1f}"
+            f"{group.label}: images {_change(image)}, videos {_change(video)}"
             for group, image, video in points
         )
         figures = [_figure("tradeoff", f"Trade-off in points. {summary}", tradeoff.draw, study)]
@@ -56,6 +57,10 @@ def _tradeoff(study: Study) -> Section:
     absent = [g.label for g in compare.groups(study) if g.label not in shown]
     notes = [f"Not in the figure, because {NOT_FINISHED}: {', '.join(absent)}."] if absent else []
     return Section("The trade-off", text, figures, notes=notes)
+
+
+def _change(difference: Interval) -> str:
+    return signed(difference.mean) + (" (within noise)" if within_noise(difference) else "")
 
 
 def _scores(study: Study) -> Section:

@@ -31,6 +31,11 @@ def signed_range(interval: Interval) -> str:
     return f"{signed(interval.low)} to {signed(interval.high)}"
 
 
+def within_noise(difference: Interval) -> bool:
+    """Whether a difference has an interval, and it holds zero."""
+    return not (math.isnan(difference.low) or difference.excludes_zero)
+
+
 def score_text(interval: Interval | None) -> str:
     """ "61.9 (57.0–66.5)" in percent."""
     if interval is None:

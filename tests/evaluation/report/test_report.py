@@ -332,6 +332,38 @@ def test_headline_and_findings_of_several_policies(tmp_path):
     assert "+25.0 points" in control
 
 
+@pytest.mark.parametrize(
+    "hybrid, control, effect",
+    [(51, 50, "made a difference within noise"), (75, 50, "helped"), (25, 50, "hurt")],
+)
+def test_every_difference_that_is_within_noise_says_so(tmp_path, hybrid, control, effect):
+    base = {label: {"image": share(80), "v": share(49)} for label in ("hybrid", CONTROL)}
+    study = write_models(
+        tmp_path,
+        {
+            "base": ("scratch", None, base),
+            "b": ("base", "hybrid", {"hybrid": {"image": share(80), "v": share(hybrid)}}),
+            "c": ("base", CONTROL, {CONTROL: {"image": share(79), "v": share(control)}}),
+        },
+    )
+    kept, best, matched = findings(study)
+    assert matched.startswith(f"Choosing which example gets which budget {effect}: on video hybrid")
+    noise = effect.endswith("noise")
+    assert matched.endswith("), within noise.") == noise
+    assert kept.endswith("), within noise.") == noise
+    assert f"is {'within' if noise else 'beyond'} noise: " in best
+    alternative = make_document(study).sections[0].figures[0].text
+    assert f"{CONTROL}: images −1.0 (within noise), videos +1.0 (within noise)" in alternative
+
+
+def test_without_an_interval_nothing_is_called_noise(tmp_path):
+    write_models(tmp_path, models(80, 41))
+    for path in tmp_path.rglob("predictions.jsonl"):
+        path.unlink()
+    text = headline(read_study(tmp_path))
+    assert "no interval" in text and "noise" not in text
+
+
 def test_hybrid_is_compared_with_its_control_under_the_demos_own_policies(one_seed, built):
     (sentence,) = [text for text in findings(read_study(one_seed)) if "dealt at random" in text]
     assert sentence.startswith("Choosing which example gets which budget ")
