@@ -27,7 +27,7 @@ def get_config() -> ConfigDict:
     # Parameters that do not train, and all of them in evaluation. What trains is float32, with its
     # optimiser state.
     config.model.param_dtype = "float32"
-    config.model.remat = "full"  # what the backward pass keeps of each layer: a key of layers.REMAT
+    config.model.remat = "full"  # what the backward pass keeps of each layer: a key of stacks.REMAT
     # "splash" (TPU kernels), "xla", or "auto": splash on TPU, xla elsewhere.
     config.model.attention = "auto"
     # Low-rank adapters (LoRA): see docs/training.md. With them the parts of the model that they

@@ -1,6 +1,6 @@
 """The built-in demo: a 2-million-parameter model and a small rendered world, on two CPU cores.
 
-    python main.py --config=configs/demo.py --workdir=runs/demo --job=study
+    vsft --config=configs/demo.py --workdir=runs/demo --job=study
 
 trains an image-tuned base, then fine-tunes it on clips with two and with sixteen frames, with the
 hybrid rule and with its random-matched control, evaluates all of them on images and on clips and
@@ -10,8 +10,8 @@ Arguments: frames=8 (or hybrid, random, instruction, similarity, duration) train
 that frame policy; stage=base trains on images instead of clips; init_from=DIR starts from another
 run's model.
 
-    python main.py --config=configs/demo.py:stage=base --workdir=runs/base --job=train
-    python main.py --config=configs/demo.py:frames=4,init_from=runs/base --workdir=runs/f4
+    vsft --config=configs/demo.py:stage=base --workdir=runs/base --job=train
+    vsft --config=configs/demo.py:frames=4,init_from=runs/base --workdir=runs/f4
 """
 
 from typing import Any

@@ -1,10 +1,10 @@
 """Copy this file, change the lines marked CHANGE, and fine-tune a released model on your own clips.
 
     cp configs/forkme.py configs/mine.py
-    vsft --config=configs/mine.py --workdir=runs/mine --job=prepare     # what it makes of your files
+    vsft --config=configs/mine.py --workdir=runs/mine --job=prepare   # what it makes of your files
     vsft --config=configs/mine.py --workdir=runs/mine --job=train
     vsft --workdir=runs/mine --job=evaluate
-    vsft --config=configs/mine.py --workdir=runs/study --job=study      # policies side by side
+    vsft --config=configs/mine.py --workdir=runs/study --job=study    # policies side by side
 
 Everything that is not here is as the model was published, or as configs/default.py says. Arguments:
 path= another model directory; frames= a number or hybrid, instruction, similarity, duration,

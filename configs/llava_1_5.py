@@ -1,9 +1,9 @@
 """LLaVA-1.5, as released, on your own clips.
 
-    python main.py --config=configs/llava_1_5.py:path=/models/llava-1.5-7b-hf \
+    vsft --config=configs/llava_1_5.py:path=/models/llava-1.5-7b-hf \
         --job=predict --media=clip.mp4 --prompt="What happens?"
 
-    python main.py --config=configs/llava_1_5.py:path=/models/llava-1.5-7b-hf,\
+    vsft --config=configs/llava_1_5.py:path=/models/llava-1.5-7b-hf,\
     annotations=/data/train.json,media_root=/data/videos,frames=hybrid --workdir=runs/mine
 
 Arguments: path= a Hugging Face directory or hub id, for architecture, weights and tokenizer; size=

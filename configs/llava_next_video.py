@@ -1,9 +1,9 @@
 """LLaVA-NeXT-Video, as released, on your own clips.
 
-    python main.py --config=configs/llava_next_video.py:path=/models/LLaVA-NeXT-Video-7B-hf \
+    vsft --config=configs/llava_next_video.py:path=/models/LLaVA-NeXT-Video-7B-hf \
         --job=predict --media=clip.mp4 --prompt="What happens?"
 
-    python main.py --config=configs/llava_next_video.py:path=/models/LLaVA-NeXT-Video-7B-hf,\
+    vsft --config=configs/llava_next_video.py:path=/models/LLaVA-NeXT-Video-7B-hf,\
     annotations=/data/train.json,media_root=/data/videos,frames=hybrid --workdir=runs/mine
 
 Arguments: path= a Hugging Face directory or hub id, for architecture, weights and tokenizer; size=

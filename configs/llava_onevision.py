@@ -1,9 +1,9 @@
 """LLaVA-OneVision, as released, on your own clips.
 
-    python main.py --config=configs/llava_onevision.py:path=/models/llava-onevision-qwen2-7b-ov-hf \
+    vsft --config=configs/llava_onevision.py:path=/models/llava-onevision-qwen2-7b-ov-hf \
         --job=predict --media=clip.mp4 --prompt="What happens?"
 
-    python main.py --config=configs/llava_onevision.py:path=/models/llava-onevision-qwen2-7b-ov-hf,\
+    vsft --config=configs/llava_onevision.py:path=/models/llava-onevision-qwen2-7b-ov-hf,\
     annotations=/data/train.json,media_root=/data/videos,frames=hybrid --workdir=runs/mine
 
 Arguments: path= a Hugging Face directory or hub id, for architecture, weights and tokenizer; size=

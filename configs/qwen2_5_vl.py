@@ -1,9 +1,9 @@
 """Qwen2.5-VL, as released, on your own clips.
 
-    python main.py --config=configs/qwen2_5_vl.py:path=/models/Qwen2.5-VL-7B-Instruct \
+    vsft --config=configs/qwen2_5_vl.py:path=/models/Qwen2.5-VL-7B-Instruct \
         --job=predict --media=clip.mp4 --prompt="What happens?"
 
-    python main.py --config=configs/qwen2_5_vl.py:path=/models/Qwen2.5-VL-7B-Instruct,\
+    vsft --config=configs/qwen2_5_vl.py:path=/models/Qwen2.5-VL-7B-Instruct,\
     annotations=/data/train.json,media_root=/data/videos,frames=hybrid --workdir=runs/mine
 
 Arguments: path= a Hugging Face directory or hub id, for architecture, weights and tokenizer; size=

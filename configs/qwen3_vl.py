@@ -1,9 +1,9 @@
 """Qwen3-VL, as released, on your own clips.
 
-    python main.py --config=configs/qwen3_vl.py:path=/models/Qwen3-VL-8B-Instruct \
+    vsft --config=configs/qwen3_vl.py:path=/models/Qwen3-VL-8B-Instruct \
         --job=predict --media=clip.mp4 --prompt="What happens?"
 
-    python main.py --config=configs/qwen3_vl.py:path=/models/Qwen3-VL-8B-Instruct,\
+    vsft --config=configs/qwen3_vl.py:path=/models/Qwen3-VL-8B-Instruct,\
     annotations=/data/train.json,media_root=/data/videos,frames=hybrid --workdir=runs/mine
 
 Arguments: path= a Hugging Face directory or hub id, for architecture, weights and tokenizer; size=

