@@ -85,7 +85,7 @@ def _part(place: int, part: Any) -> str | Medium:
     kind = part.get("type") if isinstance(part, dict) else None
     if kind == "text" and isinstance(part.get("text"), str):
         return part["text"]
-    if kind in _PART_KINDS:
+    if isinstance(kind, str) and kind in _PART_KINDS:
         values = (part.get(key) for key in (kind, "path", "url"))
         value = next((value for value in values if value is not None), None)
         if value is None:

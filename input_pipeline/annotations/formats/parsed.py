@@ -149,7 +149,8 @@ def _span(start: Any, end: Any) -> tuple[float | None, float | None]:
 def _seconds(value: Any) -> float | None:
     seconds = _finite(value)
     if value is not None and (seconds is None or seconds < 0):
-        raise Unusable("bad_clip", f"a clip's start and end are seconds >= 0, found {value!r}")
+        found = f"a clip's start and end are seconds >= 0, found {value!r}"
+        raise Unusable("bad_clip", found[:200])
     return seconds
 
 
@@ -159,6 +160,11 @@ def _fps(fields: Mapping[str, Any]) -> float | None:
 
 
 def _finite(value: Any) -> float | None:
-    """A finite number; None for whatever else JSON may hold."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if number and math.isfinite(value) else None
+    """A finite number; None for whatever else JSON may hold, integers beyond all floats too."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None

@@ -108,6 +108,7 @@ def test_tags_and_parts_without_a_medium_take_the_media_of_the_record(tmp_path):
         ]}),
         ("bad_turn", _ask([{"type": "input_audio", "input_audio": {"data": "x"}}, TEXT])),
         ("bad_turn", _ask([{"text": "no type"}])),
+        ("bad_turn", _ask([{"type": ["video"], "video": "a.mp4"}, TEXT])),
         ("bad_turn", _ask(None)),
         ("bad_media", _ask([{"type": "image_url", "image_url": {"url": "data:image/png,x"}}])),
         ("bad_media", _ask([{"type": "image_url", "image_url": {"url": "https://x.org/a.png"}}])),

@@ -60,6 +60,13 @@ def test_bad_clips(tmp_path, keys):
     assert reason_of(tmp_path, qa(video="a.mp4", clip=[[0, 1], [1, 2]])) == "bad_clip"
 
 
+def test_numbers_beyond_all_floats(tmp_path):
+    assert reason_of(tmp_path, qa(video="a.mp4", start=10**400)) == "bad_clip"
+    assert reason_of(tmp_path, qa(video="a.mp4", end=10**400)) == "bad_clip"
+    # As any other rate that is none: the folder's frames are taken as one a second.
+    assert read_one(tmp_path, qa(video="frames/k7", fps=10**400)).media[0].path.endswith("k7")
+
+
 def test_a_folder_of_frames_carries_its_rate(tmp_path):
     assert (
         read_one(tmp_path, qa(video="frames/k7", fps=2)).media[0].path == f"{ROOT}/frames/k7?fps=2"

@@ -119,7 +119,7 @@ def test_a_checkpoint_of_another_family_is_named(exported):
     wrong = importlib.import_module(f"configs.{other}").get_config(f"path={directory}")
     stored = json.loads((directory / "config.json").read_text())["model_type"]
     with pytest.raises(ConfigError, match=f"holds a '{stored}' model.*'{other}'"):
-        Run(wrong, "").architecture
+        _ = Run(wrong, "").architecture
 
 
 def test_token_ids_of_another_tokenizer_are_named(exported):
