@@ -131,7 +131,7 @@ def test_token_ids_of_another_tokenizer_are_named(exported):
     edit_json(directory / "config.json", **{k: 400 for k in keys if k in stored})
     try:
         with pytest.raises(ConfigError, match=f"400 in config.json.*{token[1:-1]}"):
-            Run(config, "").model_config
+            _ = Run(config, "").model_config
     finally:
         (directory / "config.json").write_text(before)
     assert load_model(Run(config, directory)).step == 0
