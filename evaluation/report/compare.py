@@ -156,6 +156,15 @@ def chance(study: Study, which: Slice) -> float:
     return float(np.mean(levels)) if levels else math.nan
 
 
+def base_below_chance(study: Study, group: Group, which: Slice) -> float | None:
+    """The score of a group's base where it is less than guessing gets; None where it is not.
+
+    A gain over such a base is in part a gain of the form of an answer.
+    """
+    base = score(study, base_shown(study, group), which)
+    return base.mean if base and base.mean < chance(study, which) else None
+
+
 def frame_counts(study: Study, shown: Sequence[Shown]) -> list[Slice]:
     """Slices of the video questions by the number of frames that were shown, ascending."""
     found: dict[int, set[str]] = {}

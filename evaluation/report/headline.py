@@ -8,7 +8,7 @@ from evaluation.report.compare import Group
 from evaluation.report.figures import tradeoff
 from evaluation.report.figures.training import total_frames
 from evaluation.report.read_study import Study
-from evaluation.report.wording import percent, signed, signed_range, within_noise
+from evaluation.report.wording import BELOW_CHANCE, percent, signed, signed_range, within_noise
 from evaluation.statistics import Interval
 
 
@@ -18,16 +18,16 @@ def headline(study: Study) -> str:
     if not points:
         return _nothing_to_compare(study)
     group, image, video = max(points, key=lambda point: point.video.mean)
-    subject = "The only finished policy" if len(points) == 1 else "Of the frame policies"
+    change = f"{_first(video)} over the base{_below_chance(study, group, 'video')}"
     if len(points) == 1:
-        first = f"{subject}, {group.label}, changed video by {_first(video)} over the base"
+        first = f"The only finished policy, {group.label}, changed video by {change}"
     elif video.mean > 0:
-        first = f"{subject}, {group.label} gained most on video: {_first(video)} over the base"
+        first = f"Of the frame policies, {group.label} gained most on video: {change}"
     else:
-        first = f"No frame policy gained on video; {group.label} lost least: {_first(video)}"
+        first = f"No frame policy gained on video; {group.label} lost least: {change}"
     if within_noise(video):
         first += ", which is within noise"
-    return f"{first}. {_image_sentence(image)}"
+    return f"{first}. {_image_sentence(image, _below_chance(study, group, 'image'))}"
 
 
 def findings(study: Study) -> list[str]:
@@ -35,7 +35,10 @@ def findings(study: Study) -> list[str]:
     points = tradeoff.points(study)
     shown = []
     if len(points) > 1:
-        shown += [_kept_images_best(points), _best_video(study, [group for group, _, _ in points])]
+        shown += [
+            _kept_images_best(study, points),
+            _best_video(study, [group for group, _, _ in points]),
+        ]
     shown += _controls(study, [group for group, _, _ in points])
     shown += _savings(study)
     return [sentence for sentence in shown if sentence]
@@ -53,26 +56,35 @@ def _nothing_to_compare(study: Study) -> str:
     text = f"The study has no {absent} benchmark, so the trade-off cannot be shown."
     if known:
         group, gain = max(known, key=lambda pair: pair[1].mean)
-        text += (
-            f" Best on {modality}s: {group.label} with {_first(gain)} over the base{_noise(gain)}."
-        )
+        over = f"over the base{_below_chance(study, group, modality)}{_noise(gain)}"
+        text += f" Best on {modality}s: {group.label} with {_first(gain)} {over}."
     return text
 
 
-def _image_sentence(image: Interval) -> str:
-    if within_noise(image):
-        return f"On images it changed by {_points(image)}: within noise."
+def _image_sentence(image: Interval, remark: str) -> str:
     if not image.excludes_zero:
-        return f"On images it changed by {_points(image)}."
+        noise = ": within noise" if within_noise(image) else ""
+        return f"On images it changed by {_points(image)}{remark}{noise}."
     verb = "It cost image skill" if image.mean < 0 else "It also gained on images"
-    return f"{verb}: {_points(image)}."
+    return f"{verb}: {_points(image)}{remark}."
 
 
-def _kept_images_best(points: Sequence[tradeoff.Point]) -> str:
+def _below_chance(study: Study, group: Group, modality: str) -> str:
+    """A remark that a change is one over a base that guessing beats; "" where it is not."""
+    which = compare.of_modality(study, modality)
+    base = compare.base_below_chance(study, group, which)
+    if base is None:
+        return ""
+    level = percent(compare.chance(study, which))
+    return f" ({BELOW_CHANCE}: {percent(base)} % where guessing gets {level} %)"
+
+
+def _kept_images_best(study: Study, points: Sequence[tradeoff.Point]) -> str:
     group, image, video = max(points, key=lambda point: point.image.mean)
+    on_images, on_video = (_below_chance(study, group, kind) for kind in compare.MODALITIES)
     return (
-        f"Image skill was kept best by {group.label}: {_points(image)}{_noise(image)}; "
-        f"its change on video is {_points(video)}{_noise(video)}."
+        f"Image skill was kept best by {group.label}: {_points(image)}{on_images}{_noise(image)}; "
+        f"its change on video is {_points(video)}{on_video}{_noise(video)}."
     )
 
 

@@ -11,7 +11,15 @@ from evaluation.report.figures import scores, tradeoff, training
 from evaluation.report.figures.style import Theme
 from evaluation.report.headline import findings, headline
 from evaluation.report.read_study import Study
-from evaluation.report.wording import NOT_FINISHED, NOT_RECORDED, signed, within_noise
+from evaluation.report.wording import (
+    BELOW_CHANCE,
+    NOT_FINISHED,
+    NOT_RECORDED,
+    listed,
+    percent,
+    signed,
+    within_noise,
+)
 from evaluation.statistics import Interval
 
 
@@ -105,7 +113,8 @@ def _seed_notes(study: Study) -> list[str]:
 def _tasks(study: Study) -> Section:
     text = (
         "Where the change comes from: points over the base for each task. Bold numbers are beyond "
-        "noise; with many cells, expect about one in twenty to look so by luck."
+        "noise; with many cells, expect about one in twenty to look so by luck. † marks a change "
+        "over a base that scores below chance."
     )
     shown = any(
         compare.gain(study, group.shown, compare.Slice((benchmark,)))
@@ -115,7 +124,25 @@ def _tasks(study: Study) -> Section:
     if not shown:
         return Section("By task", text, notes=[f"Comparison by task: {NOT_FINISHED}."])
     alternative = "Change over the base for each task and policy; study.csv has the numbers."
-    return Section("By task", text, [_figure("tasks", alternative, scores.draw_tasks, study)])
+    figures = [_figure("tasks", alternative, scores.draw_tasks, study)]
+    return Section("By task", text, figures, notes=_tasks_below_chance(study))
+
+
+def _tasks_below_chance(study: Study) -> list[str]:
+    notes = []
+    for benchmark in study.benchmarks:
+        for task in compare.tasks(study, benchmark):
+            which = compare.Slice((benchmark,), task)
+            bases = {
+                group.label: percent(base)
+                for group in compare.groups(study)
+                if (base := compare.base_below_chance(study, group, which)) is not None
+            }
+            if bases:
+                under = listed([f"{base} % under {label}" for label, base in bases.items()])
+                level = percent(compare.chance(study, which))
+                notes.append(f"{task}: {BELOW_CHANCE} ({level} %), {under}.")
+    return notes
 
 
 def _frames(study: Study) -> Section:

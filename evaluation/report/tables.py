@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from evaluation.report import compare
-from evaluation.report.compare import Shown, Slice
+from evaluation.report.compare import Group, Shown, Slice
 from evaluation.report.document import Table
 from evaluation.report.figures.training import losses
 from evaluation.report.read_study import FramePolicy, Model, Study
@@ -105,7 +105,7 @@ def score_table(study: Study) -> Table:
             cells += [
                 score_text(compare.score(study, compare.base_shown(study, group), which)),
                 score_text(compare.score(study, group.shown, which)),
-                gain_text(compare.gain(study, group.shown, which)),
+                _gain(study, group, which),
             ]
         rows.append(cells)
     levels = [
@@ -125,11 +125,16 @@ def benchmark_tables(study: Study) -> list[Table]:
     if not names:
         return []
     rows = [
-        [group.label, *(gain_text(compare.gain(study, group.shown, Slice((b,)))) for b in names)]
+        [group.label, *(_gain(study, group, Slice((b,))) for b in names)]
         for group in compare.groups(study)
     ]
     headers = ["frame policy", *(f"{name} ({study.benchmarks[name]})" for name in names)]
     return [Table(headers, rows, "Change by benchmark, in points")]
+
+
+def _gain(study: Study, group: Group, which: Slice) -> str:
+    below = compare.base_below_chance(study, group, which) is not None
+    return gain_text(compare.gain(study, group.shown, which), below_chance=below)
 
 
 def example_tables(study: Study) -> list[Table]:

@@ -10,7 +10,7 @@ from rich.table import Table
 from evaluation.report import compare, tables
 from evaluation.report.headline import findings, headline
 from evaluation.report.read_study import read_study
-from evaluation.report.wording import NOT_FINISHED, Strong, gain_text, percent
+from evaluation.report.wording import BELOW_CHANCE, NOT_FINISHED, Strong, gain_text, percent
 
 
 def print_summary(study_dir: str | Path, console: Console | None = None) -> None:
@@ -31,6 +31,7 @@ def print_summary(study_dir: str | Path, console: Console | None = None) -> None
     table.add_column("frame policy", overflow="fold")
     for header in ("frames", "on", "base → tuned", "change"):
         table.add_column(header, justify="left" if header == "on" else "right", no_wrap=True)
+    below = []
     for group in compare.groups(study):
         frames = compare.mean_frames(group.shown)
         names = [escape(group.label), "–" if math.isnan(frames) else f"{frames:.1f}"]
@@ -46,8 +47,13 @@ def print_summary(study_dir: str | Path, console: Console | None = None) -> None
             ends = " → ".join(percent(s.mean) if s else "?" for s in scores)
             table.add_row(*names, modality, ends, _starred(change))
             names = ["", ""]
+            if (base := compare.base_below_chance(study, group, which)) is not None:
+                level = f"{percent(base)} % against {percent(compare.chance(study, which))} %"
+                below.append(f"{group.label}: {BELOW_CHANCE} on {modality}, {level}")
     console.print(table)
     console.print("Scores in percent; changes in points with 95 % intervals; * is beyond noise.")
+    for line in below:
+        console.print(escape(line), style="yellow")
     for row in tables.status_table(study).rows:
         if row[-1].startswith(NOT_FINISHED):
             console.print(f"{escape(row[0])}: {escape(row[-1])}", style="yellow")

@@ -7,6 +7,7 @@ from evaluation.statistics import Interval
 
 NOT_FINISHED = "not finished"
 NOT_RECORDED = "not recorded"
+BELOW_CHANCE = "base below chance"
 
 
 class Strong(str):
@@ -45,11 +46,15 @@ def score_text(interval: Interval | None) -> str:
     return f"{percent(interval.mean)} ({percent(interval.low)}–{percent(interval.high)})"
 
 
-def gain_text(interval: Interval | None) -> str:
-    """ "+7.2 (+4.1 to +10.2)" in points, strong if the interval excludes zero."""
+def gain_text(interval: Interval | None, *, below_chance: bool = False) -> str:
+    """ "+7.2 (+4.1 to +10.2)" in points, strong if the interval excludes zero.
+
+    below_chance: whether it is a gain over a base that guessing beats, which is then said in it.
+    """
     if interval is None:
         return NOT_FINISHED
-    text = f"{signed(interval.mean)} ({signed_range(interval)})"
+    remark = f", {BELOW_CHANCE}" if below_chance else ""
+    text = f"{signed(interval.mean)} ({signed_range(interval)}{remark})"
     return Strong(text) if interval.excludes_zero else text
 
 

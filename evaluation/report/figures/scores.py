@@ -58,7 +58,10 @@ def draw_scores(study: Study, theme: Theme) -> Figure:
 
 
 def draw_tasks(study: Study, theme: Theme) -> Figure:
-    """Change over the base for each task (rows) and policy (columns), in points."""
+    """Change over the base for each task (rows) and policy (columns), in points.
+
+    A dagger marks a change over a base that guessing beats.
+    """
     shown = compare.groups(study)
     rows = [(name, task) for name in study.benchmarks for task in compare.tasks(study, name)]
     gains = [
@@ -75,7 +78,9 @@ def draw_tasks(study: Study, theme: Theme) -> Figure:
     for row, column in np.ndindex(values.shape):
         gain = gains[row][column]
         sure = gain is not None and gain.excludes_zero
-        text = "·" if gain is None else signed(gain.mean)
+        name, task = rows[row]
+        below = compare.base_below_chance(study, shown[column], Slice((name,), task)) is not None
+        text = "·" if gain is None else signed(gain.mean) + ("†" if below else "")
         axis.text(
             column,
             row,

@@ -364,6 +364,33 @@ def test_without_an_interval_nothing_is_called_noise(tmp_path):
     assert "no interval" in text and "noise" not in text
 
 
+def test_a_base_below_chance_is_said_beside_the_gain(tmp_path):
+    study = write_models(
+        tmp_path,
+        {
+            "base": ("scratch", None, {"hybrid": {"image": share(80), "v": share(10)}}),
+            "a": ("base", "hybrid", {"hybrid": {"image": share(80), "v": share(60)}}),
+        },
+    )
+    below = "over the base (base below chance: 10.0 % where guessing gets 25.0 %)."
+    assert below in headline(study)
+    (row, *_) = score_table(study).rows
+    assert row[-1].endswith(", base below chance)") and "chance" not in row[-4]
+    assert isinstance(row[-1], Strong)
+    text = drawn(study)
+    assert "task: base below chance (25.0 %), 10.0 % under hybrid." in text
+    console = Console(file=io.StringIO(), width=80)
+    print_summary(tmp_path, console)
+    said = "hybrid: base below chance on video, 10.0 % against 25.0 %"
+    assert said in console.file.getvalue()
+
+
+def test_a_base_above_chance_is_not_called_below_it(tmp_path):
+    study = write_models(tmp_path, models(60, 70))
+    assert "below chance" not in headline(study)
+    assert "below chance" not in " ".join(score_table(study).rows[0])
+
+
 def test_hybrid_is_compared_with_its_control_under_the_demos_own_policies(one_seed, built):
     (sentence,) = [text for text in findings(read_study(one_seed)) if "dealt at random" in text]
     assert sentence.startswith("Choosing which example gets which budget ")
