@@ -9,6 +9,7 @@ Data and media are not looked at.
 
 import ast
 import dataclasses
+import importlib
 import re
 import shlex
 import textwrap
@@ -192,6 +193,18 @@ def test_make_targets_and_modules_are_there(page):
         if match := re.match(r"python -m ([\w.]+)", line.strip()):
             module = ROOT / match[1].replace(".", "/")
             assert module.with_suffix(".py").exists() or (module / "__main__.py").exists(), line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_python_is_right(page):
+    for block in blocks_of(page.read_text(encoding="utf-8")):
+        if re.search(r"^config\.\S+ = ", block, re.MULTILINE):
+            config = default.get_config()
+            exec(block, {"config": config})
+            assert not list(wrong_values(config.to_dict())), block
+        for module, names in re.findall(r"^from (\w[\w.]*) import (.+)", block, re.MULTILINE):
+            for name in names.split(", "):
+                assert hasattr(importlib.import_module(module), name), f"{module}.{name}"
 
 
 def test_pages_have_commands():
