@@ -32,9 +32,14 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
 DOCSTRINGS = sorted(ROOT.glob("configs/*.py"))
 
+# What counts as a command, an option, a key of the config or a file of this repository.
 _PROGRAM = re.compile(r"(?:vsft|python main\.py) +\S")
 _OPTION = re.compile(r"--config\.[\w.]+=")
-_KEY = re.compile(r"(?:--)?config\.(?!py\b|json\b|key=value)([\w.]+\w)\b")
+_SECTIONS = "data|eval|export|layout|lora|mesh|model|optimizer|plan|study|train"
+_KEY = re.compile(
+    rf"(?:(?:--)?config\.|(?=(?:{_SECTIONS})\.))"
+    r"(?!(?:[\w.]*\.)?(?:csv|py|jsonl?)\b|key=value)([\w.]+\w)\b"
+)
 _INLINE = re.compile(r"(?<!`)(`{1,2})(?!`)(.+?)\1(?!`)", re.DOTALL)
 _FENCED = re.compile(r"^```.*?\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _PLACEHOLDERS = ("--config.key=value", "--config.KEY=VALUE")  # of sentences about the form
@@ -257,7 +262,7 @@ def _exists(name: str) -> bool:
 
 
 def missing_keys(text: str) -> list[str]:
-    """`config.section.key` of inline code that no family's config has."""
+    """`config.section.key` and `section.key` of inline code that no family's config has."""
     known = [default.get_config(), *(f.get_config() for f in (llava_1_5, llava_next_video))]
     known.append(qwen2_5_vl.get_config())
     named = [match[1] for code in _inline(text) if (match := _KEY.match(code))]
@@ -325,8 +330,8 @@ def test_mistakes_in_names_are_found():
         "`vsft_jax/train/lop.py`, `lop.py`, `vsft_jax/train/loop.py`, `loop.py`, `frnt/`, `docs/`"
     )
     assert missing_files(text) == ["vsft_jax/train/lop.py", "lop.py"]
-    keys = "`config.train.stepz`, `--config.seeds`, `config.train.steps`, `config.json`"
-    assert missing_keys(keys) == ["train.stepz", "seeds"]
+    keys = "`config.train.stepz`, `--config.seeds`, `data.route`, `train.steps`, `config.json`"
+    assert missing_keys(keys) == ["train.stepz", "seeds", "data.route"]
     assert broken_links("[a](README.md#a) [b](REDME.md) [c](https://x.org)", ROOT) == ["REDME.md"]
     [option] = options_of("`--config.train.stepz=3` and `--config.key=value`")
     with pytest.raises(UserError, match=r"did you mean train\.steps"):
