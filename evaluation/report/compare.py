@@ -148,12 +148,27 @@ def contrast(study: Study, first: Group, second: Group, which: Slice) -> Interva
 
 def chance(study: Study, which: Slice) -> float:
     """The score that guessing gets; nan if nothing was evaluated."""
-    levels = []
+    levels = [parts[0].chance for parts in _asked(study, which)]
+    return float(np.mean(levels)) if levels else math.nan
+
+
+def questions(study: Study, which: Slice) -> tuple[int, int]:
+    """How many questions of the slice any model answered at least and at most; 0, 0 if none.
+
+    They differ where media of some could not be decoded.
+    """
+    counts = [[part.n for part in parts] for parts in _asked(study, which)]
+    return sum(map(min, counts)), sum(map(max, counts))
+
+
+def _asked(study: Study, which: Slice) -> list[list[Part | BenchmarkResult]]:
+    """What any model answered of the slice's benchmarks or task: one list a benchmark."""
+    found = []
     for name in which.benchmarks:
         results = _results(study, name)
         parts = [r.by_task.get(which.task) if which.task else r for r in results]
-        levels += [part.chance for part in parts if part][:1]
-    return float(np.mean(levels)) if levels else math.nan
+        found.append([part for part in parts if part])
+    return [parts for parts in found if parts]
 
 
 def base_below_chance(study: Study, group: Group, which: Slice) -> float | None:

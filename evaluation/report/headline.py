@@ -160,8 +160,9 @@ def _verdict(difference: Interval) -> str:
 
 
 def _first(interval: Interval) -> str:
-    """As `_points`, saying what the parentheses hold."""
-    return _points(interval).replace("(", "(" if math.isnan(interval.low) else "(95 % interval ")
+    """As `_points`, saying what the parentheses hold, and over how many questions it is."""
+    kind = "" if math.isnan(interval.low) else "95 % interval "
+    return f"{signed(interval.mean)} points ({kind}{signed_range(interval)}, n = {interval.n:,})"
 
 
 def _points(interval: Interval) -> str:

@@ -16,8 +16,10 @@ from evaluation.report.wording import (
     NOT_FINISHED,
     NOT_RECORDED,
     listed,
+    of_questions,
     percent,
     signed,
+    task_name,
     within_noise,
 )
 from evaluation.statistics import Interval
@@ -141,7 +143,8 @@ def _tasks_below_chance(study: Study) -> list[str]:
             if bases:
                 under = listed([f"{base} % under {label}" for label, base in bases.items()])
                 level = percent(compare.chance(study, which))
-                notes.append(f"{task}: {BELOW_CHANCE} ({level} %), {under}.")
+                name = f"{task_name(task)} ({of_questions(*compare.questions(study, which))})"
+                notes.append(f"{name}: {BELOW_CHANCE} ({level} %), {under}.")
     return notes
 
 

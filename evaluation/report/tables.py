@@ -18,6 +18,7 @@ from evaluation.report.wording import (
     count,
     gain_text,
     listed,
+    of_questions,
     percent,
     score_text,
 )
@@ -115,7 +116,20 @@ def score_table(study: Study) -> Table:
     rows.append(["chance", "", levels[0], levels[0], "", levels[1], levels[1], ""])
     headers = ["frame policy", "frames a video"]
     headers += [f"{m}: {what}" for m in compare.MODALITIES for what in ("base", "tuned", "change")]
-    return Table(headers, rows, "Scores in percent and changes in points, with 95 % intervals")
+    title = (
+        f"Scores in percent and changes in points, with 95 % intervals; questions: {asked(study)}"
+    )
+    return Table(headers, rows, title)
+
+
+def asked(study: Study) -> str:
+    """ "images n = 400, videos n = 120": the questions behind the scores."""
+    numbers = [
+        f"{modality}s {of_questions(*compare.questions(study, which))}"
+        for modality in compare.MODALITIES
+        if (which := compare.of_modality(study, modality)).benchmarks
+    ]
+    return ", ".join(numbers) or NOT_FINISHED
 
 
 def benchmark_tables(study: Study) -> list[Table]:
@@ -128,7 +142,8 @@ def benchmark_tables(study: Study) -> list[Table]:
         [group.label, *(_gain(study, group, Slice((b,))) for b in names)]
         for group in compare.groups(study)
     ]
-    headers = ["frame policy", *(f"{name} ({study.benchmarks[name]})" for name in names)]
+    n = {b: of_questions(*compare.questions(study, Slice((b,)))) for b in names}
+    headers = ["frame policy", *(f"{b} ({study.benchmarks[b]}, {n[b]})" for b in names)]
     return [Table(headers, rows, "Change by benchmark, in points")]
 
 

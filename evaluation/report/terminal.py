@@ -51,6 +51,7 @@ def print_summary(study_dir: str | Path, console: Console | None = None) -> None
                 level = f"{percent(base)} % against {percent(compare.chance(study, which))} %"
                 below.append(f"{group.label}: {BELOW_CHANCE} on {modality}, {level}")
     console.print(table)
+    console.print(f"Questions: {tables.asked(study)}.")
     console.print("Scores in percent; changes in points with 95 % intervals; * is beyond noise.")
     for line in below:
         console.print(escape(line), style="yellow")

@@ -65,6 +65,16 @@ def count(number: float | None, digits: int = 0) -> str:
     return f"{number:,.{digits}f}"
 
 
+def task_name(task: str) -> str:
+    """ "motion_direction" → "motion direction"."""
+    return task.replace("_", " ")
+
+
+def of_questions(at_least: int, at_most: int) -> str:
+    """ "n = 40"; "n = 38–40" where models answered different numbers of questions."""
+    return f"n = {at_least:,}" + (f"–{at_most:,}" if at_most > at_least else "")
+
+
 def listed(items: Sequence[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))

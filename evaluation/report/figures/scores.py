@@ -23,7 +23,7 @@ from evaluation.report.figures.style import (
     wrapped,
 )
 from evaluation.report.read_study import Study
-from evaluation.report.wording import signed
+from evaluation.report.wording import of_questions, signed, task_name
 
 _Where = float | Sequence[float]  # a point, or nothing but an entry in the legend: []
 
@@ -47,9 +47,10 @@ def draw_scores(study: Study, theme: Theme) -> Figure:
             if base:
                 _base_dot(axis, 100 * base.mean, row, theme)
         axis.axvline(100 * compare.chance(study, which), color=theme.muted, ls="--", lw=1.2)
-        heading(axis, f"{modality}s", theme)
+        heading(axis, f"{modality}s ({of_questions(*compare.questions(study, which))})", theme)
         axis.set_xlabel("score (%)")
         axis.grid(axis="y", visible=False)
+    axes[0, 0].set_ylabel("frame policy")
     axes[0, 0].set_yticks(range(len(shown)), [group.label for group in shown])
     axes[0, 0].tick_params(axis="y", labelsize=10, labelcolor=theme.ink)
     axes[0, 0].set_ylim(len(shown) - 0.4, -0.6)
@@ -96,11 +97,14 @@ def draw_tasks(study: Study, theme: Theme) -> Figure:
     axis.set_xticks(range(len(shown)), names, **slant)
     axis.xaxis.tick_top()
     several = {m: list(study.benchmarks.values()).count(m) > 1 for m in compare.MODALITIES}
-    names = [
-        f"{task}  ·  {name if several[study.benchmarks[name]] else study.benchmarks[name]}"
-        for name, task in rows
-    ]
+    names = []
+    for name, task in rows:
+        kind = name if several[study.benchmarks[name]] else study.benchmarks[name]
+        asked = of_questions(*compare.questions(study, Slice((name,), task)))
+        names.append(f"{task_name(task)} ({asked})  ·  {kind}")
     axis.set_yticks(range(len(rows)), names)
+    axis.set_xlabel("frame policy; cells: change over the base (points)")
+    axis.set_ylabel("task")
     axis.tick_params(labelcolor=theme.ink, labelsize=9.5)
     axis.grid(visible=False)
     axis.spines[:].set_visible(False)
@@ -146,7 +150,7 @@ def draw_frames(study: Study, theme: Theme) -> Figure:
     axis.set_xticks(sorted(ticks), [str(tick) for tick in sorted(ticks)])
     axis.minorticks_off()
     axis.set_xlabel("mean frames in a video question (doubling scale)")
-    axis.set_ylabel("video score (%)")
+    axis.set_ylabel(f"video score (%, {of_questions(*compare.questions(study, which))})")
     _base_dot(axis, [], [], theme, label="base, same frames")
     axis.plot([], [], "--", color=theme.muted, lw=1.2, label="chance")
     legend(axis, theme, loc="center left", bbox_to_anchor=(1.01, 0.5))
@@ -174,7 +178,7 @@ def draw_by_frames(study: Study, theme: Theme) -> Figure:
         for x, which in enumerate(slices):
             base = compare.score(study, compare.base_shown(study, group), which)
             tuned = compare.score(study, group.shown, which)
-            names.append(f"{which.frames}\nn={tuned.n}" if tuned else f"{which.frames}")
+            names.append(f"{which.frames}\nn = {tuned.n}" if tuned else f"{which.frames}")
             level = 100 * compare.chance(study, which)
             axis.plot([x - 0.4, x + 0.4], [level, level], color=theme.muted, ls="--", lw=1.2)
             if base:

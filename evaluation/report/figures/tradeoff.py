@@ -14,6 +14,7 @@ from evaluation.report import compare
 from evaluation.report.compare import Group
 from evaluation.report.figures.style import Theme, error_bars, figure, group_looks, point_style
 from evaluation.report.read_study import Study
+from evaluation.report.wording import of_questions
 from evaluation.statistics import Interval
 
 
@@ -56,8 +57,12 @@ def draw(study: Study, theme: Theme) -> Figure:
         error_bars(axis, x, y, look.colour, x=image, y=video)
         axis.plot(x, y, look.marker, mec=theme.paper, zorder=5, **point_style(look))
     _label(axis, shown, theme)
-    axis.set_xlabel("change on images over the base (points)")
-    axis.set_ylabel("change on videos over the base (points)")
+    asked = {
+        modality: of_questions(*compare.questions(study, compare.of_modality(study, modality)))
+        for modality in compare.MODALITIES
+    }
+    axis.set_xlabel(f"change on images over the base (points, {asked['image']})")
+    axis.set_ylabel(f"change on videos over the base (points, {asked['video']})")
     return plot
 
 

@@ -93,9 +93,8 @@ def draw_budgets(study: Study, theme: Theme) -> Figure:
             if share:
                 text = f"{share:.0f}" if share >= 1 else "<1"
                 axis.text(x, share + 2, text, ha="center", fontsize=8.5, color=theme.muted)
-        heading(
-            axis, f"{study.label(policy)}\nmean {total_frames(histogram) / total:.1f} frames", theme
-        )
+        mean = f"mean {total_frames(histogram) / total:.1f} frames"
+        heading(axis, f"{study.label(policy)}\n{mean} (n = {total:,})", theme)
         axis.set_xticks(range(len(counts)), [str(frames) for frames in counts])
         axis.set_ylim(0, 118)
         axis.set_yticks([0, 50, 100])

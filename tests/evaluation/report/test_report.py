@@ -8,12 +8,14 @@ import shutil
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from rich.console import Console
 
 from configs import demo
 from evaluation.records import ResultError
 from evaluation.report import build_report, compare, print_summary
 from evaluation.report.document import Document, Section, Table
+from evaluation.report.figures.scores import draw_tasks
 from evaluation.report.figures.style import LIGHT, group_looks, looks
 from evaluation.report.headline import findings, headline
 from evaluation.report.html import to_html
@@ -21,7 +23,15 @@ from evaluation.report.markdown import to_markdown
 from evaluation.report.read_study import FramePolicy, read_study
 from evaluation.report.sections import make_document
 from evaluation.report.tables import CSV_COLUMNS, score_table, status_table, study_csv
-from evaluation.report.wording import Strong, gain_text, listed, percent, signed
+from evaluation.report.wording import (
+    Strong,
+    gain_text,
+    listed,
+    of_questions,
+    percent,
+    signed,
+    task_name,
+)
 from evaluation.results import Prediction, Provenance, save_evaluation, summarise
 from evaluation.statistics import paired_difference, seeds_interval
 from evaluation.study_files import Cell
@@ -378,7 +388,7 @@ def test_a_base_below_chance_is_said_beside_the_gain(tmp_path):
     assert row[-1].endswith(", base below chance)") and "chance" not in row[-4]
     assert isinstance(row[-1], Strong)
     text = drawn(study)
-    assert "task: base below chance (25.0 %), 10.0 % under hybrid." in text
+    assert "task (n = 100): base below chance (25.0 %), 10.0 % under hybrid." in text
     console = Console(file=io.StringIO(), width=80)
     print_summary(tmp_path, console)
     said = "hybrid: base below chance on video, 10.0 % against 25.0 %"
@@ -681,6 +691,32 @@ def test_a_policy_has_its_colour_in_every_figure(one_seed):
     by_policy, by_group = looks(study.policies), group_looks(study)
     assert set(by_group) == set(POLICIES)
     assert {study.label(policy): look for policy, look in by_policy.items()} == by_group
+
+
+def test_tasks_are_named_in_words_with_the_number_of_questions(one_seed):
+    plot = draw_tasks(read_study(one_seed), LIGHT)
+    names = [text.get_text() for text in plot.axes[0].get_yticklabels()]
+    assert "event count (n = 20)  ·  video" in names
+    assert task_name("motion_direction") == "motion direction"
+    assert (of_questions(40, 40), of_questions(998, 1000)) == ("n = 40", "n = 998–1,000")
+
+
+def test_every_axis_of_every_figure_says_what_it_shows(one_seed):
+    for section in make_document(read_study(one_seed)).sections:
+        for figure in section.figures:
+            axes = [axis for axis in figure.draw(LIGHT).axes if axis.get_visible()]
+            rows = {axis.get_subplotspec().rowspan.start for axis in axes}
+            named = {a.get_subplotspec().rowspan.start for a in axes if a.get_ylabel()}
+            assert named == rows, figure.name
+            lowest = {a.get_subplotspec().colspan.start: a for a in axes}  # the last one stays
+            assert all(axis.get_xlabel() for axis in lowest.values()), figure.name
+            if figure.name != "loss":  # which is of steps, not of questions or videos
+                words = [text.get_text() for axis in axes for text in axis.findobj(Text)]
+                assert any("n = " in word for word in words), figure.name
+
+
+def test_the_tables_name_the_number_of_questions(one_seed):
+    assert score_table(read_study(one_seed)).title.endswith("images n = 120, videos n = 120")
 
 
 def test_words_for_numbers():
