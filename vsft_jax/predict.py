@@ -1,5 +1,6 @@
 """The predict job: prompts about any media."""
 
+import collections
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
@@ -70,8 +71,9 @@ def read_questions(path: str | Path) -> list[Question]:
     ]
     if not found:
         raise UserError(f"--prompts={path} holds no question: one JSON object a line")
-    if twice := {q.id for q in found if sum(q.id == other.id for other in found) > 1}:
-        raise UserError(f"{path}: the id {min(twice)!r} stands there twice")
+    (name, count), *_ = collections.Counter(question.id for question in found).most_common(1)
+    if count > 1:
+        raise UserError(f"{path}: the id {name!r} stands there {count} times")
     return found
 
 

@@ -43,7 +43,7 @@ def test_questions_are_read_with_their_media(tmp_path):
         ('{"prompt": 3}', 'line 1: wanted {"prompt"'),
         ('{"prompt": "a", "vidoe": "b"}', "line 1: vidoe: keys are prompt, media and id"),
         ('{"prompt": "a", "media": 3}', "line 1: media = 3: wanted a list"),
-        ('{"prompt": "a", "id": 2}\n{"prompt": "b"}', "the id '2' stands there twice"),
+        ('{"prompt": "a", "id": 2}\n{"prompt": "b"}', "the id '2' stands there 2 times"),
         ("", "holds no question"),
     ],
 )
