@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from evaluation.report.read_study import Evaluation, FramePolicy, Model, Study
-from evaluation.results import BenchmarkResult, Part
+from evaluation.results import BenchmarkResult, Part, Prediction
 from evaluation.statistics import Interval, mean_interval, seeds_interval
 
 MODALITIES = ("image", "video")
@@ -101,6 +101,12 @@ def result_of(study: Study, shown: Shown, benchmark: str) -> BenchmarkResult | N
     """A model's result on a benchmark under a frame policy, None if it is not there yet."""
     evaluation = _evaluation(study, shown, benchmark)
     return evaluation.results[benchmark] if evaluation else None
+
+
+def answers(study: Study, shown: Shown, benchmark: str) -> Mapping[str, Prediction]:
+    """A model's answers to a benchmark under a frame policy, by question; none if not there."""
+    evaluation = _evaluation(study, shown, benchmark)
+    return evaluation.predictions[benchmark] if evaluation else {}
 
 
 def finished(study: Study, shown: Sequence[Shown], which: Slice) -> list[Shown]:
@@ -245,12 +251,10 @@ def _part(
     return result
 
 
-def _answers(study: Study, shown: Shown, benchmark: str, which: Slice) -> Mapping[str, float]:
-    evaluation = _evaluation(study, shown, benchmark)
-    rows = evaluation.predictions[benchmark].values() if evaluation else ()
+def _scores(study: Study, shown: Shown, benchmark: str, which: Slice) -> Mapping[str, float]:
     return {
         row.id: row.score
-        for row in rows
+        for row in answers(study, shown, benchmark).values()
         if which.task in (None, row.task) and which.frames in (None, row.frames)
     }
 
@@ -264,10 +268,10 @@ def _interval(
     strata = []
     for name in which.benchmarks:
         tables = [
-            [_answers(study, each, name, which) for each in pair if each is not None]
+            [_scores(study, each, name, which) for each in pair if each is not None]
             for pair in pairs
         ]
-        shared = set.intersection(*(set(answers) for table in tables for answers in table))
+        shared = set.intersection(*(set(scores) for table in tables for scores in table))
         ids = sorted(shared)
         strata.append(
             np.array(

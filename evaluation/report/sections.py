@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from matplotlib.figure import Figure as Plot
 
-from evaluation.report import compare, tables
+from evaluation.report import compare, questions, tables
 from evaluation.report.document import Document, Figure, Section
 from evaluation.report.figures import scores, tradeoff, training
 from evaluation.report.figures.style import Theme
@@ -31,6 +31,7 @@ def make_document(study: Study) -> Document:
         _tradeoff(study),
         _scores(study),
         _tasks(study),
+        _questions(study),
         _frames(study),
         _budgets(study),
         _loss(study),
@@ -146,6 +147,17 @@ def _tasks_below_chance(study: Study) -> list[str]:
                 name = f"{task_name(task)} ({of_questions(*compare.questions(study, which))})"
                 notes.append(f"{name}: {BELOW_CHANCE} ({level} %), {under}.")
     return notes
+
+
+def _questions(study: Study) -> Section:
+    text = (
+        "What the models said: for each policy the first question that was gained, lost, right "
+        "and wrong both times, so that these rows tell nothing about how often each happens. "
+        "Both models saw the same frames, as many as the policy gave for the reason beside them."
+    )
+    shown = questions.question_tables(study)
+    notes = [] if shown else [f"Answers of a base and a fine-tuned model: {NOT_FINISHED}."]
+    return Section("Example questions", text, tables=shown, notes=notes)
 
 
 def _frames(study: Study) -> Section:

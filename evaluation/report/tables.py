@@ -21,6 +21,7 @@ from evaluation.report.wording import (
     of_questions,
     percent,
     score_text,
+    shortened,
 )
 from evaluation.results import BenchmarkResult, Part
 
@@ -160,7 +161,7 @@ def example_tables(study: Study) -> list[Table]:
         if policy.is_fixed or not examples:
             continue
         rows = [
-            [str(e.get("frames", "")), _question(e.get("instruction", "")), e.get("why", "")]
+            [str(e.get("frames", "")), shortened(e.get("instruction", "")), e.get("why", "")]
             for e in examples[:6]
         ]
         headers = ["frames", "instruction", "why"]
@@ -290,8 +291,3 @@ def _counts(counts: Mapping[str, int] | None) -> str:
     if counts is None:
         return NOT_RECORDED
     return ", ".join(f"{name} {n:,}" for name, n in counts.items()) or "none"
-
-
-def _question(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= 160 else text[:159] + "…"

@@ -65,6 +65,12 @@ def count(number: float | None, digits: int = 0) -> str:
     return f"{number:,.{digits}f}"
 
 
+def shortened(text: str) -> str:
+    """A text in one line of at most 160 characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= 160 else text[:159] + "…"
+
+
 def task_name(task: str) -> str:
     """ "motion_direction" → "motion direction"."""
     return task.replace("_", " ")

@@ -20,6 +20,7 @@ from evaluation.report.figures.style import LIGHT, group_looks, looks
 from evaluation.report.headline import findings, headline
 from evaluation.report.html import to_html
 from evaluation.report.markdown import to_markdown
+from evaluation.report.questions import question_tables
 from evaluation.report.read_study import FramePolicy, read_study
 from evaluation.report.sections import make_document
 from evaluation.report.tables import CSV_COLUMNS, score_table, status_table, study_csv
@@ -32,7 +33,13 @@ from evaluation.report.wording import (
     signed,
     task_name,
 )
-from evaluation.results import Prediction, Provenance, save_evaluation, summarise
+from evaluation.results import (
+    Prediction,
+    Provenance,
+    read_predictions,
+    save_evaluation,
+    summarise,
+)
 from evaluation.statistics import paired_difference, seeds_interval
 from evaluation.study_files import Cell
 from input_pipeline.frame_budget import spec_label
@@ -474,6 +481,29 @@ def test_headline_without_images(tmp_path):
     html = build_report(tmp_path, tmp_path).read_text()
     assert "no benchmark" in html
     assert not (tmp_path / "tradeoff.png").exists()
+
+
+# --- example questions ---------------------------------------------------------------------------
+
+
+def test_example_questions_show_both_answers_budget_and_reason(one_seed, built):
+    tables = {table.title: table for table in question_tables(read_study(one_seed))}
+    assert set(tables) == {f"{label} on world_video" for label in POLICIES}
+    table = tables["hybrid on world_video"]
+    assert [row[0] for row in table.rows[:2]] == ["gained", "lost"]
+    folders = [one_seed / "cells" / cell / "eval" / "hybrid" for cell in ("base", "hybrid-seed0")]
+    before, after = (
+        {row.id: row for row in read_predictions(folder / "predictions.jsonl")}
+        for folder in folders
+    )
+    for outcome, question, _, frames, why, right, base_said, tuned_said in table.rows:
+        assert (base_said, tuned_said) == (before[question].prediction, after[question].prediction)
+        assert (right, frames) == (after[question].answer, str(after[question].frames))
+        assert why == after[question].why and why
+        scores = (before[question].score, after[question].score)
+        assert outcome != "gained" or scores == (0, 1)
+        assert outcome != "lost" or scores == (1, 0)
+    assert "<h2>Example questions</h2>" in built.read_text()
 
 
 # --- studies of earlier versions ------------------------------------------------------------------
