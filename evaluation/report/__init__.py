@@ -1,7 +1,7 @@
 """The report of a study.
 
-In: a study's folder, finished or not. Out: report.html, report.md, study.csv and the figures; or
-the headline and the table of scores in the terminal.
+In: a study's folder, finished or not, or folders of runs. Out: report.html, report.md, study.csv
+and the figures; or the headline and the table of scores in the terminal.
 
 read_study/  the folder's files as a `Study`: policies by their specs, scores by question
 compare.py   scores and gains with their intervals
@@ -12,7 +12,8 @@ sections.py  what the report says, in order, as a document.py; html.py and markd
 figures/     one module for a kind of figure
 """
 
-from evaluation.report.build import build_report
+from evaluation.report.build import build_report, write_report
+from evaluation.report.read_study import compare_runs
 from evaluation.report.terminal import print_summary
 
-__all__ = ["build_report", "print_summary"]
+__all__ = ["build_report", "compare_runs", "print_summary", "write_report"]

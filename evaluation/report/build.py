@@ -5,21 +5,27 @@ from pathlib import Path
 from evaluation.report.figures.style import DARK, LIGHT, png
 from evaluation.report.html import to_html
 from evaluation.report.markdown import to_markdown
-from evaluation.report.read_study import read_study
+from evaluation.report.read_study import Study, read_folder
 from evaluation.report.sections import make_document
 from evaluation.report.tables import study_csv
 from input_pipeline.files import write_atomically
 
 
 def build_report(study_dir: str | Path, out_dir: str | Path) -> Path:
+    """The report of a study's folder, a run's, or one that holds runs' folders: see `write_report`.
+
+    Raises FileNotFoundError if `study_dir` is none of them, ResultError for an unreadable file.
+    """
+    return write_report(read_folder(study_dir), out_dir)
+
+
+def write_report(study: Study, out_dir: str | Path) -> Path:
     """Writes report.html, report.md, study.csv and the figures; returns report.html's path.
 
     Works on an unfinished study: what is missing is shown as not finished or not recorded.
-    Raises FileNotFoundError if `study_dir` has no cells, ResultError for an unreadable file.
     """
     out_dir = Path(out_dir).absolute()
     out_dir.mkdir(parents=True, exist_ok=True)
-    study = read_study(study_dir)
     document = make_document(study)
     figures = [figure for section in document.sections for figure in section.figures]
     light = {figure.name: png(figure.draw(LIGHT)) for figure in figures}

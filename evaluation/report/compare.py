@@ -109,6 +109,13 @@ def answers(study: Study, shown: Shown, benchmark: str) -> Mapping[str, Predicti
     return evaluation.predictions[benchmark] if evaluation else {}
 
 
+def alone(study: Study) -> list[Shown]:
+    """The models to show where nothing is fine-tuned from them; none if there is a comparison."""
+    if groups(study):
+        return []
+    return [Shown(model, policy) for model in study.models for policy in model.evaluations]
+
+
 def finished(study: Study, shown: Sequence[Shown], which: Slice) -> list[Shown]:
     """Those that have every result of the slice."""
     return [

@@ -8,7 +8,15 @@ from evaluation.report.compare import Group
 from evaluation.report.figures import tradeoff
 from evaluation.report.figures.training import total_frames
 from evaluation.report.read_study import Study
-from evaluation.report.wording import BELOW_CHANCE, percent, signed, signed_range, within_noise
+from evaluation.report.wording import (
+    BELOW_CHANCE,
+    listed,
+    percent,
+    score_text,
+    signed,
+    signed_range,
+    within_noise,
+)
 from evaluation.statistics import Interval
 
 
@@ -45,6 +53,8 @@ def findings(study: Study) -> list[str]:
 
 
 def _nothing_to_compare(study: Study) -> str:
+    if alone := compare.alone(study):
+        return _scores_alone(study, alone)
     kinds = set(study.benchmarks.values())
     if len(kinds) != 1:
         return "No fine-tuned model and its base are both evaluated yet, so there is no result."
@@ -59,6 +69,16 @@ def _nothing_to_compare(study: Study) -> str:
         over = f"over the base{_below_chance(study, group, modality)}{_noise(gain)}"
         text += f" Best on {modality}s: {group.label} with {_first(gain)} {over}."
     return text
+
+
+def _scores_alone(study: Study, alone: Sequence[compare.Shown]) -> str:
+    texts = [
+        f"{modality} {score_text(score)} % under {study.label(shown.policy)}"
+        for shown in alone
+        for modality in compare.MODALITIES
+        if (score := compare.score(study, [shown], compare.of_modality(study, modality)))
+    ]
+    return f"One model, and nothing to compare it with: {listed(texts)}."
 
 
 def _image_sentence(image: Interval, remark: str) -> str:

@@ -110,6 +110,15 @@ def score_table(study: Study) -> Table:
                 _gain(study, group, which),
             ]
         rows.append(cells)
+    for shown in compare.alone(study):
+        frames = compare.mean_frames([shown])
+        cells = [study.label(shown.policy), "–" if math.isnan(frames) else f"{frames:.1f}"]
+        for modality in compare.MODALITIES:
+            which = compare.of_modality(study, modality)
+            known = which.benchmarks
+            score = score_text(compare.score(study, [shown], which)) if known else "no benchmark"
+            cells += [score, "", ""]
+        rows.append(cells)
     levels = [
         percent(compare.chance(study, compare.of_modality(study, modality)))
         for modality in compare.MODALITIES

@@ -9,19 +9,19 @@ from rich.table import Table
 
 from evaluation.report import compare, tables
 from evaluation.report.headline import findings, headline
-from evaluation.report.read_study import read_study
+from evaluation.report.read_study import read_folder
 from evaluation.report.wording import BELOW_CHANCE, NOT_FINISHED, Strong, gain_text, percent
 
 
 def print_summary(study_dir: str | Path, console: Console | None = None) -> None:
-    """Prints the headline, the findings and the table of scores of a study directory.
+    """Prints the headline, the findings and the table of scores of a study or of runs.
 
     A row holds one kind of benchmark, so that names and numbers fit into 80 columns; a longer name
     goes on in the next line. What is beyond noise has a star as well as weight, because a file has
     no bold letters.
     """
     console = console or Console()
-    study = read_study(study_dir)
+    study = read_folder(study_dir)
     console.print()
     console.print(escape(headline(study)), style="bold")
     for finding in findings(study):
@@ -50,6 +50,9 @@ def print_summary(study_dir: str | Path, console: Console | None = None) -> None
             if (base := compare.base_below_chance(study, group, which)) is not None:
                 level = f"{percent(base)} % against {percent(compare.chance(study, which))} %"
                 below.append(f"{group.label}: {BELOW_CHANCE} on {modality}, {level}")
+    for row in tables.score_table(study).rows if compare.alone(study) else ():
+        table.add_row(escape(row[0]), row[1], "image", row[2], "")
+        table.add_row("", "", "video", row[5], "")
     console.print(table)
     console.print(f"Questions: {tables.asked(study)}.")
     console.print("Scores in percent; changes in points with 95 % intervals; * is beyond noise.")

@@ -25,12 +25,12 @@ def read_study(study_dir: str | Path) -> Study:
         raise FileNotFoundError(f"{study_dir}/cells: no cells; is this a study's directory?")
     problems: list[str] = []
     specs: dict[str, Mapping[str, Any]] = {}
-    evaluations = {folder: _read_evaluations(folder, specs, problems) for folder in folders}
+    evaluations = {folder: read_evaluations(folder, specs, problems) for folder in folders}
     models = [
         Model(
             cell,
             _policy(cell.frame_policy, folder / CELL_FILE) if cell.frame_policy else None,
-            _read_training(folder / "train.jsonl"),
+            read_training(folder / "train.jsonl"),
             found,
         )
         for folder, found in evaluations.items()
@@ -71,10 +71,10 @@ def _read_index_summary(path: Path, specs: older.Specs) -> IndexSummary:
     return IndexSummary.from_record(older.index_record(read_object(path), specs), path)
 
 
-def _read_evaluations(
+def read_evaluations(
     cell: Path, specs: dict[str, Mapping[str, Any]], problems: list[str]
 ) -> dict[FramePolicy, Evaluation]:
-    """A cell's evaluations by policy; adds to `specs` what the labels of their folders mean."""
+    """Evaluations of a cell or a run by policy; `specs` gets what their folders' labels mean."""
     found: dict[FramePolicy, Evaluation] = {}
     for folder in sorted(path for path in cell.glob("eval/*") if path.is_dir()):
         results = {path.stem: BenchmarkResult.load(path) for path in sorted(folder.glob("*.json"))}
@@ -118,7 +118,8 @@ def _read_predictions(
     return predictions
 
 
-def _read_training(path: Path) -> tuple[Mapping[str, Any], ...]:
+def read_training(path: Path) -> tuple[Mapping[str, Any], ...]:
+    """Rows of train.jsonl by step; none without the file. Raises ResultError naming a bad line."""
     if not path.exists():
         return ()
     rows: dict[int, Mapping[str, Any]] = {}
@@ -126,7 +127,10 @@ def _read_training(path: Path) -> tuple[Mapping[str, Any], ...]:
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
-            rows[int(row["step"])] = row  # a resumed run writes a step again: the last one counts
+            # A step has a row of its training and may have one of its evaluation. A resumed run
+            # writes a step again: what it says last counts.
+            step = int(row["step"])
+            rows[step] = {**rows.get(step, {}), **row}
         except (ValueError, KeyError, TypeError) as error:
             # A run that is writing, or was killed while writing, leaves its last line unfinished.
             if number < len(lines):
