@@ -7,7 +7,6 @@ other settings is refused by name, before anything is trained.
 """
 
 import dataclasses
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from evaluation.report import build_report, print_summary
 from evaluation.results import BenchmarkResult, evaluation_folder
 from evaluation.study_files import CELL_FILE, Budget, Cell, IndexSummary
 from input_pipeline.frame_budget import canonical_spec, spec_hash, spec_label
-from input_pipeline.progress import duration
+from input_pipeline.progress import Progress
 from vsft_jax.config import Run, as_json, check_before_study
 from vsft_jax.errors import ConfigError
 from vsft_jax.prepare import ensure_demo_world, prepare_training, resolve_frame_policy
@@ -54,26 +53,19 @@ def run_study(run: Run) -> Path:
     planned = plan_cells(config, workdir, policies)
     check_unchanged(workdir, planned, policies)
     _index_summary(config, workdir, policies).save(workdir)
-    start = time.monotonic()
-    for number, each in enumerate(planned, 1):
-        logging.info(
-            "── cell %d of %d: %s (%s since the start) ──",
-            *(number, len(planned), each.cell.name, duration(time.monotonic() - start)),
-        )
-        folder = cell_folder(workdir, each.cell)
-        each.cell.save(folder)
-        asked = _asked_under(each.cell, policies)
-        # A frame policy does not reach images, so they are evaluated under the first one only.
-        configs = [each.config] + [_without_images(each.config)] * (len(asked) - 1)
-        missing = [
-            (policy, config)
-            for policy, config in zip(asked, configs, strict=True)
-            if not _evaluated(folder, config, policy)
-        ]
-        if missing and each.trained:
-            train(Run(each.config, folder))
-        for policy, config in missing:
-            evaluate_checkpoint(Run(config, folder), policy)
+    done = sum(not _missing(workdir, each, policies) for each in planned)
+    with Progress("study", len(planned), unit="cells", done=done) as progress:
+        for number, each in enumerate(planned, 1):
+            logging.info("── cell %d of %d: %s ──", number, len(planned), each.cell.name)
+            folder = cell_folder(workdir, each.cell)
+            each.cell.save(folder)
+            missing = _missing(workdir, each, policies)
+            if missing and each.trained:
+                train(Run(each.config, folder))
+            for policy, config in missing:
+                evaluate_checkpoint(Run(config, folder), policy)
+            if missing:
+                progress.advance()
     report = build_report(workdir, workdir)
     print_summary(workdir)
     logging.info("report: %s", report)
@@ -150,6 +142,20 @@ def _asked_under(cell: Cell, policies: Sequence[Spec]) -> Sequence[Spec]:
     """The policies that a cell is evaluated under: its own, and for a base all of them, since it
     stands beside every fine-tuned model."""
     return [cell.frame_policy] if cell.frame_policy else policies
+
+
+def _missing(
+    workdir: Path, each: Planned, policies: Sequence[Spec]
+) -> list[tuple[Spec, ConfigDict]]:
+    """The evaluations that a cell lacks: under which policy, with which config."""
+    asked = _asked_under(each.cell, policies)
+    # A frame policy does not reach images, so they are evaluated under the first one only.
+    configs = [each.config] + [_without_images(each.config)] * (len(asked) - 1)
+    return [
+        (policy, config)
+        for policy, config in zip(asked, configs, strict=True)
+        if not _evaluated(cell_folder(workdir, each.cell), config, policy)
+    ]
 
 
 def _planned(

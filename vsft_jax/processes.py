@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 
 
@@ -16,6 +17,13 @@ def wait_for_all(point: str) -> None:
     """Returns when every process has reached this point of the job."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(point)
+
+
+def first_says(value: bool) -> bool:
+    """What process 0 holds for true, in all processes; to be called by all of them."""
+    if jax.process_count() == 1:
+        return value
+    return bool(multihost_utils.broadcast_one_to_all(np.array(value)))
 
 
 @contextlib.contextmanager

@@ -6,8 +6,8 @@ jobs need of a training: its model on a mesh (`make_trainer`).
 
 from vsft_jax.train.loop import train
 from vsft_jax.train.preemption import Preempted
-from vsft_jax.train.record import RecordError, read_jsonl
+from vsft_jax.train.record import Diverged, RecordError, read_jsonl
 from vsft_jax.train.setup import make_trainer
 from vsft_jax.train.step import Trainer
 
-__all__ = ["Preempted", "RecordError", "Trainer", "make_trainer", "read_jsonl", "train"]
+__all__ = ["Diverged", "Preempted", "RecordError", "Trainer", "make_trainer", "read_jsonl", "train"]

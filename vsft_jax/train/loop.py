@@ -3,7 +3,6 @@
 import collections
 import contextlib
 import dataclasses
-import functools
 import json
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -23,14 +22,23 @@ from vsft_jax.checkpoints import Checkpoints
 from vsft_jax.config import Run, check_before_training
 from vsft_jax.inference import LoadedModel
 from vsft_jax.prepare import prepare_training
-from vsft_jax.processes import is_first
+from vsft_jax.processes import first_says, is_first
 from vsft_jax.sharding import local_rows, put_batch
 from vsft_jax.train.log import log_mix, log_parameters, log_plan
 from vsft_jax.train.meter import Meter
 from vsft_jax.train.metrics import StepMetrics
 from vsft_jax.train.optimizer import learning_rates
-from vsft_jax.train.preemption import Preempted, PreemptionWatch
-from vsft_jax.train.record import Record, Tracked, Trackers, check_trackers, make_trackers
+from vsft_jax.train.preemption import Preempted, PreemptionWatch, command_to_go_on
+from vsft_jax.train.record import (
+    BadSteps,
+    Record,
+    Tracked,
+    Trackers,
+    check_finite,
+    check_trackers,
+    is_evaluated,
+    make_trackers,
+)
 from vsft_jax.train.resume import check_unchanged, schedule_of
 from vsft_jax.train.setup import batch_plan, initial_state, make_trainer, with_schedule
 from vsft_jax.train.step import Trainer, TrainState
@@ -45,50 +53,83 @@ Evaluate = Callable[[LoadedModel], Mapping[str, float]]
 def train(run: Run, evaluate: Evaluate | None = None) -> None:
     """Trains for `config.train.steps` steps, resuming from the workdir's newest checkpoint.
 
-    Leaves checkpoints/, train.jsonl, config.json, what the trackers write and, where media failed
-    to decode, quarantine.jsonl in the workdir. evaluate: called every `config.train.evaluate_every`
-    steps with the model as it is; its scalars are recorded under that step.
+    Leaves checkpoints/, train.jsonl, config.json, what the trackers write and, where there were
+    any, quarantine.jsonl (media that failed to decode) and bad_steps.jsonl in the workdir.
+    evaluate: called every `config.train.evaluate_every` steps and after the last with the model as
+    it is. Its scalars are recorded under that step; an evaluation that a killed run did not come
+    to, or did not finish, is made up before the run goes on.
 
-    Raises Preempted (a SystemExit) after SIGTERM, when the step under way is done and saved, and
-    RecordError when train.jsonl cannot be written.
+    Raises Preempted (a SystemExit) after SIGINT, SIGTERM or SIGHUP, when the step under way is done
+    and saved, RecordError when train.jsonl cannot be written, and Diverged when the loss stays
+    other than finite.
     """
     check_trackers(run.config.train.trackers)
     with contextlib.ExitStack() as stack:
-        job = _begin(run, stack)
-        if job is None:
-            return
-        steps, begun = job.run.config.train.steps, int(job.state.step)
-        with Progress("train", steps, unit="steps", done=begun, lines=False) as progress:
-            _steps(job, evaluate, progress)
-        logging.info(
-            "trained %d steps: the model is in %s", steps, job.checkpoints.directory / str(steps)
-        )
+        watch = stack.enter_context(PreemptionWatch())
+        job = None
+        try:
+            with watch.interruptible(nothing_to_lose=True):
+                job = _begin(run, stack, evaluate, watch)
+            if job is not None:
+                _go_on(job)
+        except Preempted as told:
+            if job is not None:
+                _save(job, even_if_bad=True)
+                job.checkpoints.wait()
+            logging.info(
+                "%s: %s; to go on: %s",
+                told.signal.name,
+                f"step {job.step} is saved" if job and job.step else "no step was taken",
+                command_to_go_on(run.workdir),
+            )
+            raise
+        if job is not None:
+            folder = job.checkpoints.directory / str(job.step)
+            logging.info("trained %d steps: the model is in %s", job.step, folder)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(kw_only=True)
 class _Job:
-    """A training that is ready to take its next step.
+    """A training between two steps.
 
-    state: at the step to go on from. batches: those of the steps that are left, of which this
-    process has its own rows. evaluated: the model as evaluations see it. meta: what every
-    checkpoint says of the run.
+    state: after `step` steps. saved: whether it is in a checkpoint. begun: the step at which this
+    process took it up. batches: those of the steps that are left, of which this process has its own
+    rows. started: steps that the devices may still be at, and their metrics. evaluated: the model
+    as evaluations see it. meta: what every checkpoint says of the run.
     """
 
     run: Run
     trainer: Trainer
     state: TrainState
+    step: int
+    begun: int
+    saved: bool
     batches: Generator[Batch]
+    evaluate: Evaluate | None
     evaluated: nnx.GraphDef
     meta: dict[str, Any]
     checkpoints: Checkpoints
+    meter: Meter
+    bad_steps: BadSteps
     record: Record | None  # None but in process 0, which writes what all of them found
     trackers: Trackers
     quarantine: Quarantine
     preemption: PreemptionWatch
+    started: collections.deque[tuple[int, StepMetrics]] = dataclasses.field(
+        default_factory=collections.deque
+    )
+
+    def write(self, scalars: Mapping[str, float]) -> None:
+        """Records scalars of the step."""
+        if self.record:
+            self.record.write(self.step, scalars)
+            self.trackers.log(self.step, scalars)
 
 
-def _begin(run: Run, stack: contextlib.ExitStack) -> _Job | None:
-    """Prepares data and model. None where the run has all its steps. stack: closes everything."""
+def _begin(
+    run: Run, stack: contextlib.ExitStack, evaluate: Evaluate | None, watch: PreemptionWatch
+) -> _Job | None:
+    """Prepares data and model. None where nothing is left to do. stack: closes everything."""
     check_before_training(run)
     prepared = prepare_training(run)
     stores = prepared.stores()
@@ -103,7 +144,8 @@ def _begin(run: Run, stack: contextlib.ExitStack) -> _Job | None:
     plan = batch_plan(run, stores)
     log_plan(run, plan)
     log_mix(run, stores)
-    if checkpoints.latest() == run.config.train.steps:
+    done = checkpoints.latest() == run.config.train.steps
+    if done and not _lacks_evaluation(run, evaluate, run.config.train.steps):
         logging.info("%s: already trained, step %d", run.workdir, run.config.train.steps)
         return None
 
@@ -117,8 +159,9 @@ def _begin(run: Run, stack: contextlib.ExitStack) -> _Job | None:
         run.keep_tokenizer()
         write_atomically(run.workdir / "config.json", json.dumps(meta, indent=1))
     here = local_rows(trainer.mesh, run.config.train.batch_rows)
+    store = ExampleStore.concatenate(list(stores.values()))
     batches = make_batches(
-        ExampleStore.concatenate(list(stores.values())),
+        store,
         lambda step: plan.local_rows(step, here),
         run.tokenizer,
         run.layout,
@@ -138,62 +181,123 @@ def _begin(run: Run, stack: contextlib.ExitStack) -> _Job | None:
         run=run,
         trainer=trainer,
         state=state,
+        step=start,
+        begun=start,
+        saved=True,
         batches=stack.enter_context(contextlib.closing(batches)),
+        evaluate=evaluate,
         evaluated=lora.for_evaluation(run.config, trainer.graphdef, state.params),
         meta=meta,
         checkpoints=checkpoints,
+        meter=Meter(run, begun.get("meter") if begun else None),
+        bad_steps=BadSteps(
+            run,
+            _own_file(run.workdir, "bad_steps"),
+            lambda step: [store[i][0] for row in plan.local_rows(step - 1, here) for i in row],
+        ),
         record=record,
         trackers=stack.enter_context(contextlib.closing(trackers)),
-        quarantine=stack.enter_context(Quarantine(_quarantine_path(run.workdir))),
-        preemption=stack.enter_context(PreemptionWatch()),
+        quarantine=stack.enter_context(Quarantine(_own_file(run.workdir, "quarantine"))),
+        preemption=watch,
     )
 
 
-def _steps(job: _Job, evaluate: Evaluate | None, progress: Progress) -> None:
+def _go_on(job: _Job) -> None:
     """Takes the steps that are left; logs, saves and evaluates where they are due."""
-    settings, rates = job.run.config.train, learning_rates(job.run.config)
-    meter = Meter(job.run)
-    bad = BadFraction(job.run.config.data.max_bad_fraction, job.quarantine.path)
-    state, begin = job.state, int(job.state.step)
-    started: collections.deque[StepMetrics] = collections.deque()
-    for step in range(begin + 1, settings.steps + 1):
-        with meter.waiting():
-            batch = next(job.batches)
-        for failure in batch.failures:
-            job.quarantine.add(stage="decode", **failure)
-        if len(started) == STEPS_AHEAD:
-            jax.block_until_ready(started.popleft())
-        arrays = put_batch(device_arrays(batch), job.trainer.mesh, settings.batch_rows)
-        take = job.trainer.step if step > begin + 1 else functools.partial(_first_step, job.trainer)
-        with jax.transfer_guard("disallow"):
-            state, metrics = take(state, arrays)
-        started.append(metrics)
-        meter.add(batch, metrics)
-        progress.reach(step)
-
-        preempted = job.preemption.reached(step)
-        ends = preempted or step == settings.steps
-        if ends or step % settings.checkpoint_every == 0:
-            optimizer = {"opt_state": state.opt_state, "step": state.step}
-            job.checkpoints.save(step, state.params, optimizer, {**job.meta, "step": step})
-        scalars: dict[str, float] = {}
-        if ends or step % settings.log_every == 0:
-            scalars |= meter.summary(step) | {name: rate(step - 1) for name, rate in rates.items()}
-            bad.add(int(scalars["masked"]), int(scalars["examples"]))
-        # After the save: an evaluation that fails or is cut short costs no training.
-        every = settings.evaluate_every
-        if evaluate and every and not preempted and (ends or step % every == 0):
-            with meter.paused():
-                scalars |= evaluate(_loaded(job, state, step))
-        if scalars and job.record:
-            job.record.write(step, scalars)
-            job.trackers.log(step, scalars)
-        if preempted:
-            job.checkpoints.wait()
-            where = job.run.workdir
-            logging.info("preempted: saved step %d of %s; start again to go on", step, where)
-            raise Preempted
+    run, settings = job.run, job.run.config.train
+    rates = learning_rates(run.config)
+    undecoded = BadFraction(run.config.data.max_bad_fraction, job.quarantine.path)
+    if _lacks_evaluation(run, job.evaluate, job.step):
+        _evaluate(job)
+    with Progress("train", settings.steps, unit="steps", done=job.step, lines=False) as progress:
+        while job.step < settings.steps:
+            _take_step(job)
+            progress.reach(job.step)
+            preempted = job.preemption.reached(job.step)
+            evaluates = _is_evaluated(run, job.evaluate, job.step)
+            last = job.step == settings.steps
+            scalars = None
+            if last or job.step % settings.log_every == 0:
+                scalars = job.meter.summary(job.step)
+                job.write(scalars | {name: rate(job.step - 1) for name, rate in rates.items()})
+            # After the row, which a run that goes on from here does not write again. In several
+            # processes nothing interrupts an evaluation but the end of them all.
+            endangered = evaluates and jax.process_count() > 1
+            if last or job.step % settings.checkpoint_every == 0 or endangered:
+                _save(job, even_if_bad=last)
+            if scalars:
+                undecoded.add(int(scalars["masked"]), int(scalars["examples"]))
+            if preempted:
+                raise job.preemption.told
+            if evaluates:
+                _evaluate(job)
     job.checkpoints.wait()
+
+
+def _take_step(job: _Job) -> None:
+    first = job.step == job.begun
+    with job.preemption.interruptible(nothing_to_lose=first), job.meter.waiting():
+        batch = next(job.batches)
+    for failure in batch.failures:
+        job.quarantine.add(stage="decode", **failure)
+    if len(job.started) == STEPS_AHEAD:
+        _finish_step(job)
+    rows = job.run.config.train.batch_rows
+    arrays = put_batch(device_arrays(batch), job.trainer.mesh, rows)
+    if first:
+        with job.preemption.interruptible(nothing_to_lose=True):
+            state, metrics = _first_step(job.trainer, job.state, arrays)
+    else:
+        with jax.transfer_guard("disallow"):
+            state, metrics = job.trainer.step(job.state, arrays)
+    job.state, job.step, job.saved = state, job.step + 1, False
+    job.started.append((job.step, metrics))
+    job.meter.add(batch, metrics)
+
+
+def _finish_step(job: _Job) -> None:
+    """Waits for the oldest step that was started and not finished."""
+    step, metrics = job.started.popleft()
+    job.bad_steps.add(step, metrics.bad)
+
+
+def _save(job: _Job, *, even_if_bad: bool) -> None:
+    """Saves the state, unless it is saved. After steps that changed nothing what was saved before
+    them stays the newest, except where the run ends (even_if_bad)."""
+    if job.saved:
+        return
+    while job.started:
+        _finish_step(job)
+    if job.bad_steps.in_a_row and not even_if_bad:
+        logging.warning("step %d is not saved: the last steps changed nothing", job.step)
+        return
+    check_finite(job.state.trainable, job.step)
+    optimizer = {"opt_state": job.state.opt_state, "step": job.state.step}
+    meta = {**job.meta, "step": job.step, "meter": job.meter.state()}
+    job.checkpoints.save(job.step, job.state.params, optimizer, meta)
+    job.saved = True
+
+
+def _is_evaluated(run: Run, evaluate: Evaluate | None, step: int) -> bool:
+    """Whether the model is evaluated after a step."""
+    every = run.config.train.evaluate_every
+    if evaluate is None or not every or not step:
+        return False
+    return step % every == 0 or step == run.config.train.steps
+
+
+def _lacks_evaluation(run: Run, evaluate: Evaluate | None, step: int) -> bool:
+    """Whether a run that goes on from a step has to make up its evaluation."""
+    if not _is_evaluated(run, evaluate, step):
+        return False
+    return not first_says(is_first() and is_evaluated(run.workdir, step))
+
+
+def _evaluate(job: _Job) -> None:
+    assert job.evaluate is not None
+    with job.meter.paused(), job.preemption.interruptible():
+        scalars = job.evaluate(_loaded(job))
+    job.write(scalars)
 
 
 def _first_step(
@@ -202,26 +306,28 @@ def _first_step(
     """The step that takes long, and says so."""
     logging.info("compiling the step…")
     start = time.monotonic()
-    state, metrics = trainer.step(state, arrays)
+    with jax.transfer_guard("disallow"):
+        state, metrics = trainer.step(state, arrays)
     jax.block_until_ready(metrics)
     logging.info("the first step took %s with its compilation", duration(time.monotonic() - start))
     return state, metrics
 
 
-def _loaded(job: _Job, state: TrainState, step: int) -> LoadedModel:
-    """The model as it is after a step, as a checkpoint of it would be loaded."""
+def _loaded(job: _Job) -> LoadedModel:
+    """The model as it is, as a checkpoint of it would be loaded."""
     return LoadedModel(
         graphdef=job.evaluated,
-        params=state.params,
+        params=job.state.params,
         mesh=job.trainer.mesh,
         tokenizer=job.run.tokenizer,
         frame_policy=job.meta["frames"],
-        step=step,
+        step=job.step,
         trained_config=job.meta["config"],
         source=job.run.workdir,
     )
 
 
-def _quarantine_path(workdir: Path) -> Path:
+def _own_file(workdir: Path, name: str) -> Path:
+    """A file of which every process writes its own."""
     process = f"-{jax.process_index()}" if jax.process_count() > 1 else ""
-    return workdir / f"quarantine{process}.jsonl"
+    return workdir / f"{name}{process}.jsonl"

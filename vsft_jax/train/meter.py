@@ -3,10 +3,12 @@
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import jax
 import numpy as np
 from absl import logging
+from flax import serialization
 from jax.experimental import multihost_utils
 
 from input_pipeline.batches import Batch
@@ -18,21 +20,62 @@ _COUNTS = ("rows", "examples", "tokens", "visual_tokens", "patches", "masked")
 
 
 class Meter:
-    """Sums over the steps since the last log line: loss, speed, fill, waiting, what was masked."""
+    """Sums over the steps since the last log line: loss, speed, fill, waiting, what was masked.
 
-    def __init__(self, run: Run):
+    A run that is killed between two lines begins again at a checkpoint between them, so `state`
+    goes with the checkpoint: the lines are those of a run that was never killed.
+    """
+
+    def __init__(self, run: Run, state: Mapping[str, Any] | None = None):
+        """state: of the meter of a run that goes on."""
         self._run = run
-        self._begin = time.monotonic()
         self._first_log: tuple[int, float] | None = None
         self._latest: StepMetrics | None = None
+        self._begin = time.monotonic()
+        self._carried: Mapping[str, float]
+        self._metrics: StepMetrics
         self._reset()
+        if state:
+            self._begin -= state["seconds"]
+            self._start -= state["since_line"]["seconds"]
+            self._wait = state["since_line"]["wait"]
+            self._carried_steps = state["since_line"]["steps"]
+            self._carried = state["since_line"]["sums"]
+            self._metrics = serialization.from_state_dict(
+                StepMetrics.nothing(), jax.tree.map(np.float32, state["since_line"]["metrics"])
+            )
 
     def _reset(self) -> None:
         self._start = time.monotonic()
         self._wait = 0.0
-        self._steps = 0
-        self._metrics: StepMetrics | None = None
+        self._steps = self._carried_steps = 0  # of this process, and of the run that it goes on
         self._sums = dict.fromkeys(_COUNTS, 0)
+        self._carried = dict.fromkeys(_COUNTS, 0)
+        self._metrics = StepMetrics.nothing()
+
+    def state(self) -> dict[str, Any]:
+        """What another meter goes on from, as JSON values; waits for the steps. To be called by all
+        processes at the same step."""
+        metrics = serialization.to_state_dict(jax.device_get(self._metrics))
+        now = time.monotonic()
+        return {
+            "seconds": now - self._begin,
+            "since_line": {
+                "seconds": now - self._start,
+                "wait": self._wait,
+                "steps": self._steps + self._carried_steps,
+                "sums": self._all_sums(),
+                "metrics": jax.tree.map(float, metrics),
+            },
+        }
+
+    def _all_sums(self) -> Mapping[str, float]:
+        """The counts of all processes together."""
+        if not self._steps:
+            return self._carried
+        rows = self._run.config.train.batch_rows * self._steps
+        sums = _of_all_processes(self._sums, rows)
+        return {name: count + self._carried[name] for name, count in sums.items()}
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
@@ -47,14 +90,16 @@ class Meter:
     def paused(self) -> Iterator[None]:
         """Keeps what is not training out of the speeds."""
         start = time.monotonic()
-        yield
-        self._start += time.monotonic() - start
+        try:
+            yield
+        finally:
+            self._start += time.monotonic() - start
 
     def add(self, batch: Batch, metrics: StepMetrics) -> None:
         """Counts one step; the metrics stay on the device until they are wanted."""
         self._steps += 1
         self._latest = metrics
-        self._metrics = metrics if self._metrics is None else self._metrics.merge(metrics)
+        self._metrics = self._metrics.merge(metrics)
         self._sums["rows"] += len(batch.example_ids)
         self._sums["examples"] += sum(map(len, batch.example_ids))
         self._sums["tokens"] += int(np.count_nonzero(batch.segment_ids))
@@ -67,8 +112,8 @@ class Meter:
         processes together, waiting is this one's. To be called by all of them at the same step."""
         scalars = jax.device_get(self._metrics).compute()
         seconds = time.monotonic() - self._start
-        rows = self._run.config.train.batch_rows * self._steps
-        sums = _of_all_processes(self._sums, rows)
+        rows = self._run.config.train.batch_rows * (self._steps + self._carried_steps)
+        sums = self._all_sums()
         for name in ("examples", "tokens", "visual_tokens"):
             scalars[f"{name}_per_second"] = sums[name] / seconds
         shape = self._run.row_shape
@@ -92,7 +137,7 @@ class Meter:
             self._first_log = (step, time.monotonic())
         logging.info(
             "step %d of %d: loss %.3f, answer tokens right %.0f %%, %.1f examples/s, "
-            "waited for data %.0f %%%s%s",
+            "waited for data %.0f %%%s%s%s",
             step,
             steps,
             scalars["loss"],
@@ -100,6 +145,7 @@ class Meter:
             scalars["examples_per_second"],
             100 * scalars["data_wait_fraction"],
             f", {scalars['masked']:.0f} masked" if scalars["masked"] else "",
+            f", {scalars['bad_steps']} steps without effect" if scalars["bad_steps"] else "",
             left,
         )
 

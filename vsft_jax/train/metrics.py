@@ -1,8 +1,11 @@
 """What a step says of itself, as sums on the devices until somebody reads them."""
 
+import math
+
 import flax
 import jax
 import jax.numpy as jnp
+import numpy as np
 from clu import metrics as clu_metrics
 
 from vsft_jax.train.loss import LossSums
@@ -15,21 +18,39 @@ class StepMetrics:
     loss: clu_metrics.Average
     token_accuracy: clu_metrics.Average
     grad_norm: clu_metrics.Average  # before clipping
+    bad: jax.Array | np.ndarray  # float32[], steps with a loss or gradient that is not finite
 
     @classmethod
-    def from_sums(cls, sums: LossSums, grad_norm: jax.Array) -> "StepMetrics":
-        """sums: over all answer tokens of a step. grad_norm: float32[]."""
+    def from_sums(cls, sums: LossSums, grad_norm: jax.Array, finite: jax.Array) -> "StepMetrics":
+        """sums: over all answer tokens of a step. grad_norm: float32[]. finite: bool[], whether the
+        step counts; otherwise it adds nothing but itself to the bad ones."""
+        sums = jax.tree.map(lambda x: jnp.where(finite, x, 0.0), sums)
+        learns = sums.weight > 0
         return cls(
             loss=clu_metrics.Average(total=sums.loss, count=sums.weight),
             token_accuracy=clu_metrics.Average(total=sums.correct, count=sums.weight),
-            grad_norm=clu_metrics.Average(total=grad_norm, count=jnp.ones(())),
+            grad_norm=clu_metrics.Average(
+                total=jnp.where(learns, grad_norm, 0.0), count=learns.astype(jnp.float32)
+            ),
+            bad=1.0 - finite.astype(jnp.float32),
         )
+
+    @classmethod
+    def nothing(cls) -> "StepMetrics":
+        """The metrics of no steps, on the host."""
+        zero = np.zeros((), np.float32)
+        none = clu_metrics.Average(total=zero, count=zero)
+        return cls(loss=none, token_accuracy=none, grad_norm=none, bad=zero)
 
     def merge(self, other: "StepMetrics") -> "StepMetrics":
         """The metrics of both steps' tokens together."""
         return jax.tree.map(jnp.add, self, other)
 
     def compute(self) -> dict[str, float]:
-        """Host values by name."""
-        fields = ("loss", "token_accuracy", "grad_norm")
-        return {name: float(getattr(self, name).compute()) for name in fields}
+        """Host values by name, NaN for a mean of nothing. Call it on host values."""
+        means = {
+            name: float(mean.total / mean.count) if mean.count else math.nan
+            for name in ("loss", "token_accuracy", "grad_norm")
+            for mean in [getattr(self, name)]
+        }
+        return {**means, "bad_steps": int(self.bad)}

@@ -89,7 +89,11 @@ class Trainer:
 
     @functools.cached_property
     def step(self) -> jax.stages.Wrapped:
-        """(state, batch) → (state, StepMetrics). The state given in is consumed."""
+        """(state, batch) → (state, StepMetrics). The state given in is consumed.
+
+        A step whose loss or gradient is not finite, or that has no answer token, changes nothing
+        but the number of steps.
+        """
         # With the shardings it came with, the state of the next step finds the compiled function.
         placed = jax.tree.map(lambda x: x.sharding, self.abstract_state)
         on_tpu = self.mesh.devices.flat[0].platform == "tpu"
@@ -132,14 +136,38 @@ class Trainer:
         grads, sums = total
         # Every answer token of the step counts the same, in whichever row or microbatch it lies.
         grads = jax.tree.map(lambda g: g / jnp.maximum(sums.weight, 1.0), grads)
-        updates, opt_state = self.optimizer.update(grads, state.opt_state, state.trainable)
+        grad_norm = optax.tree.norm(grads)
+        finite = jnp.isfinite(sums.loss) & jnp.isfinite(grad_norm)
+        # Without an answer token there is nothing to learn, not even for momentum and decay.
+        learns = finite & (sums.weight > 0)
+
+        def updated(state: TrainState) -> tuple[nnx.State, optax.OptState]:
+            updates, opt_state = self.optimizer.update(grads, state.opt_state, state.trainable)
+            return optax.apply_updates(state.trainable, updates), opt_state
+
+        def unchanged(state: TrainState) -> tuple[nnx.State, optax.OptState]:
+            return state.trainable, _a_step_later(state.opt_state)
+
+        # A branch costs nothing; choosing between two states afterwards reads both of them again.
+        trainable, opt_state = jax.lax.cond(learns, updated, unchanged, state)
         state = TrainState(
-            step=state.step + 1,
-            trainable=optax.apply_updates(state.trainable, updates),
-            frozen=state.frozen,
-            opt_state=opt_state,
+            step=state.step + 1, trainable=trainable, frozen=state.frozen, opt_state=opt_state
         )
-        return state, StepMetrics.from_sums(sums, optax.tree.norm(grads))
+        return state, StepMetrics.from_sums(sums, grad_norm, finite)
+
+
+def _a_step_later(opt_state: optax.OptState) -> optax.OptState:
+    """The state after a step without an update: the learning rates' schedules go on with the steps,
+    Adam's count stays with its moments."""
+
+    def later(x: Any) -> Any:
+        return x._replace(count=optax.safe_increment(x.count)) if _is_schedule(x) else x
+
+    return jax.tree.map(later, opt_state, is_leaf=_is_schedule)
+
+
+def _is_schedule(x: Any) -> bool:
+    return isinstance(x, optax.ScaleByScheduleState)
 
 
 def _microbatches(batch: Mapping[str, jax.Array], count: int) -> dict[str, jax.Array]:

@@ -2,9 +2,7 @@
 
 import json
 import signal
-import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,17 +11,13 @@ import pytest
 
 from evaluation.evaluate import during_training
 from tests.conftest import devices
+from tests.vsft_jax import two_processes
 from vsft_jax.checkpoints import Checkpoints
 from vsft_jax.config import Run
 from vsft_jax.train import train
 from vsft_jax.train.record import read_jsonl
 
-ROOT = Path(__file__).parents[3]
-
 _WORKER = """
-import sys
-import jax
-jax.distributed.initialize("localhost:" + sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
 from ml_collections import ConfigDict
 from evaluation.evaluate import during_training
 from vsft_jax.config import Run
@@ -36,7 +30,6 @@ def tuples(value):  # JSON has lists only
     return tuple(map(tuples, value)) if isinstance(value, list) else value
 
 config = ConfigDict(tuples(json.load(open(sys.argv[3]))))
-assert jax.device_count() == 2 and jax.local_device_count() == 1
 run = Run(config, sys.argv[4])
 train(run, during_training(run))
 """
@@ -46,20 +39,7 @@ def _workers(config, folder: Path, run: str) -> list[subprocess.Popen]:
     """Two processes that train in <folder>/<run>, on one device each."""
     path = folder / "config.json"
     path.write_text(config.to_json())
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = str(free.getsockname()[1])
-    environment = {"JAX_PLATFORMS": "cpu", "PATH": "", "PYTHONPATH": str(ROOT)}
-    return [
-        subprocess.Popen(
-            [sys.executable, "-c", _WORKER, port, str(i), str(path), str(folder / run)],
-            cwd=ROOT,
-            env=environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for i in range(2)
-    ]
+    return two_processes.start(_WORKER, str(path), str(folder / run))
 
 
 @pytest.fixture(scope="module")
@@ -89,23 +69,17 @@ def _compare(workdir, alone):
     assert _answers(workdir) == _answers(alone)
 
 
-def _finish(workers):
-    for worker in workers:
-        _, errors = worker.communicate(timeout=300)
-        assert worker.returncode == 0, errors[-3000:]
-
-
 def test_a_tensor_axis_across_processes(alone, tmp_path):
     """Both processes have a part of every row, and load them all."""
     config = alone[0].copy_and_resolve_references()
     config.mesh.update(data=1, fsdp=1, tensor=2)
-    _finish(_workers(config, tmp_path, "two"))
+    two_processes.finish(_workers(config, tmp_path, "two"))
     _compare(tmp_path / "two", alone[1])
 
 
 def test_two_processes_give_the_losses_of_one_and_resume_from_its_checkpoint(alone, tmp_path):
     config = alone[0].copy_and_resolve_references()
-    _finish(_workers(config, tmp_path, "two"))
+    two_processes.finish(_workers(config, tmp_path, "two"))
     _compare(tmp_path / "two", alone[1])
     saved = json.loads((tmp_path / "two" / "config.json").read_text())
     assert saved["config"]["train"]["steps"] == 3
@@ -117,7 +91,8 @@ def test_two_processes_give_the_losses_of_one_and_resume_from_its_checkpoint(alo
     assert [row["step"] for row in read_jsonl(tmp_path / "two" / "train.jsonl")] == [1, 2, 3, 4]
 
 
-def test_sigterm_to_one_process_saves_and_ends_both(shared_config, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_one_process_saves_and_ends_both(shared_config, tmp_path, number):
     config = shared_config.copy_and_resolve_references()
     config.train.update(steps=100_000, batch_rows=4, checkpoint_every=100_000)
     workers = _workers(config, tmp_path, "run")
@@ -127,10 +102,10 @@ def test_sigterm_to_one_process_saves_and_ends_both(shared_config, tmp_path):
         while not (record.exists() and record.read_text()):
             assert time.monotonic() < deadline and all(w.poll() is None for w in workers)
             time.sleep(0.2)
-        workers[1].send_signal(signal.SIGTERM)
-        for worker in workers:
+        workers[1].send_signal(number)
+        for worker, status in zip(workers, (128 + signal.SIGTERM, 128 + number), strict=True):
             _, errors = worker.communicate(timeout=120)
-            assert worker.returncode == 143, errors[-3000:]
+            assert worker.returncode == status, errors[-3000:]
     finally:
         for worker in workers:
             worker.kill()

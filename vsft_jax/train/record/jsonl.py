@@ -9,10 +9,11 @@ from typing import Any
 
 from absl import logging
 
+from input_pipeline.errors import UserError
 from input_pipeline.files import write_atomically
 
 
-class RecordError(Exception):
+class RecordError(UserError):
     """The record of a run cannot be read or written."""
 
 
@@ -20,30 +21,30 @@ class Record:
     """Appends rows to <workdir>/train.jsonl.
 
     The rows after the step that a run goes on from are dropped, so that the file is that of a run
-    which was never interrupted. Lines that are no rows are left out, with a warning.
-
-    rows: those that were kept.
+    which was never interrupted. Lines that are no rows are left out, with a warning. A step has a
+    row of its training and, where it was evaluated, another with the scores.
     """
 
     def __init__(self, workdir: str | Path, *, resume_step: int = 0):
         """Raises RecordError where the file cannot be written."""
         self.path = Path(workdir) / "train.jsonl"
-        found = list(_readable_rows(self.path)) if self.path.exists() else []
-        self.rows = [row for row in found if row["step"] <= resume_step]
+        rows = [row for row in _readable_rows(self.path) if row["step"] <= resume_step]
         self._file = -1
         try:
-            write_atomically(self.path, "".join(map(_line, self.rows)))
+            write_atomically(self.path, "".join(map(_line, rows)))
             self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND)
         except OSError as error:
             raise self._cannot_be_written(error) from error
 
     def write(self, step: int, scalars: Mapping[str, float | None]) -> None:
-        """Appends a row, which is with the operating system when this returns. What is not finite
-        becomes null. Raises RecordError where that fails: a run without a record must not go on."""
+        """Appends a row, which is on disk when this returns. What is not finite becomes null.
+
+        Raises RecordError where that fails: a run without a record must not go on."""
         line = memoryview(_line({"step": step, **scalars}).encode())
         try:
             while line:  # a disk that is nearly full takes a part
                 line = line[os.write(self._file, line) :]
+            os.fsync(self._file)
         except OSError as error:
             raise self._cannot_be_written(error) from error
 
@@ -77,7 +78,19 @@ def read_jsonl(path: str | Path) -> list[dict]:
     return rows
 
 
+def is_evaluated(workdir: Path, step: int) -> bool:
+    """Whether the record holds the scores of a step."""
+    rows = _readable_rows(Path(workdir) / "train.jsonl")
+    return any(row["step"] == step and any(map(_is_score, row)) for row in rows)
+
+
+def _is_score(name: str) -> bool:
+    return name.startswith("eval/")
+
+
 def _readable_rows(path: Path) -> Iterator[dict[str, Any]]:
+    if not path.exists():
+        return
     lines = path.read_bytes().splitlines()
     for number, line in enumerate(lines, 1):
         try:

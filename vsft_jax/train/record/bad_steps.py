@@ -1,0 +1,84 @@
+"""Steps whose loss or gradient is not finite: their examples are named, and too many end a run."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import logging
+
+from input_pipeline.errors import UserError
+from input_pipeline.examples import Example
+from vsft_jax.config import Run
+
+_NAMED = 5  # examples of a bad step in its log line; the file has them all
+
+
+class Diverged(UserError):
+    """The loss is no number any more; the newest checkpoint is from before."""
+
+
+class BadSteps:
+    """Watches the steps of a run. A bad step has changed nothing (see `Trainer.step`), so the run
+    goes on, until there are `config.train.max_bad_steps` in a row, or half of a shorter run.
+
+    in_a_row: bad steps up to the last that was added.
+    """
+
+    def __init__(self, run: Run, path: Path, examples: Callable[[int], Sequence[Example]]):
+        """path: of the file that names their examples. examples: of a step, in this process."""
+        train = run.config.train
+        self.path, self.in_a_row = path, 0
+        self._most = min(train.max_bad_steps, max(1, train.steps // 2))
+        self._examples = examples
+
+    def add(self, step: int, bad: jax.Array | np.ndarray) -> None:
+        """Counts a step, when it is finished. bad: float32[], 1 where it was.
+
+        Raises Diverged for the last one that a run may have.
+        """
+        if not jax.device_get(bad):
+            self.in_a_row = 0
+            return
+        self.in_a_row += 1
+        self._name(step)
+        if self.in_a_row >= self._most:
+            raise Diverged(
+                f"the loss or the gradient was not finite in {self.in_a_row} steps in a row, to "
+                f"step {step} (config.train.max_bad_steps): {self.path} names their examples.\n"
+                "If it is not they, lower config.optimizer.learning_rate; the checkpoints are from "
+                "before"
+            )
+
+    def _name(self, step: int) -> None:
+        examples = [
+            {"source": each.source, "id": each.id, "media": [ref.path for ref in each.media]}
+            for each in self._examples(step)
+        ]
+        named = ", ".join(str(each["id"]) for each in examples[:_NAMED])
+        logging.warning(
+            "step %d: the loss or the gradient is not finite, so it changed nothing; %d examples, "
+            "%s%s: see %s",
+            *(step, len(examples), named, ", …" if len(examples) > _NAMED else "", self.path),
+        )
+        try:
+            with open(self.path, "a") as file:
+                file.write(json.dumps({"step": step, "examples": examples}) + "\n")
+        except OSError as error:
+            logging.warning("%s cannot be written: %s", self.path, error)
+
+
+def check_finite(params: object, step: int) -> None:
+    """Raises Diverged where a parameter is not finite: such a model is not saved."""
+    if not _all_finite(params):
+        raise Diverged(
+            f"parameters are not finite after step {step}, so it is not saved: lower "
+            "config.optimizer.learning_rate; the checkpoints are from before"
+        )
+
+
+@jax.jit
+def _all_finite(params: object) -> jax.Array:
+    return jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(params)]).all()
