@@ -4,11 +4,7 @@ writing stops in the middle."""
 import functools
 import json
 import shutil
-import socket
-import subprocess
-import sys
 import weakref
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +17,7 @@ from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTo
 
 from configs import default
 from tests.parity.reference import Text, hf_inputs, packed_arrays, random_media
+from tests.vsft_jax import two_processes
 from tests.vsft_jax.hf_fixtures import edit_json, write_model
 from vsft_jax import export as hf_export
 from vsft_jax.checkpoints import Checkpoints
@@ -29,8 +26,6 @@ from vsft_jax.errors import ConfigError
 from vsft_jax.export import export
 from vsft_jax.inference import load_model
 from vsft_jax.lora import ModelBuilder
-
-ROOT = Path(__file__).parents[2]
 
 
 def _config(path="", **export_options):
@@ -288,8 +283,6 @@ def test_numbers_set_on_top_of_a_directory_are_exported(source, tmp_path):
 
 _WORKER = """
 import sys
-import jax
-jax.distributed.initialize("localhost:" + sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
 from configs import default
 from vsft_jax.config import Run
 from vsft_jax.export import export
@@ -301,23 +294,7 @@ export(Run(config, sys.argv[4]), largest_file=150_000)
 
 
 def test_two_processes_import_and_export_together(source, exported, tmp_path):
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = str(free.getsockname()[1])
-    environment = {"JAX_PLATFORMS": "cpu", "PATH": "", "PYTHONPATH": str(ROOT)}
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", _WORKER, port, str(i), str(source[0]), str(tmp_path)],
-            cwd=ROOT,
-            env=environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for i in range(2)
-    ]
-    for worker in workers:
-        _, errors = worker.communicate(timeout=300)
-        assert worker.returncode == 0, errors[-3000:]
+    two_processes.finish(two_processes.start(_WORKER, str(source[0]), str(tmp_path)))
     for path in exported[1].glob("*.safetensors*"):
         assert (tmp_path / "hf" / path.name).read_bytes() == path.read_bytes()
 
@@ -345,14 +322,14 @@ def test_another_family_is_named(copy):
     edit_json(copy / "config.json", model_type="qwen3_vl")
     message = "holds a 'qwen3_vl' model, which does not go with config.model.family = 'qwen2_5_vl'"
     with pytest.raises(ConfigError, match=message):
-        Run(_config(copy), "").architecture
+        _ = Run(_config(copy), "").architecture
 
 
 def test_a_size_that_the_directory_does_not_have(source):
     config = _config(source[0])
     config.model.size = "7b"
     with pytest.raises(ConfigError, match="size = '7b': its vision depth is 4, not 32"):
-        Run(config, "").architecture
+        _ = Run(config, "").architecture
 
 
 def test_token_ids_that_are_not_the_tokenizer_s(copy):
@@ -360,11 +337,11 @@ def test_token_ids_that_are_not_the_tokenizer_s(copy):
     edit_json(copy / "config.json", video_token_id=9)
     message = r"video_token_id is 9 in config.json, but the tokenizer's <\|video_pad\|> is 7"
     with pytest.raises(ConfigError, match=message):
-        Run(config, "").model_config
+        _ = Run(config, "").model_config
 
 
 @pytest.mark.parametrize("path", ["/no/such/directory", "nobody/nothing"])
 def test_a_directory_that_is_not_there(path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ConfigError, match=f"config.model.path = '{path}'"):
-        Run(_config(path), "").architecture
+        _ = Run(_config(path), "").architecture
