@@ -1,13 +1,14 @@
 """The services that trackers write to: TensorBoard, Weights & Biases, MLflow.
 
-Each package is optional and is imported in its tracker's thread. Which server they write to, under
-which account, or that they work offline is said in the ways that these packages document, such as
-WANDB_MODE and MLFLOW_TRACKING_URI: keys and addresses do not belong into a config that is kept.
+Each package but TensorBoard's is optional, and imported only when it is asked for. Which server
+they write to, under which account, or that they work offline is said in the ways that these
+packages document, such as WANDB_MODE and MLFLOW_TRACKING_URI: keys and addresses do not belong into
+a config that is kept.
 """
 
 import dataclasses
 import functools
-import importlib.util
+import importlib
 import json
 import re
 import time
@@ -145,14 +146,20 @@ SERVICES: Mapping[str, tuple[Callable[[Tracked], Tracker], str]] = {
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Raises ConfigError for a tracker whose package is not installed."""
+    """Imports the packages of trackers. Raises ConfigError for one that is not installed.
+
+    To be called in the main thread: imports in several threads at a time may meet in Python's
+    parser, which fails then (3.11: "AST constructor recursion depth mismatch").
+    """
     for name in names:
         package = SERVICES[name][1]
-        if importlib.util.find_spec(package) is None:
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
             raise ConfigError(
-                f"config.train.trackers = {tuple(names)}: {name} needs a package that is not "
-                f"installed: pip install {package}"
-            )
+                f"config.train.trackers = {tuple(names)}: {name} needs the package {package}, "
+                f"which cannot be imported ({error}): pip install {package}"
+            ) from error
 
 
 def make_trackers(names: Sequence[str], run: Tracked) -> Trackers:
