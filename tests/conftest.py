@@ -39,7 +39,9 @@ def pytest_configure(config):
     """What one test compiled is there for the others, in other processes and in later runs too.
 
     An entry's key holds versions, flags and the program itself. `pytest --cache-clear` empties it.
+    What programs keep for their user lies there as well, not in the home directory.
     """
+    os.environ["XDG_CACHE_HOME"] = str(config.cache.mkdir("cache-of-the-user"))
     settings = {
         "jax_compilation_cache_dir": str(config.cache.mkdir(f"compiled-on-{platform.node()}")),
         "jax_compilation_cache_max_size": 2**30,  # bytes; what was not used for longest goes
