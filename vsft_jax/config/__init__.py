@@ -6,6 +6,7 @@ with the objects and paths that follow from the two. A config that cannot be run
 """
 
 from vsft_jax.config.base import as_json
+from vsft_jax.config.checks import refuse
 from vsft_jax.config.ready import (
     check_before_evaluation,
     check_before_study,
@@ -24,5 +25,6 @@ __all__ = [
     "check_before_training",
     "check_data",
     "evaluation_row_problems",
+    "refuse",
     "training_row_problems",
 ]

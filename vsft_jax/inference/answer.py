@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from input_pipeline.batches import Batch, device_arrays, listed_rows, make_batches
 from input_pipeline.index import ExampleStore
-from vsft_jax.config import Run
+from vsft_jax.config import Run, evaluation_row_problems, refuse
 from vsft_jax.errors import ConfigError
 from vsft_jax.inference.generate import Decoding, Generated, generate
 from vsft_jax.inference.model import LoadedModel
@@ -46,11 +46,7 @@ def answer(run: Run, model: LoadedModel, store: ExampleStore) -> Iterator[Answer
     """
     config = run.config
     rows_a_batch = config.eval.batch_rows
-    shards = batch_shards(model.mesh)
-    if rows_a_batch % shards:
-        raise ConfigError(
-            f"config.eval.batch_rows = {rows_a_batch} must be a multiple of data × fsdp = {shards}"
-        )
+    refuse(evaluation_row_problems(run, batch_shards(model.mesh)))
     stop_ids = model.tokenizer.stop_ids()
     decoding = Decoding(
         max_new_tokens=config.eval.max_new_tokens,

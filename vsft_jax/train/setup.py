@@ -11,7 +11,7 @@ from flax import nnx
 from input_pipeline.index import ExampleStore
 from vsft_jax import lora
 from vsft_jax.checkpoints import Checkpoints
-from vsft_jax.config import Run
+from vsft_jax.config import Run, refuse, training_row_problems
 from vsft_jax.errors import ConfigError
 from vsft_jax.huggingface import load_params
 from vsft_jax.lora import Lora, ModelBuilder
@@ -57,12 +57,7 @@ def make_trainer(
     model_config = run.architecture if abstract else run.model_config
     build = ModelBuilder(family, model_config, run.lora, run.config.seed)
     mesh = make_mesh(run.config.mesh, devices)
-    shards = batch_shards(mesh)
-    if train.batch_rows % (train.accumulate * shards):
-        raise ConfigError(
-            f"config.train.batch_rows = {train.batch_rows} must be a multiple of "
-            f"config.train.accumulate × data × fsdp = {train.accumulate} × {shards}"
-        )
+    refuse(training_row_problems(run, batch_shards(mesh)))
     rules = tuple(lora.partition_rules(family.partition_rules()))
     paths = flatten(abstract_model(build, rules, mesh)[1])
     return Trainer(
