@@ -10,8 +10,6 @@ import jax.numpy as jnp
 from jax import Array
 from jax.ad_checkpoint import checkpoint_name
 
-from vsft_jax.models.shared.splash import platform, splash_attention
-
 # "auto": splash where the program will run on TPU, else xla. See docs/tpu.md.
 IMPLEMENTATIONS = ("auto", "xla", "splash")
 
@@ -77,17 +75,32 @@ def attention(
         raise ValueError("max_segment_length is for bidirectional self-attention")
 
     if implementation == "auto":
-        implementation = "splash" if platform() == "tpu" else "xla"
+        implementation = "splash" if _platform() == "tpu" else "xla"
     if implementation == "splash" and segment_ids is not None and q.shape[1] > 1:
+        # Importing Pallas takes an eighth of a second, a twentieth of a first answer on a CPU.
+        from vsft_jax.models.shared.splash import splash_attention
+
         # Names its own result.
         return splash_attention(
-            q, k, v, segment_ids, causal=causal, max_segment_length=max_segment_length
+            q,
+            k,
+            v,
+            segment_ids,
+            causal=causal,
+            max_segment_length=max_segment_length,
+            interpret=_platform() != "tpu",
         )
     if max_segment_length is not None and 3 * max_segment_length < q.shape[1]:
         out = _block_local(q, k, v, q_segment_ids, kv_segment_ids, max_segment_length)
     else:
         out = _dense(q, k, v, q_segment_ids, kv_segment_ids, causal)
     return checkpoint_name(out, "attention")
+
+
+def _platform() -> str:
+    """What the program being traced will run on: the mesh's platform, or the default one."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return jax.default_backend() if device is None else device.platform
 
 
 def _dense(

@@ -37,12 +37,6 @@ _LOCAL_BLOCK = 256
 _PAD_SEGMENT = -1
 
 
-def platform() -> str:
-    """What the program being traced will run on: the mesh's platform, or the default one."""
-    device = jax.sharding.get_abstract_mesh().abstract_device
-    return jax.default_backend() if device is None else device.platform
-
-
 def splash_attention(
     q: Array,
     k: Array,
@@ -50,12 +44,13 @@ def splash_attention(
     segment_ids: Array,
     *,
     causal: bool,
-    max_segment_length: int | None = None,
+    max_segment_length: int | None,
+    interpret: bool,
 ) -> Array:
     """Self-attention inside segments; arguments as in `attention.attention`.
 
-    Under a mesh (`jax.set_mesh`) each device computes its own rows and heads. Off TPU the kernels
-    are interpreted, which is slow: for tests.
+    interpret: run the kernels off TPU, which is slow: for tests.
+    Under a mesh (`jax.set_mesh`) each device computes its own rows and heads.
 
     The softmax's sums and the output are named "attention" for remat: without the sums the
     backward pass would have to run the kernel again.
@@ -64,7 +59,7 @@ def splash_attention(
         _rows,
         causal=causal,
         local=max_segment_length is not None and max_segment_length <= _LOCAL_BLOCK,
-        interpret=platform() != "tpu",
+        interpret=interpret,
     )
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.are_all_axes_manual:
