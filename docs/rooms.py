@@ -23,7 +23,8 @@ _WIDTH, _HEIGHT = 1.9, 0.44  # of a box; columns and rows are one unit apart
 
 def arrows() -> networkx.DiGraph:
     """Room → rooms it imports, without those that it also reaches through another one."""
-    modules = grimp.build_graph(*COLUMNS, *ALONE, include_external_packages=False)
+    # Its cache goes by times of files, which a checkout may set back.
+    modules = grimp.build_graph(*COLUMNS, *ALONE, cache_dir=None)
     found = networkx.DiGraph()
     for module in sorted(modules.modules):
         for imported in modules.find_modules_directly_imported_by(module):
