@@ -21,6 +21,8 @@ class MediaRef:
         an absolute path of a file;
         for a video, an absolute path of a folder with its frames in the natural order of their
             file names, at 1 frame a second or as "<folder>?fps=<frames a second>" says;
+        "<archive>::<member>": a file, or for a video a folder of frames, inside a zip or tar; see
+            `media.archives`;
         "gs://…", "s3://…" and the like: a remote file, read through fsspec;
         "record:<absolute path>#<row>/<column>": bytes inside row `row` (from 0) of a Parquet file
             or a split of a TFDS data set, under the field `column`; see `records.reference`.

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from input_pipeline.annotations.formats import Medium, Parsed
-from input_pipeline.annotations.records import InRecord
+from input_pipeline.annotations.records import InRecord, is_record
+from input_pipeline.annotations.records.reference import make_reference, parse_reference
 from input_pipeline.annotations.rejected import Unusable
 from input_pipeline.examples import Example, MediaRef, Role, Turn
 from input_pipeline.paths import is_remote
@@ -157,11 +158,22 @@ def _parts(
 def _resolved(medium: Medium, root: str) -> MediaRef:
     """The medium under its root; symbolic links inside the root may lead elsewhere."""
     path = medium.path
-    if not isinstance(path, InRecord):
+    if isinstance(path, str) and is_record(path) and not isinstance(path, InRecord):
+        path = _record_below(path, root)
+    elif not isinstance(path, InRecord):
         path = _below(path, root)
         if medium.fps and medium.kind == "video" and _may_be_folder(path):
             path = f"{path}?fps={medium.fps:g}"  # of frames
     return MediaRef(medium.kind, path, medium.start_s, medium.end_s)
+
+
+def _record_below(path: str, root: str) -> str:
+    """A reference into a record that an annotation file spells out."""
+    try:
+        file, row, column = parse_reference(path)
+    except ValueError as error:
+        raise Unusable("bad_media", str(error)) from error
+    return make_reference(_below(file, root), row, column)
 
 
 def _may_be_folder(path: str) -> bool:

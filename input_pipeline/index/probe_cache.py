@@ -20,7 +20,7 @@ import numpy as np
 from input_pipeline.annotations import is_record, record_file
 from input_pipeline.examples import MediaRef
 from input_pipeline.media import MediaError, MediaInfo
-from input_pipeline.paths import is_remote
+from input_pipeline.paths import in_archive, is_remote
 
 _TABLE = "probes_1"  # number it anew when what `probe` finds out changes
 _WAIT_SECONDS = 60.0  # for another process that is writing
@@ -89,6 +89,8 @@ def stamp_of(path: str) -> str | None:
         path = path if os.path.exists(path) else os.path.dirname(path)  # <TFDS folder>/<split>
     elif is_remote(path):
         return "remote"
+    elif found := in_archive(path):
+        path = found[0]
     try:
         status = os.stat(path.rpartition("?fps=")[0] or path)
     except (OSError, ValueError):

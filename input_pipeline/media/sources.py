@@ -1,4 +1,4 @@
-"""Where the bytes of a medium come from: a local file, a record, a remote file.
+"""Where the bytes of a medium come from: a local file, a record, an archive, a remote file.
 
 Everything is read through a seekable binary file, never through a temporary one, and nothing is
 read that is larger than its bound. `MediaRef` says how a source is written.
@@ -12,9 +12,11 @@ import stat
 from collections.abc import Iterator
 from typing import Protocol
 
+from input_pipeline.media.archives import archive_stamp, open_member
 from input_pipeline.media.bounds import check_bytes
 from input_pipeline.media.errors import MediaError
 from input_pipeline.media.remote import WHOLE_BYTES, open_remote
+from input_pipeline.paths import in_archive
 
 RECORD_PREFIX = "record:"
 
@@ -42,6 +44,9 @@ def open_source(path: str, max_bytes: int) -> Iterator[SeekableFile]:
     elif "://" in path:
         with open_remote(path, max_bytes) as remote:
             yield remote
+    elif in_archive(path):
+        with open_member(path, max_bytes) as member:
+            yield member
     else:
         _check_file(path, max_bytes)
         try:
@@ -69,7 +74,8 @@ def size_of(file: SeekableFile) -> int:
 
 
 def fingerprint(path: str, max_bytes: int) -> str:
-    """Hexadecimal digest of what a medium is: size, both ends and time of change of a local file;
+    """Hexadecimal digest of what a medium is: size, both ends and time of change of a local file,
+    or of the archive that it lies in;
     all bytes of what has no time and comes in one piece; size and both ends of the rest.
 
     Raises MediaError.
@@ -88,12 +94,14 @@ def fingerprint(path: str, max_bytes: int) -> str:
             raise MediaError(path, "unreadable", str(error)) from error
     if is_local(path):
         digest.update(str(os.stat(path).st_mtime_ns).encode())
+    elif in_archive(path):
+        digest.update(archive_stamp(path).encode())
     return digest.hexdigest()
 
 
 def is_local(path: str) -> bool:
     """Whether the source is a file or folder of this machine's file system."""
-    return "://" not in path and not path.startswith(RECORD_PREFIX)
+    return "://" not in path and not path.startswith(RECORD_PREFIX) and not in_archive(path)
 
 
 def _check_file(path: str, max_bytes: int) -> None:

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from input_pipeline.media import bounds
+from input_pipeline.media.archives import folder_in_archive
 from input_pipeline.media.errors import MediaError
 from input_pipeline.media.images import load_image, read_image
 from input_pipeline.media.resizing import Resizing, resize
 from input_pipeline.media.sources import is_local
 from input_pipeline.media.video.timeline import Choose, Timeline, check_enough
+from input_pipeline.paths import in_archive
 
 DEFAULT_FPS = 1.0
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -33,7 +35,10 @@ class FrameFolder:
 
 
 def is_frame_folder(path: str) -> bool:
-    """Whether the source is a folder, with or without a frame rate."""
+    """Whether the source is a folder, here or in an archive, with or without a frame rate."""
+    if in_archive(path):
+        # A member is asked for by its name; only a folder may have a rate.
+        return "?fps=" in path or bool(folder_in_archive(path))
     return is_local(path) and os.path.isdir(_split_rate(path)[0])
 
 
@@ -44,9 +49,10 @@ def frame_folder(path: str) -> FrameFolder:
     """
     folder, fps = _split_rate(path)
     try:
-        names = [name for name in os.listdir(folder) if _is_picture_name(name)]
+        inside = folder_in_archive(folder) if in_archive(folder) else os.listdir(folder)
     except OSError as error:
         raise MediaError(path, "unreadable", str(error)) from error
+    names = [name for name in inside if _is_picture_name(name)]
     if not names:
         raise MediaError(path, "no_frames", f"a folder without {PICTURE_ENDINGS} files")
     bounds.check_frame_count(path, len(names))
