@@ -32,6 +32,7 @@ _MEDIA_REMEDIES = {
     "too_long": "cut it into shorter files",
     "too_many_pixels": "scale it down",
     "timeout": "more config.data.decode_timeout_s; then --job=prepare again",
+    "killed": "more memory, or fewer config.data.workers; then --job=prepare again",
     "out_of_memory": "scale it down, or fewer config.data.workers; then --job=prepare again",
 }
 _MOST = 3  # reasons that an error names

@@ -3,17 +3,15 @@
 import collections
 import functools
 import itertools
-import multiprocessing
-import os
-import threading
 from collections.abc import Generator, Iterable, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from input_pipeline.annotations import Place, Rejected
 from input_pipeline.examples import Example
 from input_pipeline.index.probe_cache import ProbeCache
 from input_pipeline.index.rows import IndexSpec, Outcome, RowMaker
 from input_pipeline.media import Decoder
+from input_pipeline.media.workers.pool import WorkerCrash, WorkerPool
 
 _GROUP = 8  # examples that a worker takes at a time
 _GROUPS_AHEAD = 4  # for each worker
@@ -36,19 +34,15 @@ def make_rows(
     found: with its place, what a record was read as; what was rejected then stays so.
     workers: threads, or with `processes` processes. Close the iterator (or use it up) to end them.
     """
-    pool: Executor
+    others = None
     if processes:
-        # Spawned: the process that trains has threads and devices open, which do not fork.
-        pool = ProcessPoolExecutor(
-            workers,
-            multiprocessing.get_context("spawn"),
-            initializer=_start_process,
-            initargs=(spec, mode, decoder, cache.path),
-        )
-        work = _outcomes_here
+        # The threads then wait for a process each, which may be killed without harm to the others.
+        start = functools.partial(_start_process, spec, mode, decoder, cache.path)
+        others = WorkerPool(workers, None, start)
+        work = functools.partial(_outcomes_elsewhere, others)
     else:
-        pool = ThreadPoolExecutor(workers)
         work = functools.partial(_outcomes, RowMaker(spec, mode, decoder, cache))
+    pool = ThreadPoolExecutor(workers)
     found = iter(found)
     waiting: collections.deque[tuple[list[_Found], Future[list[Outcome]]]] = collections.deque()
     try:
@@ -64,10 +58,24 @@ def make_rows(
                 yield place, outcome
     finally:
         pool.shutdown(cancel_futures=True)
+        if others:
+            others.close()
 
 
 def _outcomes(make_row: RowMaker, group: Sequence[Example | Rejected]) -> list[Outcome]:
     return [Outcome(item, []) if isinstance(item, Rejected) else make_row(item) for item in group]
+
+
+def _outcomes_elsewhere(pool: WorkerPool, group: Sequence[Example | Rejected]) -> list[Outcome]:
+    """In a process. One that ends twice over a group is given its examples one by one."""
+    try:
+        return pool.run(_outcomes_here, group)
+    except WorkerCrash as error:
+        if len(group) > 1:
+            return [each for item in group for each in _outcomes_elsewhere(pool, [item])]
+        (item,) = group
+        reason = "killed" if error.killed else "crashed"
+        return [Outcome(Rejected(None, item.id, reason, str(error), stage="probe"), [])]
 
 
 # --- In a process of the pool -------------------------------------------------------------------
@@ -77,16 +85,7 @@ _make_row: RowMaker  # since `_start_process`
 
 def _start_process(spec: IndexSpec, mode: str, decoder: Decoder, cache_path: str) -> None:
     global _make_row
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     _make_row = RowMaker(spec, mode, decoder, ProbeCache(cache_path))
-
-
-def _end_with_parent() -> None:
-    """A process of the pool would wait for ever for a parent that was killed."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None, "this is a process of a pool"
-    parent.join()
-    os._exit(1)
 
 
 def _outcomes_here(group: Sequence[Example | Rejected]) -> list[Outcome]:

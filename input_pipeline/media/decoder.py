@@ -26,8 +26,8 @@ class Decoder:
         needs no start-up but cannot be ended when a file makes it hang or crash.
     timeout_s: seconds for one call, in processes. cache: None keeps no frames. threads: of one call
         for frames, see `frames.decode_frames`.
-    counts: of calls by what became of them: "timeout", "crashed", "cache_hit", "cache_miss",
-        "cache_error".
+    counts: of calls by what became of them: "timeout", "crashed", "killed", "cache_hit",
+        "cache_miss", "cache_error".
 
     All methods raise MediaError for a medium that cannot be used.
     """
@@ -85,8 +85,9 @@ class Decoder:
             self._count("timeout")
             raise MediaError(ref.path, "timeout", f"{function.__name__}: {error}") from error
         except WorkerCrash as error:
-            self._count("crashed")
-            raise MediaError(ref.path, "crashed", f"{function.__name__}: {error}") from error
+            reason = "killed" if error.killed else "crashed"
+            self._count(reason)
+            raise MediaError(ref.path, reason, f"{function.__name__}: {error}") from error
         except MemoryError as error:
             raise MediaError(ref.path, "out_of_memory", str(error)) from error
 

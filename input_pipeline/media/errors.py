@@ -39,7 +39,8 @@ REASONS = {
     "too_long": Reason("more frames or seconds than the bound", _LASTS),
     # What became of decoding it.
     "timeout": Reason("decoding took longer than it may", _PASSES),
-    "crashed": Reason("decoding ended its process", _PASSES),
+    "crashed": Reason("decoding ended its process, twice", _PASSES),
+    "killed": Reason("its process was killed from outside, twice", _PASSES),
     "out_of_memory": Reason("there was not enough memory to decode it", _PASSES),
 }
 PASSING = frozenset(name for name, reason in REASONS.items() if reason.passes)

@@ -1,13 +1,19 @@
-"""One process of the pool: `python -m … <descriptor of its channel> <seconds for a call>`.
+"""One process of the pool: `python -m … <descriptor of its channel> <seconds for a call, or 0>`.
 
 A module of its own that nothing imports, so that the process has it once, as its main module. What
 decodes comes with the package, before the first deadline runs.
 """
 
+import contextlib
+import os
 import pickle
 import resource
+import select
 import signal
 import sys
+import threading
+from collections.abc import Callable
+from typing import Any
 
 import cv2
 
@@ -18,26 +24,39 @@ _MAX_BYTES = 8 * 2**30  # memory of a worker; a 134 megapixel image of 16 bits t
 
 
 def serve(channel: Channel, deadline_s: float) -> None:
-    """Answers requests until the channel is closed."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # sent to all of a job: the parent decides
+    """Answers requests until the channel is closed. deadline_s: 0 for none."""
+    # They are sent to all processes of a job, of which the parent decides.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     _limit_memory()
     cv2.setNumThreads(1)  # there are many workers
-    channel.send((True, None))
+    start = channel.receive()
+    channel.send(_outcome(start) if start else (True, None))
     while True:
-        try:
-            function, args = channel.receive()
-        except EOFError:
-            return
-        # Not handled, so it ends the process, even inside a library's loop.
-        signal.setitimer(signal.ITIMER_REAL, deadline_s + _GRACE_S)
-        try:
-            reply = (True, function(*args))
-        except Exception as error:
-            reply = (False, _sendable(error))
-        channel.send(reply)
+        function, *args = channel.receive()
+        if deadline_s:
+            # Not handled, so it ends the process, even inside a library's loop.
+            signal.setitimer(signal.ITIMER_REAL, deadline_s + _GRACE_S)
+        channel.send(_outcome(function, *args))
         signal.setitimer(signal.ITIMER_REAL, 0)
-        del function, args, reply  # not kept until the next request
+        del function, args  # not kept until the next request
+
+
+def _outcome(function: Callable[..., Any], *args: Any) -> tuple[bool, Any]:
+    """(True, result) or (False, the exception that the function raised)."""
+    try:
+        return True, function(*args)
+    except Exception as error:
+        return False, _sendable(error)
+
+
+def _end_with_parent(descriptor: int) -> None:
+    """Ends the process when the other end of its channel is closed, also amidst work: nobody waits
+    for what would come of it."""
+    hung_up = select.poll()
+    hung_up.register(descriptor, 0)  # which wakes for nothing but that
+    hung_up.poll()
+    os._exit(0)
 
 
 def _limit_memory() -> None:
@@ -55,4 +74,7 @@ def _sendable(error: Exception) -> Exception:
 
 
 if __name__ == "__main__":
-    serve(Channel.from_descriptor(int(sys.argv[1])), float(sys.argv[2]))
+    descriptor = int(sys.argv[1])
+    threading.Thread(target=_end_with_parent, args=[descriptor], daemon=True).start()
+    with contextlib.suppress(EOFError, ConnectionError):  # the parent is gone
+        serve(Channel.from_descriptor(descriptor), float(sys.argv[2]))

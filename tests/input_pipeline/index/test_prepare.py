@@ -291,9 +291,14 @@ def test_a_killed_preparation_goes_on_with_the_chunk_in_hand(tmp_path, corpus, p
     dataset = _many(tmp_path, root, 200, clips=200)
     index_dir = tmp_path / "killed"
     arguments = pickle.dumps((dataset, spec, index_dir, {"processes": processes})).hex()
-    child = subprocess.Popen(
-        [sys.executable, "-c", _KILLED, arguments], cwd=Path(__file__).parents[3]
-    )
+    said = tmp_path / "said"
+    with open(said, "wb") as output:
+        child = subprocess.Popen(
+            [sys.executable, "-c", _KILLED, arguments],
+            cwd=Path(__file__).parents[3],
+            stdout=output,
+            stderr=output,
+        )
     deadline = time.monotonic() + 120
     while len(done := list(index_dir.glob("*.pieces-16/*.arrow"))) < 4:
         assert child.poll() is None and time.monotonic() < deadline
@@ -302,7 +307,9 @@ def test_a_killed_preparation_goes_on_with_the_chunk_in_hand(tmp_path, corpus, p
     assert processes == (len(workers) >= 2)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
+    before = said.read_bytes()
     _wait_for_the_end_of(workers)
+    assert said.read_bytes() == before
     done = list(index_dir.glob("*.pieces-16/*.arrow"))
     assert 4 <= len(done) < 13 and not list(index_dir.glob("*.arrow"))
 

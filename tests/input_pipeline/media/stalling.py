@@ -1,6 +1,7 @@
 """What a decoder process is made to run in tests: it can import this module."""
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -15,10 +16,15 @@ def _misbehave(ref):
         time.sleep(600)
     if "crash" in os.path.basename(ref.path):
         os.abort()
+    if "kill" in os.path.basename(ref.path):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if "once" in os.path.basename(ref.path):
+        kill_once(f"{ref.path}.mark")
 
 
 def read_frames(ref, *arguments):
-    """`decode.read_frames`, but for paths with "stall" and "crash" in their names."""
+    """`decode.read_frames`, but for paths with "stall", "crash", "kill" and "once" in their
+    names."""
     _misbehave(ref)
     return decode.read_frames(ref, *arguments)
 
@@ -27,6 +33,14 @@ def probe(ref):
     """`media.probe`, likewise."""
     _misbehave(ref)
     return media.probe(ref)
+
+
+def kill_once(mark):
+    """Is killed, as by the kernel when memory runs out, unless the file `mark` is there."""
+    if not os.path.exists(mark):
+        open(mark, "w").close()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "done"
 
 
 def busy_loop():

@@ -61,7 +61,7 @@ def test_a_clip_that_hangs_is_masked_and_the_others_are_not(tmp_path, monkeypatc
     monkeypatch.setattr(decoder_module, "read_frames", stalling.read_frames)
     chat = ChatTokenizer.load(tiny_qwen.write_checkpoint(tmp_path / "qwen"), SPEC.media_tokens)
     items = []
-    for name in ("good", "stall", "crash", "fine"):
+    for name in ("good", "stall", "crash", "kill", "once", "fine"):
         ref = MediaRef("video", str(write_clip(tmp_path / f"{name}.mp4", 4, fps=2)))
         example = Example(name, "toy", (Turn("user", (ref, "?")), Turn("assistant", ("Yes",))))
         layout = layout_example(
@@ -69,20 +69,32 @@ def test_a_clip_that_hangs_is_masked_and_the_others_are_not(tmp_path, monkeypatc
         )
         items.append((example, layout))
     decoder = Decoder(processes=1, timeout_s=1.0)
-    row = build_row(items, chat, SPEC, RowShape(512, 512), decoder=decoder)
+    row = build_row(items, chat, SPEC, RowShape(512, 1024), decoder=decoder)
     decoder.close()
     assert [(f["id"], f["reason"]) for f in row["failures"]] == [
         ("stall", "timeout"),
         ("crash", "crashed"),
+        ("kill", "killed"),
     ]
-    learnt = [row["loss_weights"][row["segment_ids"] == segment].any() for segment in (1, 2, 3, 4)]
-    assert learnt == [True, False, False, True]
-    assert decoder.counts == {"timeout": 1, "crashed": 1}
+    assert "SIGABRT; tried again" in row["failures"][1]["detail"]
+    learnt = [row["loss_weights"][row["segment_ids"] == segment].any() for segment in range(1, 7)]
+    assert learnt == [True, False, False, False, True, True]
+    assert decoder.counts == {"timeout": 1, "crashed": 1, "killed": 1}
+
+
+def test_a_process_killed_once_costs_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(decoder_module, "read_frames", stalling.read_frames)
+    once = MediaRef("video", str(write_clip(tmp_path / "once.mp4", 4)))
+    decoder = Decoder(processes=1, timeout_s=20)
+    frames = decoder.frames(once, [0, 3])
+    decoder.close()
+    np.testing.assert_array_equal(frames, read_frames(once, [0, 3]))
+    assert not decoder.counts
 
 
 def test_files_that_hang_do_not_hang_prepare(tmp_path, monkeypatch):
     monkeypatch.setattr(decoder_module, "probe", stalling.probe)
-    names = ["good", "stall", "crash", "pipe", "fine"]
+    names = ["good", "stall", "crash", "pipe", "once", "fine"]
     for name in names:
         write_clip(tmp_path / f"{name}.mp4", 8)
     (tmp_path / "pipe.mp4").unlink()
@@ -113,7 +125,7 @@ def test_files_that_hang_do_not_hang_prepare(tmp_path, monkeypatch):
     dataset = DatasetSpec("toy", str(tmp_path / "train.json"), str(tmp_path))
     path, summary = prepare(dataset, spec, tmp_path / "index", workers=2, decoder=decoder)
     decoder.close()
-    assert len(ExampleStore.open(path)) == 2
+    assert len(ExampleStore.open(path)) == 3
     assert summary["quarantined"] == {"timeout": 1, "crashed": 1, "not_a_file": 1}
 
 

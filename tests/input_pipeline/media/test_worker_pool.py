@@ -1,7 +1,9 @@
 """Processes that run functions, hang, crash and are replaced."""
 
+import functools
 import operator
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +18,7 @@ from input_pipeline.media import MediaError
 from input_pipeline.media.workers.pool import WorkerCrash, WorkerPool
 from tests.input_pipeline.media.stalling import (
     busy_loop,
+    kill_once,
     loaded,
     raise_media_error,
     raise_unpicklable,
@@ -94,14 +97,42 @@ def test_memory_is_bounded():
     pool.close()
 
 
-def test_workers_end_with_their_parent():
+def test_what_a_killed_process_did_is_done_again_once(tmp_path):
+    pool = WorkerPool(1, deadline_s=20)
+    assert pool.run(kill_once, str(tmp_path / "mark")) == "done"
+    with pytest.raises(WorkerCrash, match="SIGKILL; tried again, .* SIGKILL") as caught:
+        pool.run(signal.raise_signal, signal.SIGKILL)
+    assert caught.value.killed
+    with pytest.raises(WorkerCrash, match="SIGABRT") as caught:
+        pool.run(os.abort)
+    assert not caught.value.killed
+    pool.close()
+
+
+def test_each_process_starts_with_what_it_is_given():
+    pool = WorkerPool(1, None, functools.partial(os.putenv, "STARTED", "yes"))
+    assert pool.run(subprocess.check_output, ["printenv", "STARTED"]) == b"yes\n"
+    pool.close()
+    failing = WorkerPool(1, None, functools.partial(operator.truediv, 1, 0))
+    with pytest.raises(ZeroDivisionError):
+        failing.run(os.getpid)
+
+
+@pytest.mark.parametrize("doing", ["pool.run(time.sleep, 600)", "time.sleep(600)"])
+def test_workers_end_silently_with_their_parent(doing):
     code = (
         "import os, time; from input_pipeline.media.workers.pool import WorkerPool;"
-        "pool = WorkerPool(1, 20); print(pool.run(os.getpid), flush=True); time.sleep(600)"
+        f"pool = WorkerPool(1, 20); print(pool.run(os.getpid), flush=True); {doing}"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as parent:
         worker = psutil.Process(int(parent.stdout.readline()))
+        time.sleep(0.2)
         parent.kill()
         assert not psutil.wait_procs([worker], timeout=10)[1]
+        assert parent.communicate() == ("", "")
