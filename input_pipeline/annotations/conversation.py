@@ -12,7 +12,7 @@ from input_pipeline.annotations.records import InRecord, is_record
 from input_pipeline.annotations.records.reference import make_reference, parse_reference
 from input_pipeline.annotations.rejected import Unusable
 from input_pipeline.examples import Example, MediaRef, Role, Turn
-from input_pipeline.paths import is_remote
+from input_pipeline.paths import below, is_remote
 
 MAX_DEPTH = 32  # nested lists and objects in one record
 MEDIA_TAG = re.compile(r"(<image>|<video>)")
@@ -184,19 +184,11 @@ def _may_be_folder(path: str) -> bool:
 
 
 def _below(path: str, root: str) -> str:
-    if is_remote(root):
-        scheme, _, top = root.partition("://")
-        top = posixpath.normpath(top)
-        inside = path.removeprefix(f"{scheme}://") if is_remote(path) else f"{top}/{path}"
-        full = posixpath.normpath(inside)
-        if is_remote(inside) or not full.startswith(f"{top}/"):
-            raise Unusable("path_outside_root", f"{path!r} leads out of the media root {root}")
-        return f"{scheme}://{full}"
-    if is_remote(path):
+    if is_remote(path) and not is_remote(root):
         raise Unusable(
             "bad_media", f"{path!r} is an address, but the media root {root} is a folder"
         )
-    full = os.path.normpath(os.path.join(root, path))
-    if os.path.commonpath([root, full]) != root or full == root:
-        raise Unusable("path_outside_root", f"{path!r} leads out of the media root {root}")
-    return full
+    try:
+        return below(path, root)
+    except ValueError as error:
+        raise Unusable("path_outside_root", f"{error}, the media root") from error
