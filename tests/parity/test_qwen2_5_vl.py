@@ -1,5 +1,6 @@
 """Our Qwen2.5-VL against transformers', with the same random weights, in float32 on the CPU."""
 
+import copy
 import dataclasses
 
 import jax
@@ -8,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 from flax import nnx
+from transformers import Qwen2_5_VLConfig
 
 from tests.parity.reference import (
+    HF_CONFIG,
     Media,
     example_tokens,
     hf_inputs,
@@ -95,6 +98,43 @@ def test_logits(name, torch_model, ours, run):
     expected = _hf_logits(torch_model, config, EXAMPLES[name])
     assert expected.std() > 0.5  # logits that say something
     np.testing.assert_allclose(run(arrays)[0, : len(expected)], expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("more", [{}, {"beta_fast": 4, "attention_factor": 1.5}])
+def test_yarn(more):
+    """As the released models' page describes it for long videos: positions past the length that
+    they were trained on."""
+    rope = {
+        "type": "yarn",
+        "mrope_section": [2, 3, 3],
+        "factor": 4.0,
+        "original_max_position_embeddings": 40,
+        **more,
+    }
+    text = {key: v for key, v in HF_CONFIG["text_config"].items() if key != "rope_parameters"}
+    text |= {"rope_scaling": rope, "rope_theta": 10000.0}
+    written = {**HF_CONFIG, "text_config": text}
+    config = qwen2_5_vl.from_hf(written, dtype="float32", remat="none")
+    back = qwen2_5_vl.to_hf(config)
+    assert qwen2_5_vl.from_hf(back, dtype="float32", remat="none") == config
+    torch_model = hf_model(rope_parameters={**rope, "rope_type": "yarn", "rope_theta": 10000.0})
+    read = Qwen2_5_VLConfig(**copy.deepcopy(back)).text_config.rope_parameters
+    assert read["rope_type"] == "yarn" and read["factor"] == 4
+    tensors = {name: value.numpy() for name, value in torch_model.state_dict().items()}
+    params = params_from_hf(qwen2_5_vl, config, tensors)
+    rng = np.random.default_rng(1)
+    video, both = EXAMPLES["video"], EXAMPLES["image and short video"]
+    long = [random_text(rng, 20), *video, random_text(rng, 10), *both]
+    assert np.max(example_tokens(config, long)[1]) > 50
+    arrays = packed_arrays(config, [[long]], 160, 384)
+    expected = _hf_logits(torch_model, config, long)
+    found = []
+    for each in (config, our_config()):
+        model = nnx.merge(nnx.split(Qwen2_5VL(each, rngs=nnx.Rngs(0)))[0], params)
+        logits = model.unembed(model.hidden_states(jax.tree.map(jnp.asarray, arrays)))
+        found.append(np.asarray(logits)[0, : len(expected)])
+    np.testing.assert_allclose(found[0], expected, atol=2e-4)
+    assert abs(found[1] - expected).max() > 0.1  # not what a model without it computes
 
 
 def test_bfloat16(torch_model, ours):

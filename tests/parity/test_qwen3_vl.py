@@ -304,7 +304,7 @@ def test_config_is_read_by_transformers():
         for key, value in expected[part].items()
         if theirs[part].get(key) != value
     }
-    assert changed == {("text_config", "max_position_embeddings")}
+    assert not changed
     assert {key: theirs[key] for key in HF_CONFIG if key.endswith("_id")} == {
         key: expected[key] for key in HF_CONFIG if key.endswith("_id")
     }
@@ -316,7 +316,10 @@ def test_config_is_read_by_transformers():
         ("", {"model_type": "qwen3_vl_moe"}, "model_type 'qwen3_vl_moe' is not qwen3_vl"),
         ("text_config", {"rope_parameters": {}}, "no rope_theta"),
         ("text_config", {"rope_scaling": {"mrope_interleaved": False}}, "mrope_interleaved"),
-        ("text_config", {"rope_scaling": {"rope_type": "yarn"}}, "rope type is 'yarn'"),
+        ("text_config", {"rope_scaling": {"type": "yarn"}}, "factor of rope type 'yarn' is None"),
+        ("text_config", {"rope_scaling": {"rope_type": "dynamic"}}, "rope type 'dynamic'"),
+        ("text_config", {"tie_word_embeddings": True}, "false on top and true in text_config"),
+        ("vision_config", {"spatial_merge_size": 3}, r"spatial_merge_size\) 3 is not supported"),
         ("text_config", {"num_hidden_layers": 1}, "2 deepstack_layers"),
         ("vision_config", {"out_hidden_size": 99}, "out_hidden_size 99 differs"),
         ("vision_config", {"num_position_embeddings": 65}, "65 is not a square"),
@@ -331,10 +334,38 @@ def test_configs_that_are_not_computed_here(part, change, message):
     if "rope_parameters" in change:
         del config["text_config"]["rope_theta"]
     where = config[part] if part else config
+    if change.get("rope_scaling", {}).get("type"):
+        del rope["rope_type"]
     for key, value in change.items():
         where[key] = {**where.get(key, {}), **value} if isinstance(value, dict) else value
     with pytest.raises(ValueError, match=message):
         qwen3_vl.from_hf(config)
+
+
+def test_yarn():
+    """As released configs for long videos have it, past the length before stretching."""
+    hf_config = copy.deepcopy(HF_CONFIG)
+    rope = hf_config["text_config"]["rope_parameters"]
+    hf_config["text_config"]["rope_parameters"] = {
+        **rope,
+        **{"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 40},
+    }
+    torch_model = hf_model(text_config=hf_config["text_config"])
+    config = qwen3_vl.from_hf(hf_config, dtype="float32", remat="none")
+    assert qwen3_vl.from_hf(qwen3_vl.to_hf(config), dtype="float32", remat="none") == config
+    tensors = {name: value.numpy() for name, value in torch_model.state_dict().items()}
+    params = params_from_hf(qwen3_vl, config, tensors)
+    graphdef = nnx.split(qwen3_vl.model(config, rngs=nnx.Rngs(0)))[0]
+    rng = np.random.default_rng(1)
+    long = [random_text(rng, 50), *EXAMPLES["two videos"], *EXAMPLES["image and video"]]
+    assert np.max(example_tokens(config, long)[1]) > 100
+    found = np.asarray(_run(graphdef, params, _arrays(config, [long]))[1])[0]
+    expected = _hf_logits(torch_model, config, long)
+    np.testing.assert_allclose(found[: len(expected)], expected, atol=2e-4)
+    # And it is not what a model without it computes.
+    plain = nnx.split(qwen3_vl.model(our_config(), rngs=nnx.Rngs(0)))[0]
+    other = np.asarray(_run(plain, params, _arrays(config, [long]))[1])[0]
+    assert abs(other[: len(expected)] - expected).max() > 0.1
 
 
 def test_media_are_different(run, ours):

@@ -65,6 +65,8 @@ def read_json(path: Path) -> dict[str, Any]:
         raise HFError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise HFError(f"{path}: not a JSON file ({error})") from error
+    except RecursionError as error:
+        raise HFError(f"{path}: brackets are nested too deeply for a model's file") from error
     if not isinstance(value, dict):
         raise HFError(f"{path}: expected a JSON object, found a {type(value).__name__}")
     return value
@@ -134,9 +136,11 @@ def _files(directory: Path) -> Mapping[str, list[str] | None]:
         weight_map = read_json(directory / INDEX).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:
             raise HFError(f"{directory / INDEX}: has no weight_map")
+        if odd := [name for name, file in weight_map.items() if not isinstance(file, str)]:
+            raise HFError(f"{directory / INDEX}: the weight_map names no file for {odd[0]!r:.80}")
         files: dict[str, list[str]] = {}
         for name, file in weight_map.items():
-            files.setdefault(str(file), []).append(name)
+            files.setdefault(file, []).append(name)
         for file in files:
             # By name only: in the hub's cache the files themselves are links to elsewhere.
             path = PurePosixPath(file)

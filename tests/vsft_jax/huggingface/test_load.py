@@ -259,6 +259,11 @@ def _not_json(directory):
     (directory / INDEX).write_text("{")
 
 
+def _nested(directory):
+    _index({})(directory)
+    (directory / INDEX).write_text('{"weight_map": ' + "[" * 10**6)
+
+
 def _quantised(directory):
     tensors = load_file(directory / ONE_FILE)
     name = "model.layers.0.mlp.up_proj.weight"
@@ -279,7 +284,9 @@ def _quantised(directory):
         (_index({"a": "/etc/passwd"}), "'/etc/passwd' is outside"),
         (_index({"a": "x.safetensors"}, "x.safetensors"), "a is not in x.safetensors, where"),
         (_index({}), "has no weight_map"),
+        (_index({"a": {"b": "x.safetensors"}}), "the weight_map names no file for 'a'"),
         (_not_json, "index.json: not a JSON file"),
+        (_nested, "index.json: brackets are nested too deeply"),
         (_quantised, "mlp.up_proj.weight is stored as I8: quantised"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",

@@ -99,6 +99,7 @@ def test_released_config_with_only_what_differs():
         "patch_size": 14,
     }
     text = {"model_type": "llama", "rms_norm_eps": 1e-5, "vocab_size": 32064}
+    text["max_position_embeddings"] = 4096
     config = {"model_type": "llava", "image_token_index": 32000, "text_config": text}
     found = llava_1_5.from_hf({**config, "vision_config": vision})
     assert found == llava_1_5.published("7b")

@@ -77,6 +77,7 @@ def test_from_hf_reads_both_layouts():
         "rope_scaling": rope,
         "vocab_size": 151936,
         "tie_word_embeddings": True,
+        "max_position_embeddings": 128000,
     }
     vision = {
         "hidden_size": 1280,
@@ -92,8 +93,12 @@ def test_from_hf_reads_both_layouts():
 
     with pytest.raises(ValueError, match="model_type 'qwen2_vl' is not qwen2_5_vl"):
         from_hf({**top, **text, "model_type": "qwen2_vl"})
-    with pytest.raises(ValueError, match="rope type 'yarn'"):
+    with pytest.raises(ValueError, match="the factor of rope type 'yarn' is None"):
         from_hf({**top, **text, "rope_scaling": {"type": "yarn"}})
+    with pytest.raises(ValueError, match="rope type 'longrope' is not supported"):
+        from_hf({**top, **text, "rope_scaling": {"type": "longrope"}})
+    with pytest.raises(ValueError, match=r"spatial_merge_size\) 3 is not supported"):
+        from_hf({**top, **text, "vision_config": {**vision, "spatial_merge_size": 3}})
     with pytest.raises(ValueError, match="out_hidden_size 99 differs"):
         from_hf({**top, **text, "vision_config": {**vision, "out_hidden_size": 99}})
 

@@ -51,6 +51,7 @@ class TextConfig(shared.TextConfig):
     """A Qwen2 decoder."""
 
     qkv_bias: bool = True
+    max_positions: int = 32768
 
 
 @dataclasses.dataclass(frozen=True)

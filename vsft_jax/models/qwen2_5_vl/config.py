@@ -5,23 +5,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from vsft_jax.models.shared import config as shared
+from vsft_jax.models.shared import qwen
 from vsft_jax.models.shared.config import check
 from vsft_jax.models.shared.hf import config_json
 from vsft_jax.models.shared.hf.config_json import require
 from vsft_jax.models.shared.layers import BlockSpec
 from vsft_jax.models.shared.patch_embed import CLIP_MEAN, CLIP_STD
+from vsft_jax.models.shared.qwen import SPECIAL_TOKENS
 
-# Field of `ModelConfig` -> the token whose id it is.
-SPECIAL_TOKENS = {
-    "image_token_id": "<|image_pad|>",
-    "video_token_id": "<|video_pad|>",
-    "vision_start_token_id": "<|vision_start|>",
-    "vision_end_token_id": "<|vision_end|>",
-}
+__all__ = ["PUBLISHED", "SPECIAL_TOKENS", "ModelConfig", "TextConfig", "VisionConfig"]
 
 
 @dataclasses.dataclass(frozen=True)
-class VisionConfig:
+class VisionConfig(qwen.VisionConfig):
     """The vision tower.
 
     window_size: side of an attention window in pixels.
@@ -34,22 +30,14 @@ class VisionConfig:
     mlp_width: int = 3420
     heads: int = 16
     patch_size: int = 14
-    temporal_patch_size: int = 2
-    merge_size: int = 2
     window_size: int = 112
     fullatt_block_indexes: tuple[int, ...] = (7, 15, 23, 31)
     tokens_per_second: float = 2.0
-    rope_theta: float = 10000.0
-    norm_eps: float = 1e-6
     image_mean: tuple[float, float, float] = CLIP_MEAN
     image_std: tuple[float, float, float] = CLIP_STD
 
     def __post_init__(self) -> None:
-        check(
-            self.width % (4 * self.heads) == 0,
-            f"vision width {self.width} must be a multiple of 4 · heads ({self.heads}), "
-            "for the two-dimensional rotary embedding",
-        )
+        super().__post_init__()
         side = self.patch_size * self.merge_size
         check(
             self.window_size % side == 0,
@@ -63,18 +51,9 @@ class VisionConfig:
         )
 
     @property
-    def head_dim(self) -> int:
-        return self.width // self.heads
-
-    @property
     def block(self) -> BlockSpec:
         """One layer."""
         return BlockSpec.of_tower(self, norm="rms", mlp="swiglu")
-
-    @property
-    def patch_columns(self) -> int:
-        """Values of one patch, ordered (channel, temporal, row, column)."""
-        return 3 * self.temporal_patch_size * self.patch_size**2
 
     @property
     def window_patches(self) -> int:
@@ -88,17 +67,14 @@ class TextConfig(shared.TextConfig):
 
     mrope_section: tuple[int, ...] = (16, 24, 24)
     qkv_bias: bool = True
+    max_positions: int = 128000
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig(shared.ModelConfig):
+class ModelConfig(qwen.ModelConfig):
     """See `shared.config.ModelConfig`."""
 
     vision: VisionConfig
-    image_token_id: int = 151655
-    video_token_id: int = 151656
-    vision_start_token_id: int = 151652
-    vision_end_token_id: int = 151653
 
 
 def from_hf(config: Mapping[str, Any], **compute: Any) -> ModelConfig:
@@ -116,10 +92,9 @@ def from_hf(config: Mapping[str, Any], **compute: Any) -> ModelConfig:
     config_json.require_family(config, "qwen2_5_vl", "vision_config")
     text = config.get("text_config") or config
     vision = config["vision_config"]
-    rope, rope_type = config_json.rope(text), config_json.rope_type(text)
-    require(
-        rope_type in ("default", "mrope"), f"rope type {rope_type!r} is not supported (only mrope)"
-    )
+    rope = config_json.rope(text)
+    config_json.rope_type(text, ("default", "mrope", "yarn"))
+    max_positions = text.get("max_position_embeddings", 32768)
     sliding = text.get("use_sliding_window")
     require(not sliding, "use_sliding_window is true, which is not supported")
     for name, part in (("text", text), ("vision", vision)):
@@ -139,6 +114,8 @@ def from_hf(config: Mapping[str, Any], **compute: Any) -> ModelConfig:
         mrope_section=tuple(rope.get("mrope_section", (16, 24, 24))),
         norm_eps=text.get("rms_norm_eps", 1e-5),
         tie_word_embeddings=config_json.tied(config, text),
+        max_positions=max_positions,
+        **config_json.yarn(text, max_positions),
     )
     vision_rope = vision.get("rope_parameters") or {}
     vision_config = VisionConfig(
@@ -179,13 +156,19 @@ def to_hf(config: ModelConfig) -> dict[str, Any]:
     require(whole, "tokens_per_second must be a whole number")
     fixed = (vision.rope_theta, vision.norm_eps) == (10000.0, 1e-6)
     require(fixed, "vision rope_theta and norm_eps cannot be other than 10000 and 1e-6")
-    rope = {"type": "mrope", "mrope_section": list(text.mrope_section)}
+    yarn = config_json.yarn_to_hf(text)
+    rope = {
+        "type": "yarn" if yarn else "mrope",
+        "mrope_section": list(text.mrope_section),
+        **yarn,
+    }
     return {
         "architectures": ["Qwen2_5_VLForConditionalGeneration"],
         "model_type": "qwen2_5_vl",
         "hidden_act": "silu",
         "hidden_size": text.width,
         "intermediate_size": text.mlp_width,
+        "max_position_embeddings": text.max_positions,
         "num_attention_heads": text.heads,
         "num_hidden_layers": text.depth,
         "num_key_value_heads": text.kv_heads,
@@ -195,10 +178,7 @@ def to_hf(config: ModelConfig) -> dict[str, Any]:
         "tie_word_embeddings": text.tie_word_embeddings,
         "use_sliding_window": False,
         "vocab_size": text.vocab_size,
-        "image_token_id": config.image_token_id,
-        "video_token_id": config.video_token_id,
-        "vision_start_token_id": config.vision_start_token_id,
-        "vision_end_token_id": config.vision_end_token_id,
+        **{name: getattr(config, name) for name in SPECIAL_TOKENS},
         "vision_config": {
             "model_type": "qwen2_5_vl",
             "depth": vision.depth,

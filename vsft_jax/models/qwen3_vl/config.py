@@ -5,22 +5,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from vsft_jax.models.shared import config as shared
+from vsft_jax.models.shared import qwen
 from vsft_jax.models.shared.config import check
 from vsft_jax.models.shared.hf import config_json
 from vsft_jax.models.shared.hf.config_json import require
 from vsft_jax.models.shared.layers import BlockSpec
+from vsft_jax.models.shared.qwen import SPECIAL_TOKENS
 
-# Field of `ModelConfig` -> the token whose id it is.
-SPECIAL_TOKENS = {
-    "image_token_id": "<|image_pad|>",
-    "video_token_id": "<|video_pad|>",
-    "vision_start_token_id": "<|vision_start|>",
-    "vision_end_token_id": "<|vision_end|>",
-}
+__all__ = ["PUBLISHED", "SPECIAL_TOKENS", "ModelConfig", "TextConfig", "VisionConfig"]
 
 
 @dataclasses.dataclass(frozen=True)
-class VisionConfig:
+class VisionConfig(qwen.VisionConfig):
     """The vision tower; the defaults are that of the 8B and 32B models.
 
     position_side: side of the square grid of learned positions, which is stretched over every
@@ -34,21 +30,13 @@ class VisionConfig:
     mlp_width: int = 4304
     heads: int = 16
     patch_size: int = 16
-    temporal_patch_size: int = 2
-    merge_size: int = 2
     position_side: int = 48
     deepstack_layers: tuple[int, ...] = (8, 16, 24)
-    rope_theta: float = 10000.0
-    norm_eps: float = 1e-6
     image_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     image_std: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
     def __post_init__(self) -> None:
-        check(
-            self.width % (4 * self.heads) == 0,
-            f"vision width {self.width} must be a multiple of 4 · heads ({self.heads}), "
-            "for the two-dimensional rotary embedding",
-        )
+        super().__post_init__()
         layers = self.deepstack_layers
         check(
             0 < len(layers) == len(set(layers))
@@ -58,18 +46,9 @@ class VisionConfig:
         )
 
     @property
-    def head_dim(self) -> int:
-        return self.width // self.heads
-
-    @property
     def block(self) -> BlockSpec:
         """One layer."""
         return BlockSpec.of_tower(self, norm="layer", mlp="gelu_tanh")
-
-    @property
-    def patch_columns(self) -> int:
-        """Values of one patch, ordered (channel, temporal, row, column)."""
-        return 3 * self.temporal_patch_size * self.patch_size**2
 
     @property
     def merged_width(self) -> int:
@@ -85,17 +64,14 @@ class TextConfig(shared.TextConfig):
     mrope_section: tuple[int, ...] = (24, 20, 20)
     mrope_interleaved: bool = True
     qk_norm: bool = True
+    max_positions: int = 262144
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig(shared.ModelConfig):
+class ModelConfig(qwen.ModelConfig):
     """See `shared.config.ModelConfig`."""
 
     vision: VisionConfig
-    image_token_id: int = 151655
-    video_token_id: int = 151656
-    vision_start_token_id: int = 151652
-    vision_end_token_id: int = 151653
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -121,10 +97,10 @@ def from_hf(config: Mapping[str, Any], **compute: Any) -> ModelConfig:
     config_json.require_family(config, "qwen3_vl", "text_config", "vision_config")
     text, vision = config["text_config"], config["vision_config"]
     rope = config_json.rope(text)
+    config_json.rope_type(text, ("default", "yarn"))
     theta = rope.get("rope_theta", text.get("rope_theta"))
     require(theta is not None, "text_config has no rope_theta")
     for key, value, supported in (
-        ("text_config rope type", rope.get("rope_type", "default"), "default"),
         ("text_config.mrope_interleaved", rope.get("mrope_interleaved", True), True),
         ("text_config.hidden_act", text.get("hidden_act", "silu"), "silu"),
         ("text_config.attention_bias", text.get("attention_bias", False), False),
@@ -137,7 +113,15 @@ def from_hf(config: Mapping[str, Any], **compute: Any) -> ModelConfig:
     ):
         require(value == supported, f"{key} is {value!r}, only {supported!r} is supported")
 
+    # transformers looks on top alone here, while its other families also take the text's word.
+    require(
+        config.get("tie_word_embeddings") is not False or not text.get("tie_word_embeddings"),
+        "tie_word_embeddings is false on top and true in text_config: make both true where the "
+        "checkpoint has no lm_head.weight, else both false",
+    )
+
     heads = text.get("num_attention_heads", 32)
+    max_positions = text.get("max_position_embeddings", 128000)
     text_config = TextConfig(
         depth=text.get("num_hidden_layers", 32),
         width=text.get("hidden_size", 4096),
@@ -150,6 +134,8 @@ def from_hf(config: Mapping[str, Any], **compute: Any) -> ModelConfig:
         mrope_section=tuple(rope.get("mrope_section", (24, 20, 20))),
         norm_eps=text.get("rms_norm_eps", 1e-6),
         tie_word_embeddings=config_json.tied(config, text),
+        max_positions=max_positions,
+        **config_json.yarn(text, max_positions),
     )
     positions = vision.get("num_position_embeddings", 2304)
     side = round(positions**0.5)
@@ -188,6 +174,7 @@ def to_hf(config: ModelConfig) -> dict[str, Any]:
         "rope_type": "default",
         "mrope_section": list(text.mrope_section),
         "mrope_interleaved": True,
+        **config_json.yarn_to_hf(text),
     }
     return {
         "architectures": ["Qwen3VLForConditionalGeneration"],
@@ -205,7 +192,7 @@ def to_hf(config: ModelConfig) -> dict[str, Any]:
             "vocab_size": text.vocab_size,
             "rms_norm_eps": text.norm_eps,
             "tie_word_embeddings": text.tie_word_embeddings,
-            "max_position_embeddings": 262144,
+            "max_position_embeddings": text.max_positions,
             "rope_theta": text.rope_theta,
             "rope_scaling": rope,
             "rope_parameters": {**rope, "rope_theta": text.rope_theta},

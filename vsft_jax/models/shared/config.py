@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from vsft_jax.models.shared import attention, stacks
-from vsft_jax.models.shared.layers import BlockSpec
+from vsft_jax.models.shared.layers import BlockSpec, rotary_frequencies, yarn_frequencies
 
 
 def check(holds: bool, message: str) -> None:
@@ -48,6 +48,10 @@ class TextConfig:
         and the column position; () where positions have one dimension.
     mrope_interleaved: the axes take turns (t, h, w, t, h, w, …) instead of three blocks.
     rope_factor: linear scaling; positions are divided by it.
+    yarn_factor: stretching by parts, to so many times the `yarn_positions` that the model was
+        trained on before; 1.0 for none. yarn_fast, yarn_slow, yarn_truncate: see
+        `layers.yarn_frequencies`. yarn_attention: factor on turned queries and keys.
+    max_positions: longest sequence that the model was made for; what is longer is only warned of.
     qk_norm, qkv_bias: see `layers.BlockSpec`.
     """
 
@@ -66,6 +70,13 @@ class TextConfig:
     qk_norm: bool = False
     mrope_interleaved: bool = False
     rope_factor: float = 1.0
+    yarn_factor: float = 1.0
+    yarn_positions: int = 32768
+    yarn_fast: float = 32.0
+    yarn_slow: float = 1.0
+    yarn_truncate: bool = True
+    yarn_attention: float = 1.0
+    max_positions: int = 4096
 
     def __post_init__(self) -> None:
         check(
@@ -94,6 +105,21 @@ class TextConfig:
             qkv_bias=self.qkv_bias,
             bias=False,
             qk_norm=self.qk_norm,
+        )
+
+    def rotary_frequencies(self) -> np.ndarray:
+        """float32[head_dim / 2]: radians a position."""
+        if self.yarn_factor == 1.0:
+            frequencies = rotary_frequencies(self.head_dim, self.rope_theta)
+            return (frequencies / self.rope_factor).astype(np.float32)
+        return yarn_frequencies(
+            self.head_dim,
+            self.rope_theta,
+            factor=self.yarn_factor,
+            positions=self.yarn_positions,
+            fast=self.yarn_fast,
+            slow=self.yarn_slow,
+            truncate=self.yarn_truncate,
         )
 
     def position_axes(self) -> np.ndarray:

@@ -8,19 +8,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jax import Array
 
 from vsft_jax.models.shared.attention import attention
 from vsft_jax.models.shared.config import ModelConfig, TextConfig
-from vsft_jax.models.shared.layers import (
-    Block,
-    Linear,
-    RMSNorm,
-    Rotary,
-    rotary_frequencies,
-)
+from vsft_jax.models.shared.layers import Block, Linear, RMSNorm, Rotary
 from vsft_jax.models.shared.stacks import make_blocks, scan_stack
 from vsft_jax.sharding import shard_rows
 
@@ -174,6 +167,5 @@ class Decoder(nnx.Module):
     def _rotary(self, positions: Array) -> Rotary:
         """M-RoPE (arXiv 2409.12191, section 2.1) or RoPE. positions: int[B, L, 3]."""
         text = self.config.text
-        frequencies = rotary_frequencies(text.head_dim, text.rope_theta) / text.rope_factor
         turned = positions.astype(jnp.float32)[..., text.position_axes()]
-        return Rotary.of(turned * np.float32(frequencies))
+        return Rotary.of(turned * text.rotary_frequencies(), text.yarn_attention)

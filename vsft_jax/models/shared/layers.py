@@ -4,6 +4,7 @@ Parameters keep their own dtype; every layer computes in the dtype of its input.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -243,9 +244,9 @@ class Rotary(NamedTuple):
     sin: Array
 
     @classmethod
-    def of(cls, angles: Array) -> "Rotary":
-        """angles: float32[B, L, K/2]."""
-        return cls(jnp.cos(angles)[:, :, None], jnp.sin(angles)[:, :, None])
+    def of(cls, angles: Array, scale: float = 1.0) -> "Rotary":
+        """angles: float32[B, L, K/2]. scale: factor on what is turned."""
+        return cls(*(scale * turn(angles)[:, :, None] for turn in (jnp.cos, jnp.sin)))
 
     def __call__(self, x: Array) -> Array:
         """Turns dimension i together with i + K/2, in float32. x: [B, L, H, K] -> as x."""
@@ -257,3 +258,33 @@ class Rotary(NamedTuple):
 def rotary_frequencies(width: int, theta: float) -> np.ndarray:
     """float32[width / 2]: theta^(-2i / width)."""
     return (1.0 / theta ** (np.arange(0, width, 2, dtype=np.float32) / width)).astype(np.float32)
+
+
+def yarn_frequencies(
+    width: int,
+    theta: float,
+    *,
+    factor: float,
+    positions: int,
+    fast: float,
+    slow: float,
+    truncate: bool,
+) -> np.ndarray:
+    """float32[width / 2]: rotary frequencies stretched by parts (YaRN, arXiv 2309.00071, 3.2).
+
+    Over `positions` positions a frequency makes some number of turns. With more than `fast` it
+    stays, with fewer than `slow` it is divided by `factor`, and between the two it is mixed by its
+    place. truncate: the two places are rounded outwards. As transformers' `modeling_rope_utils`.
+    """
+
+    def place(turns: float) -> float:
+        return width * math.log(positions / (turns * 2 * math.pi)) / (2 * math.log(theta))
+
+    first, last = place(fast), place(slow)
+    if truncate:
+        first, last = math.floor(first), math.ceil(last)
+    first, last = max(first, 0), min(last, width - 1)
+    span = last - first or 0.001
+    stretched = np.clip((np.arange(width // 2, dtype=np.float32) - first) / span, 0, 1)
+    frequencies = rotary_frequencies(width, theta)
+    return (frequencies * (1 - stretched) + frequencies / factor * stretched).astype(np.float32)

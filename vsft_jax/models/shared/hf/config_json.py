@@ -1,9 +1,10 @@
 """What reading transformers' config.json is in every family. It may leave out what is default."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vsft_jax.models.shared.config import check
+from vsft_jax.models.shared.config import TextConfig, check
 
 
 def require(holds: bool, message: str) -> None:
@@ -20,14 +21,72 @@ def require_family(config: Mapping[str, Any], model_type: str, *parts: str) -> N
 
 
 def rope(text: Mapping[str, Any]) -> dict[str, Any]:
-    """The rotary numbers of a text_config, where transformers 4 and 5 keep them."""
-    return {**(text.get("rope_scaling") or {}), **(text.get("rope_parameters") or {})}
+    """The rotary numbers of a text_config, where transformers 4 or 5 keeps them; where both are
+    there, transformers takes the older ones."""
+    return dict(text.get("rope_scaling") or text.get("rope_parameters") or {})
 
 
-def rope_type(text: Mapping[str, Any]) -> str:
-    """The kind of rotary embedding, "default" where nothing is said."""
+def rope_type(text: Mapping[str, Any], supported: Sequence[str]) -> str:
+    """The kind of rotary embedding, "default" where nothing is said. Raises ValueError for one that
+    is not among `supported`."""
     found = rope(text)
-    return found.get("rope_type", found.get("type", "default"))
+    kind = found.get("rope_type", found.get("type", "default"))
+    require(
+        kind in supported,
+        f"text_config rope type {kind!r} is not supported (only {', '.join(supported)})",
+    )
+    return kind
+
+
+def yarn(text: Mapping[str, Any], max_positions: int) -> dict[str, Any]:
+    """Fields of `TextConfig` for a text_config of rope type "yarn", or of another, which has none.
+
+    max_positions: `max_position_embeddings`, which stands for the length before stretching where
+    that is left out. Raises ValueError for a factor that is missing or does not stretch.
+    """
+    found = rope(text)
+    if found.get("rope_type", found.get("type")) != "yarn":
+        return {}
+    factor = found.get("factor")
+    require(
+        isinstance(factor, int | float) and factor >= 1,
+        f"the factor of rope type 'yarn' is {factor!r}: expected a number of at least 1",
+    )
+    assert isinstance(factor, int | float)
+    attention = found.get("attention_factor")
+    if attention is None:
+        scales = found.get("mscale"), found.get("mscale_all_dim")
+        attention = _attention(factor)
+        if all(scales):
+            attention = _attention(factor, scales[0]) / _attention(factor, scales[1])
+    return {
+        "yarn_factor": float(factor),
+        "yarn_positions": found.get("original_max_position_embeddings") or max_positions,
+        "yarn_fast": float(found.get("beta_fast") or 32),
+        "yarn_slow": float(found.get("beta_slow") or 1),
+        "yarn_truncate": bool(found.get("truncate", True)),
+        "yarn_attention": float(attention),
+    }
+
+
+def yarn_to_hf(text: TextConfig) -> dict[str, Any]:
+    """Rotary numbers of a config.json, inverse of `yarn`; {} without."""
+    if text.yarn_factor == 1.0:
+        return {}
+    return {
+        "rope_type": "yarn",
+        "factor": text.yarn_factor,
+        "original_max_position_embeddings": text.yarn_positions,
+        "beta_fast": text.yarn_fast,
+        "beta_slow": text.yarn_slow,
+        "truncate": text.yarn_truncate,
+        "attention_factor": text.yarn_attention,
+    }
+
+
+def _attention(factor: float, scale: float = 1.0) -> float:
+    """What longer sequences do to the attention's temperature (YaRN, section 3.4)."""
+    return 1.0 if factor <= 1 else 0.1 * scale * math.log(factor) + 1.0
 
 
 def tied(config: Mapping[str, Any], text: Mapping[str, Any]) -> bool:

@@ -24,8 +24,18 @@ _TOWERS = {
 _ACTIVATIONS = {"quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh"}
 # transformers' model type -> what config.json may leave out.
 _DECODERS: dict[str, dict[str, int | None]] = {
-    "llama": {"vocab_size": 32000, "intermediate_size": 11008, "num_key_value_heads": None},
-    "qwen2": {"vocab_size": 151936, "intermediate_size": 22016, "num_key_value_heads": 32},
+    "llama": {
+        "vocab_size": 32000,
+        "intermediate_size": 11008,
+        "num_key_value_heads": None,
+        "max_position_embeddings": 2048,
+    },
+    "qwen2": {
+        "vocab_size": 151936,
+        "intermediate_size": 22016,
+        "num_key_value_heads": 32,
+        "max_position_embeddings": 32768,
+    },
 }
 
 
@@ -198,11 +208,7 @@ def text_from_hf(
     ):
         value = text.get(key, supported)
         require(value == supported, f"text_config.{key} = {value!r} is not supported")
-    rope, rope_type = config_json.rope(text), config_json.rope_type(text)
-    require(
-        rope_type in ("default", "linear"),
-        f"text_config rope type {rope_type!r} is not supported (only linear)",
-    )
+    rope, rope_type = config_json.rope(text), config_json.rope_type(text, ("default", "linear"))
     width, heads = text.get("hidden_size", 4096), text.get("num_attention_heads", 32)
     return kind(
         depth=text.get("num_hidden_layers", 32),
@@ -217,6 +223,7 @@ def text_from_hf(
         norm_eps=text.get("rms_norm_eps", 1e-6),
         tie_word_embeddings=config_json.tied(config, text),
         qkv_bias=model_type == "qwen2",
+        max_positions=text["max_position_embeddings"],
     )
 
 
@@ -229,7 +236,7 @@ def text_to_hf(text: TextConfig) -> dict[str, Any]:
     kind = {"rope_type": "linear", "factor": text.rope_factor} if linear_scaling else None
     return {
         "model_type": "qwen2" if text.qkv_bias else "llama",
-        "max_position_embeddings": 32768 if text.qkv_bias else 4096,  # as the published ones
+        "max_position_embeddings": text.max_positions,
         "num_hidden_layers": text.depth,
         "hidden_size": text.width,
         "intermediate_size": text.mlp_width,
