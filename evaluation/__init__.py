@@ -5,7 +5,7 @@ answers in its workdir; for a study of many models, their folders and a report.
 
 scoring.py       an answer's score against its question
 evaluate.py      asks a model the questions of benchmarks, under a frame policy
-results.py       what one evaluation found, with intervals by statistics.py
+results.py       what one evaluation found, with intervals by statistics/
 study_files.py   what a study leaves beside results: its cells, its frame budgets
 cell_config.py   what of a config makes a cell what it is
 run_study.py     trains and evaluates the cells of a study
