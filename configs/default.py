@@ -68,6 +68,9 @@ def get_config() -> ConfigDict:
     # Threads that share one clip: for a few long clips on many cores. Many clips fill the workers.
     config.data.decode_threads = 1
     config.data.decode_timeout_s = 60.0  # for one medium, in processes; then it is left out
+    # Hosts, * for any part of a name, that a web server of media may send on to, beside itself.
+    # These are where Hugging Face keeps the files that it hands out under its own address.
+    config.data.redirect_hosts = ("*.hf.co", "*.huggingface.co")
     config.data.cache_dir = ""  # keeps decoded frames from one epoch and run to the next; "": off
     config.data.cache_gb = 100.0  # on its disk
     # Stop when more than this fraction of a data set, or of what was trained on, cannot be used.

@@ -18,7 +18,7 @@ _NO_PART = (
     *("study", "plan", "export", "mesh"),  # `study` says which cells there are, not what they are
     *("data.root", "data.index_dir", "data.cache_dir", "data.cache_gb"),
     *("data.workers", "data.decoder", "data.decode_threads", "data.decode_timeout_s"),
-    *("data.prepare_processes", "data.max_bad_fraction"),
+    *("data.prepare_processes", "data.max_bad_fraction", "data.redirect_hosts"),
     *("model.remat", "model.attention"),
     *("train.log_every", "train.checkpoint_every", "train.keep_checkpoints"),
     *("train.evaluate_every", "train.loss_chunk", "train.tpu_options"),

@@ -23,6 +23,7 @@ _OTHER_FILE = "another file in its place, or take the record away"
 _MEDIA_REMEDIES = {
     "missing": "a media_root that the paths start from; fetch what is not there",
     "unreadable": "permissions and the disk or server; then --job=prepare again",
+    "redirected": "the host that the detail names in config.data.redirect_hosts, if it is right",
     "missing_package": "install the package that the detail names",
     "directory": "the path of a file, or pictures in the folder",
     "bad_source": "the path of a file below media_root",

@@ -2,6 +2,7 @@
 whether decoded frames are kept."""
 
 import collections
+import functools
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from input_pipeline.media.errors import MediaError
 from input_pipeline.media.frame_cache import CacheSettings, read_frames_cached
 from input_pipeline.media.frames import preview_frames, read_frames
 from input_pipeline.media.probing import MediaInfo, probe
+from input_pipeline.media.remote import REDIRECT_HOSTS, allow_redirects
 from input_pipeline.media.resizing import Size
 from input_pipeline.media.workers.pool import WorkerCrash, WorkerPool
 
@@ -25,7 +27,7 @@ class Decoder:
     processes: how many processes decode at a time; 0: the calling threads do it themselves, which
         needs no start-up but cannot be ended when a file makes it hang or crash.
     timeout_s: seconds for one call, in processes. cache: None keeps no frames. threads: of one call
-        for frames, see `frames.decode_frames`.
+        for frames, see `frames.decode_frames`. redirect_hosts: see `remote.allow_redirects`.
     counts: of calls by what became of them: "timeout", "crashed", "killed", "cache_hit",
         "cache_miss", "cache_error".
 
@@ -38,8 +40,12 @@ class Decoder:
         timeout_s: float = 60.0,
         cache: CacheSettings | None = None,
         threads: int = 1,
+        redirect_hosts: tuple[str, ...] = REDIRECT_HOSTS,
     ):
-        self._pool = WorkerPool(processes, timeout_s) if processes else None
+        allow = functools.partial(allow_redirects, redirect_hosts)
+        allow()  # here, too: threads of this process may decode
+        self._pool = WorkerPool(processes, timeout_s, allow) if processes else None
+        self._redirect_hosts = redirect_hosts
         self._timeout_s = timeout_s
         self._threads = threads
         self._cache = cache if cache and cache.max_bytes > 0 else None
@@ -71,7 +77,8 @@ class Decoder:
     def __reduce__(self) -> tuple[type["Decoder"], tuple[Any, ...]]:
         """A copy in another process gets one decoder process of its own."""
         processes = 1 if self._pool else 0
-        return Decoder, (processes, self._timeout_s, self._cache, self._threads)
+        options = (self._cache, self._threads, self._redirect_hosts)
+        return Decoder, (processes, self._timeout_s, *options)
 
     def close(self) -> None:
         """Ends the processes; a later call starts new ones."""

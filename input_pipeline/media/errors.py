@@ -19,6 +19,7 @@ REASONS = {
     # Where it is.
     "missing": Reason("there is no such file or object", _PASSES),
     "unreadable": Reason("it is there and cannot be read", _PASSES),
+    "redirected": Reason("its server sends on to a host that is not allowed", _PASSES),
     "missing_package": Reason("a package that reads this kind of source is missing", _PASSES),
     "directory": Reason("a directory stands where a file was expected", _LASTS),
     "not_a_file": Reason("a device, pipe or socket, which could hang", _LASTS),

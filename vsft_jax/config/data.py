@@ -60,7 +60,8 @@ def decoder_of(data: ConfigDict) -> Decoder:
     if data.cache_dir:
         cache = CacheSettings(str(Path(data.cache_dir).absolute()), int(data.cache_gb * 1e9))
     processes = data.workers * (data.decoder == "processes")
-    return _decoder(processes, data.decode_timeout_s, cache, data.decode_threads)
+    hosts = tuple(data.redirect_hosts)
+    return _decoder(processes, data.decode_timeout_s, cache, data.decode_threads, hosts)
 
 
 _decoder = functools.lru_cache(maxsize=1)(Decoder)

@@ -73,6 +73,7 @@ KEYS: dict[str, Check] = {
     "data.decoder": one_of("processes", "threads"),
     "data.decode_threads": integer(1),
     "data.decode_timeout_s": number(above=0),
+    "data.redirect_hosts": listing(name(), "hosts, such as cdn.example.org or *.example.org"),
     "data.cache_dir": local_path(),
     "data.cache_gb": number(above=0),
     "data.max_bad_fraction": number(least=0, most=1),

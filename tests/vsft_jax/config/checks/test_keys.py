@@ -73,6 +73,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "data.decoder": ('one of "processes", "threads"', "fork", ""),
     "data.decode_threads": AT_LEAST_1,
     "data.decode_timeout_s": POSITIVE,
+    "data.redirect_hosts": ("a list of hosts", "cdn.example.org", ("",), 3),
     "data.cache_dir": LOCAL,
     "data.cache_gb": POSITIVE,
     "data.max_bad_fraction": FRACTION,
