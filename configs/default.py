@@ -110,6 +110,9 @@ def get_config() -> ConfigDict:
     config.train.log_every = 10  # steps
     config.train.checkpoint_every = 500  # steps; the last step is always saved
     config.train.keep_checkpoints = 2
+    # Files of checkpoints are compared with their checksums before they are used; this reads them
+    # once more. Also for evaluate, predict and export.
+    config.train.verify_checkpoints = True
     config.train.evaluate_every = 0  # steps; 0: only when asked by --job=evaluate
     config.train.loss_chunk = 1024  # positions whose logits exist at one time
     config.train.pack_window = 2048  # examples among which packing may choose

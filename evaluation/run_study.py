@@ -26,6 +26,7 @@ from vsft_jax.config import Run, as_json, check_before_study
 from vsft_jax.errors import ConfigError
 from vsft_jax.prepare import ensure_demo_world, prepare_training, resolve_frame_policy
 from vsft_jax.train import train
+from vsft_jax.workdir_lock import working_in
 
 Spec = Mapping[str, Any]  # of a frame policy: resolved and canonical
 
@@ -44,9 +45,15 @@ def run_study(run: Run) -> Path:
     """Trains and evaluates every cell that is not finished, then writes the report.
 
     Returns the path of report.html. Raises ConfigError if two entries of `config.study.frames`
-    mean the same policy, or if the workdir holds cells of another config.
+    mean the same policy, or if the workdir holds cells of another config, and WorkdirInUse where
+    another job works there.
     """
     check_before_study(run)
+    with working_in(run.workdir, "study"):
+        return _run_study(run)
+
+
+def _run_study(run: Run) -> Path:
     workdir, config = run.workdir, _shared_paths(run)
     ensure_demo_world(run)
     policies = _policies(config, workdir)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from vsft_jax.errors import ConfigError
 
@@ -31,6 +32,21 @@ def flatten(tree: Any) -> dict[str, Any]:
 def unflatten(like: Any, flat: dict[str, Any]) -> Any:
     """Inverse of `flatten`, with the structure of `like`."""
     return jax.tree_util.tree_map_with_path(lambda path, _: flat[path_string(path)], like)
+
+
+def not_finite(params: Any) -> str:
+    """Which parameters hold NaN or an infinity, in words; "" where none does."""
+    finite = jax.device_get(_finite(flatten(params)))
+    bad = [name for name, whole in finite.items() if not whole]
+    if not bad:
+        return ""
+    more = f" and {len(bad) - 1} more parameters are" if bad[1:] else " is"
+    return f"{bad[0]}{more} not finite"
+
+
+@jax.jit
+def _finite(params: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    return {name: jnp.isfinite(x).all() for name, x in params.items()}
 
 
 def selector(pattern: str, key: str) -> Callable[[str], bool]:

@@ -25,6 +25,7 @@ from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
 from vsft_jax.processes import first_process_first, is_first
 from vsft_jax.row_plan import batch_plan, log_fill
+from vsft_jax.workdir_lock import working_in
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,25 +48,27 @@ def prepare_all(run: Run, check: Callable[[DatasetSpec, ExampleStore], None]) ->
 
     check: called with every benchmark; raises what is wrong with its questions.
     Raises TooManyBad where more of a set than `config.data.max_bad_fraction` cannot be used. A
-    training is not stopped by a handful; here a person looks, and small sets count too.
+    training is not stopped by a handful; here a person looks, and small sets count too. Raises
+    WorkdirInUse where another job works there.
     """
-    training = prepare_training(run, retry=True)
-    benchmarks = prepare_benchmarks(run, training.frame_policy, retry=True)
-    found = [
-        (each.paths[name], summary)
-        for each in (training, benchmarks)
-        for name, summary in each.summaries.items()
-    ]
-    if is_first():
-        logging.info("prepared:\n%s", "\n".join(report_lines(dict(found))))
-        if stores := training.stores():
-            log_fill(run, batch_plan(run, stores, batch_rows=1))
-    stores = benchmarks.stores()
-    for dataset in run.benchmarks:
-        check(dataset, stores[dataset.name])
-    for path, summary in found:
-        bad = BadFraction(run.config.data.max_bad_fraction, quarantine_of(path), handful=0)
-        bad.add(sum(summary["quarantined"].values()), summary["examples"])
+    with working_in(run.workdir, "prepare"):
+        training = prepare_training(run, retry=True)
+        benchmarks = prepare_benchmarks(run, training.frame_policy, retry=True)
+        found = [
+            (each.paths[name], summary)
+            for each in (training, benchmarks)
+            for name, summary in each.summaries.items()
+        ]
+        if is_first():
+            logging.info("prepared:\n%s", "\n".join(report_lines(dict(found))))
+            if stores := training.stores():
+                log_fill(run, batch_plan(run, stores, batch_rows=1))
+        stores = benchmarks.stores()
+        for dataset in run.benchmarks:
+            check(dataset, stores[dataset.name])
+        for path, summary in found:
+            bad = BadFraction(run.config.data.max_bad_fraction, quarantine_of(path), handful=0)
+            bad.add(sum(summary["quarantined"].values()), summary["examples"])
 
 
 def prepare_training(run: Run, retry: bool = False) -> Prepared:

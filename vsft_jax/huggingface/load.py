@@ -31,6 +31,7 @@ from vsft_jax.huggingface.tensors import (
 )
 from vsft_jax.models import PortedModel
 from vsft_jax.models.shared.hf.table import EMBEDDING, HEAD
+from vsft_jax.parameters import not_finite
 
 # Bytes of the checkpoint's that are read at a time. Some memory is needed beside the shard for
 # each thread's piece; small pieces also stay in the processor's cache while they are transposed.
@@ -55,7 +56,8 @@ def load_params(
 
     Raises:
         HFError: files are missing or broken, tensors are missing, unknown or mis-shaped (all are
-            listed), or a stored head differs from the embedding it is tied to.
+            listed), a stored head differs from the embedding it is tied to, or values are not
+            finite.
     """
     with SafetensorsReader(directory) as reader, ThreadPoolExecutor(_THREADS) as pool:
         table = family.checkpoint_table(config)
@@ -76,7 +78,10 @@ def load_params(
                 progress.reach(loader.loaded >> 20)
                 return array
 
-            return jax.tree_util.tree_map_with_path(load, abstract)
+            params = jax.tree_util.tree_map_with_path(load, abstract)
+    if bad := not_finite(params):
+        raise HFError(f"{directory} is of no use: {bad} (NaN or infinity)")
+    return params
 
 
 def load_on_one_device(kind: PortedModel, directory: str | Path, **compute: Any) -> nnx.Module:

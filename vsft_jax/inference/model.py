@@ -43,8 +43,9 @@ def load_model(run: Run) -> LoadedModel:
     the model of `config.model.path`. A checkpoint's adapters are as it was trained with, at
     `config.lora.eval_scale`.
 
-    Raises CheckpointError when there is neither or the checkpoint does not fit `config.model`,
-    ConfigError when `config.lora` is for other adapters, HFError when the directory cannot be used.
+    Raises CheckpointError when there is neither or the checkpoint is damaged, holds values that are
+    not finite or does not fit `config.model`, ConfigError when `config.lora` is for other adapters,
+    HFError when the directory cannot be used.
     """
     checkpoints = _checkpoints(run)
     family, model_config = run.family, run.model_config
@@ -88,11 +89,10 @@ def _adapters(run: Run, meta: dict[str, Any] | None) -> Lora | None:
 
 def _checkpoints(run: Run) -> Checkpoints | None:
     """The workdir's checkpoints; None where it has none but there is a model to import."""
-    if not run.config.model.path:
-        return Checkpoints(run.workdir, read_only=True)
-    if (run.workdir / "checkpoints").is_dir():
-        checkpoints = Checkpoints(run.workdir, read_only=True)
-        if checkpoints.latest() is not None:
+    if not run.config.model.path or (run.workdir / "checkpoints").is_dir():
+        verify = run.config.train.verify_checkpoints
+        checkpoints = Checkpoints(run.workdir, read_only=True, verify=verify)
+        if not run.config.model.path or checkpoints.latest() is not None:
             return checkpoints
         checkpoints.close()
     logging.info("no checkpoint in %s: using the weights of %s", run.workdir, run.config.model.path)

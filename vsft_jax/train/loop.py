@@ -18,11 +18,11 @@ from input_pipeline.files import write_atomically
 from input_pipeline.index import BadFraction, ExampleStore, Quarantine
 from input_pipeline.progress import Progress, duration
 from vsft_jax import lora
-from vsft_jax.checkpoints import Checkpoints
+from vsft_jax.checkpoints import Checkpoints, make_ready
 from vsft_jax.config import Run, check_before_training
 from vsft_jax.inference import LoadedModel
 from vsft_jax.prepare import prepare_training
-from vsft_jax.processes import first_says, is_first
+from vsft_jax.processes import first_finds, is_first
 from vsft_jax.sharding import local_rows, put_batch
 from vsft_jax.train.log import log_mix, log_parameters, log_plan
 from vsft_jax.train.meter import Meter
@@ -42,6 +42,7 @@ from vsft_jax.train.record import (
 from vsft_jax.train.resume import check_unchanged, schedule_of
 from vsft_jax.train.setup import batch_plan, initial_state, make_trainer, with_schedule
 from vsft_jax.train.step import Trainer, TrainState
+from vsft_jax.workdir_lock import working_in
 
 # Steps whose batches are on the devices at a time: the next one is there when one ends, and no more
 # memory is taken.
@@ -60,8 +61,9 @@ def train(run: Run, evaluate: Evaluate | None = None) -> None:
     to, or did not finish, is made up before the run goes on.
 
     Raises Preempted (a SystemExit) after SIGINT, SIGTERM or SIGHUP, when the step under way is done
-    and saved, RecordError when train.jsonl cannot be written, and Diverged when the loss stays
-    other than finite.
+    and saved, WorkdirInUse where another job works there, CheckpointError where no checkpoint of a
+    run that goes on is whole or one cannot be written, RecordError when train.jsonl cannot be
+    written, and Diverged when the loss stays other than finite.
     """
     check_trackers(run.config.train.trackers)
     with contextlib.ExitStack() as stack:
@@ -131,9 +133,13 @@ def _begin(
 ) -> _Job | None:
     """Prepares data and model. None where nothing is left to do. stack: closes everything."""
     check_before_training(run)
+    stack.enter_context(working_in(run.workdir, "train"))
     prepared = prepare_training(run)
     stores = prepared.stores()
-    checkpoints = Checkpoints(run.workdir, keep=run.config.train.keep_checkpoints)
+    make_ready(run.workdir / "checkpoints", verify=run.config.train.verify_checkpoints)
+    # Which has verified what is read now.
+    keep = run.config.train.keep_checkpoints
+    checkpoints = Checkpoints(run.workdir, keep=keep, verify=False)
     stack.callback(checkpoints.close)
     begun = checkpoints.meta() if checkpoints.latest() is not None else None
     if begun:
@@ -290,7 +296,7 @@ def _lacks_evaluation(run: Run, evaluate: Evaluate | None, step: int) -> bool:
     """Whether a run that goes on from a step has to make up its evaluation."""
     if not _is_evaluated(run, evaluate, step):
         return False
-    return not first_says(is_first() and is_evaluated(run.workdir, step))
+    return not first_finds(lambda: is_evaluated(run.workdir, step))
 
 
 def _evaluate(job: _Job) -> None:

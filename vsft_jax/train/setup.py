@@ -98,7 +98,7 @@ def initial_state(run: Run, trainer: Trainer, checkpoints: Checkpoints) -> Train
         )
         return trainer.parted(checkpoints.restore_params(state.params), **optimizer)
     if run.config.train.init_from:
-        return trainer.init(_params_of_run(run.config.train.init_from, trainer))
+        return trainer.init(_params_of_run(run, trainer))
     if directory := run.model_directory:
         build = dataclasses.replace(trainer.build, lora=None)
         like = abstract_model(build, trainer.rules, trainer.mesh)[1]
@@ -106,13 +106,14 @@ def initial_state(run: Run, trainer: Trainer, checkpoints: Checkpoints) -> Train
     return trainer.init()
 
 
-def _params_of_run(workdir: str, trainer: Trainer) -> nnx.State:
-    """The parameters of a workdir's last checkpoint.
+def _params_of_run(run: Run, trainer: Trainer) -> nnx.State:
+    """The parameters of the last checkpoint of `config.train.init_from`.
 
     Its adapters go on as they are if the trainer's are of the same kind; else their effect goes
     into the matrices, so that training starts from the same function.
     """
-    source = Checkpoints(workdir, read_only=True)
+    train = run.config.train
+    source = Checkpoints(train.init_from, read_only=True, verify=train.verify_checkpoints)
     logging.info("starting from step %s of %s", source.latest(), source.directory)
     adapters = Lora.of_checkpoint(source.meta())
     build = dataclasses.replace(trainer.build, lora=adapters)

@@ -300,6 +300,16 @@ def test_broken_directories(copy, spoil, message):
 # ── Hub ids. ────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_weights_that_are_not_finite_are_named(copy, value):
+    tensors = load_file(copy / ONE_FILE)
+    (name,) = (name for name in tensors if name.endswith("layers.1.mlp.up_proj.weight"))
+    tensors[name][3, 5] = value
+    save_file(tensors, copy / ONE_FILE)
+    with pytest.raises(HFError, match=f"{copy} is of no use: llm/layers/mlp/up/kernel is not fin"):
+        _load(copy)
+
+
 def test_a_hub_id_is_downloaded_without_pickles(monkeypatch, written):
     asked = []
 

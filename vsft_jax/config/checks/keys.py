@@ -106,6 +106,7 @@ KEYS: dict[str, Check] = {
     "train.log_every": integer(1),
     "train.checkpoint_every": integer(1),
     "train.keep_checkpoints": integer(1),
+    "train.verify_checkpoints": yes_or_no(),
     "train.evaluate_every": integer(0),
     "train.loss_chunk": integer(1),
     "train.pack_window": integer(1),

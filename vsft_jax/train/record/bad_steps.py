@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
 from input_pipeline.errors import UserError
 from input_pipeline.examples import Example
 from vsft_jax.config import Run
+from vsft_jax.parameters import not_finite
 
 _NAMED = 5  # examples of a bad step in its log line; the file has them all
 
@@ -72,13 +72,8 @@ class BadSteps:
 
 def check_finite(params: object, step: int) -> None:
     """Raises Diverged where a parameter is not finite: such a model is not saved."""
-    if not _all_finite(params):
+    if bad := not_finite(params):
         raise Diverged(
-            f"parameters are not finite after step {step}, so it is not saved: lower "
+            f"after step {step}, which is not saved, {bad}: lower "
             "config.optimizer.learning_rate; the checkpoints are from before"
         )
-
-
-@jax.jit
-def _all_finite(params: object) -> jax.Array:
-    return jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(params)]).all()

@@ -100,6 +100,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "train.log_every": AT_LEAST_1,
     "train.checkpoint_every": AT_LEAST_1,
     "train.keep_checkpoints": AT_LEAST_1,
+    "train.verify_checkpoints": YES,
     "train.evaluate_every": AT_LEAST_0,
     "train.loss_chunk": AT_LEAST_1,
     "train.pack_window": AT_LEAST_1,
