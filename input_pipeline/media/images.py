@@ -41,6 +41,9 @@ _DECLARED_LENGTH = {"webp": (4, 8), "bmp": (2, 0)}  # its place, and how much th
 _ORIENTATION = 0x0112  # TIFF 6.0, tag 274
 _KEEPS_ALPHA = frozenset({"png", "webp", "gif"})  # what OpenCV reads as it is stored
 _BY_PILLOW = frozenset({"tiff", "avif"})
+# What its pixels depend on. Of the others libpng warns, on the console and without end.
+_PNG_PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+_MAX_PNG_CHUNKS = 2**20
 _PLAIN_MODES = frozenset({"1", "L", "P", "RGB", "CMYK", "YCbCr"})
 _ALPHA_MODES = frozenset({"LA", "PA", "RGBA", "La", "RGBa"})
 
@@ -89,7 +92,7 @@ def read_image(path: str) -> np.ndarray:
     Raises MediaError.
     """
     data, header = load_image(path)
-    by_pillow = header.format in _BY_PILLOW
+    by_pillow = header.format in _BY_PILLOW or _is_old_bitmap(data)
     pixels = (_pillow_pixels if by_pillow else _opencv_pixels)(path, data, header)
     if pixels.shape[:2] != (header.height, header.width):
         raise MediaError(
@@ -125,10 +128,11 @@ def _read_header(path: str, data: bytes) -> ImageHeader:
     if name == "jpeg":
         # Coded pixels never contain the end marker, so looking behind the first scan header, where
         # Pillow stops, is enough, and skips the end markers of thumbnails.
-        complete = data.find(b"\xff\xd9", stream.tell()) >= 0
+        complete = data.find(b"\xff\xd9", stream.tell()) >= 0 or _is_decoded(path, image)
     elif name == "png":  # the orientation may stand behind the pixels, where Pillow does not look
-        chunks = dict(_png_chunks(data))
-        exif, complete = chunks.get(b"eXIf", b""), b"IEND" in chunks
+        places = {kind: (start, end) for kind, start, end in _png_chunks(path, data)}
+        start, end = places.get(b"eXIf", (0, 0))
+        exif, complete = data[start + 8 : end - 4], b"IEND" in places
     if not complete:
         raise MediaError(path, "truncated", f"the {name} data ends before its end marker")
     return ImageHeader(name, width, height, _orientation(exif))
@@ -166,15 +170,44 @@ def _check_length(path: str, name: str, data: bytes) -> None:
         raise MediaError(path, "truncated", f"{len(data)} of {declared} announced bytes are there")
 
 
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """(kind, content) of the chunks up to the last one, but for those of pixels."""
+def _is_decoded(path: str, jpeg: "ImageFile") -> bool:
+    """Whether Pillow finds all pixels in a JPEG that has no end marker: some writers forget it."""
+    try:
+        with _pillow_errors(path, "the jpeg data cannot be decoded"):
+            jpeg.load()
+    except MediaError:
+        return False
+    return True
+
+
+def _is_old_bitmap(data: bytes) -> bool:
+    """Whether it is a BMP with OS/2's header of 12 bytes, whose kinds OpenCV reads in part."""
+    return data.startswith(b"BM") and data[14:18] == b"\x0c\0\0\0"
+
+
+def _png_chunks(path: str, data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """(kind, where it starts, where it ends) of the chunks up to the last one. Raises MediaError
+    where there are more than the bound."""
     at = 8
-    while at + 8 <= len(data):
+    for _ in range(_MAX_PNG_CHUNKS):
+        if at + 8 > len(data):
+            return
         length, kind = struct.unpack_from(">I4s", data, at)
-        yield kind, b"" if kind == b"IDAT" else data[at + 8 : at + 8 + length]
+        yield kind, at, at + 12 + length
         if kind == b"IEND":
             return
         at += 12 + length
+    raise MediaError(path, "corrupt", f"a png of more than {_MAX_PNG_CHUNKS} chunks")
+
+
+def _png_pixels(path: str, data: bytes) -> bytes:
+    """The PNG without chunks that its pixels do not depend on."""
+    pieces, met = [data[:8]], set()
+    for kind, start, end in _png_chunks(path, data):
+        if kind in _PNG_PIXELS and (kind == b"IDAT" or kind not in met):
+            pieces.append(data[start:end])
+        met.add(kind)
+    return data if met <= _PNG_PIXELS else b"".join(pieces)
 
 
 def _orientation(exif: bytes) -> int:
@@ -199,6 +232,8 @@ def _opencv_pixels(path: str, data: bytes, header: ImageHeader) -> np.ndarray:
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     if header.format in _KEEPS_ALPHA:
         flags = cv2.IMREAD_UNCHANGED
+    if header.format == "png":
+        data = _png_pixels(path, data)
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:

@@ -11,7 +11,7 @@ from input_pipeline.annotations.rejected import AnnotationError, Rejected
 
 MAX_RECORD_BYTES = 16 * 2**20  # a bound on what the outside world may hand us
 _READ_CHARACTERS = 2**20
-_SPACE = " \t\n\r"
+_NO_SPACE = re.compile(r"[^ \t\n\r]")
 _DELIMITED = re.compile(r"[ \t\n\r]*[,\]]")
 
 
@@ -166,10 +166,10 @@ class _ListReader:
     def _peek(self) -> str:
         """The next character that is not space, "" at the end of the file."""
         while True:
-            while self._at < len(self._text):
-                if self._text[self._at] not in _SPACE:
-                    return self._text[self._at]
-                self._at += 1
+            if found := _NO_SPACE.search(self._text, self._at):
+                self._at = found.start()
+                return found.group()
+            self._at = len(self._text)
             if self._ended:
                 return ""
             self._read(_READ_CHARACTERS)

@@ -167,6 +167,40 @@ def test_a_bitmap_with_the_old_header(tmp_path):
     np.testing.assert_array_equal(read_image(str(path)), pixels)
 
 
+@pytest.mark.parametrize("bits", [1, 4, 8, 16, 24])
+def test_kinds_of_bitmaps_with_the_old_header(tmp_path, bits):
+    """A palette of three bytes a colour, which may hold fewer than it could."""
+    colours = {1: 2, 4: 5, 8: 200}.get(bits, 0)
+    palette = np.random.default_rng(0).bytes(3 * colours)
+    stride = (60 * bits + 31) // 32 * 4
+    rows = bytes(np.random.default_rng(1).integers(0, {4: 5, 8: 200}.get(bits, 256), stride * 20))
+    start = 26 + len(palette)
+    header = struct.pack("<IHHIIHHHH", start + len(rows), 0, 0, start, 12, 60, 20, 1, bits)
+    path = tmp_path / "a.bmp"
+    path.write_bytes(b"BM" + header + palette + rows)
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(read_image(str(path)), np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("rest", [bytes(2), bytes(1000), b"\xff\xff", b""])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_without_its_end_marker_is_read_as_by_pillow(tmp_path, progressive, rest):
+    buffer = io.BytesIO()
+    Image.fromarray(painted_frame(5, 160, 120)).save(buffer, "jpeg", progressive=progressive)
+    path = tmp_path / "a.jpg"
+    path.write_bytes(buffer.getvalue()[:-2] + rest)
+    try:
+        with Image.open(path) as image:
+            expected = np.asarray(image)
+    except OSError:
+        with pytest.raises(MediaError) as caught:
+            read_image(str(path))
+        assert caught.value.reason == "truncated"
+    else:
+        np.testing.assert_array_equal(read_image(str(path)), expected)
+    assert (not progressive and rest[:1] == b"\0") == ("expected" in locals())
+
+
 @pytest.mark.parametrize("extension", ["tif", "avif"])
 def test_damaged_tiff_and_avif_raise_nothing_else(tmp_path, extension):
     path = tmp_path / f"a.{extension}"
@@ -247,6 +281,26 @@ def test_damaged_exif_is_no_orientation(tmp_path, exif):
     path = tmp_path / "a.png"
     path.write_bytes(data + chunk(b"eXIf", exif) + end)
     assert load_image(str(path))[1].orientation == 1
+
+
+def test_no_warning_of_libpng_is_printed(tmp_path):
+    """It would print one for each of these chunks: 64 MB for a file of 60."""
+    path = tmp_path / "a.png"
+    buffer = io.BytesIO()
+    Image.fromarray(painted_frame(5, 60, 40)).save(buffer, "png")
+    data = buffer.getvalue()
+    extra = chunk(b"gAMA", bytes(4)) * 50 + chunk(b"tIME", bytes(7)) * 50
+    path.write_bytes(data[:33] + extra + data[33:])
+    code = (
+        f"from input_pipeline.media.images import read_image; print(read_image({str(path)!r})[0])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert said.stderr == "" and said.stdout
+    np.testing.assert_array_equal(read_image(str(path)), painted_frame(5, 60, 40))
+    endless = data[:33] + struct.pack(">I4sI", 0, b"teXt", 0) * 2**20 + data[33:]
+    path.write_bytes(endless)
+    with pytest.raises(MediaError, match="chunks"):
+        read_image(str(path))
 
 
 def test_nothing_is_printed_about_damage(tmp_path):
