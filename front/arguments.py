@@ -16,14 +16,15 @@ JOBS = {
     "train": "fine-tune; goes on with what an interrupted run has saved",
     "evaluate": "score the newest checkpoint on the config's benchmarks",
     "predict": "answer one --prompt about any --media",
+    "chat": "talk about any --media: a question a line, an empty line ends it",
     "export": "write the model as a Hugging Face directory",
     "plan": "what a training step takes on TPUs, with none at hand",
     "study": "a base model, a fine-tuned one for each frame policy × seed, and the report",
     "report": "build the report of a study again",
 }
+_JOBS_OF = {"prompt": ("predict",), "prompts": ("predict",), "media": ("predict", "chat")}
 _OVERRIDE = re.compile(r"--?(?:no)?config\.")
 _CONFIG = "config file, such as configs/demo.py:frames=8; --config.KEY=VALUE sets any of its values"
-_MEDIA = "predict: an image or video; may be given several times"
 _WORKDIR = "where the job leaves everything; without --config the config saved there is used"
 
 
@@ -91,7 +92,7 @@ def _parser(program: str) -> _Parser:
         metavar="FILE",
         action="append",
         default=[],
-        help="predict: image or video; repeatable",
+        help="predict, chat: image or video; repeatable",
     )
     add("--distributed", action="store_true", help="join a run of several hosts (Cloud TPU pods)")
     add("--debug", action="store_true", help="show the traceback of an error")
@@ -111,13 +112,16 @@ def _check(typed: Arguments) -> None:
         word = typed.overrides[0]
         hint = did_you_mean(word, JOBS, "--job=")
         raise UserError(f"{word!r} belongs to no flag{hint}")
+    for flag, jobs in _JOBS_OF.items():
+        if getattr(typed, flag) and typed.job not in jobs:
+            raise UserError(
+                f"--{flag} has no effect with --job={typed.job}: it is for {' and '.join(jobs)}"
+            )
     if typed.job != "predict":
-        for flag in ("prompt", "prompts", "media"):
-            if getattr(typed, flag):
-                raise UserError(f"--{flag} has no effect with --job={typed.job}: it is for predict")
-    elif bool(typed.prompt) == bool(typed.prompts):
+        return
+    if bool(typed.prompt) == bool(typed.prompts):
         raise UserError('--job=predict needs --prompt="a question", or --prompts=questions.jsonl')
-    elif typed.prompts and typed.media:
+    if typed.prompts and typed.media:
         raise UserError("--media goes with --prompt; the lines of --prompts name their own media")
 
 

@@ -22,7 +22,13 @@ from front.arguments import Arguments, parse
 from front.jobs import DO, Request, keep_compiled
 from input_pipeline.errors import UserError
 
-_READ = ("evaluate", "predict", "export", "report")  # what a run's folder holds, unless they import
+_READ = (
+    "evaluate",
+    "predict",
+    "chat",
+    "export",
+    "report",
+)  # what a run's folder holds, unless they import
 _LINES = 5  # of an error
 # Of the system, what its user can put right.
 _FILE_ERRORS = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
@@ -112,7 +118,7 @@ def _workdir(typed: Arguments, imports: bool) -> Path:
     from front import workdirs
 
     if not typed.workdir:
-        if typed.job == "predict" and imports:
+        if typed.job in ("predict", "chat") and imports:
             return workdirs.of_user()
         raise UserError(f"--job={typed.job} needs --workdir=FOLDER")
     if not typed.config or (typed.job in _READ and not imports):

@@ -51,9 +51,11 @@ class Done(NamedTuple):
 
 
 def _prepare(request: Request) -> Done:
+    from evaluation.benchmarks import write_official
     from evaluation.evaluate import check_questions
     from vsft_jax.prepare import prepare_all
 
+    write_official(request.run)
     prepare_all(request.run, check_questions)
     return Done(f"indexes and what was left out: {request.run.index_dir}", request.again("train"))
 
@@ -86,6 +88,13 @@ def _predict(request: Request) -> None:
         questions = [Question(typed.prompt or "", typed.media)]
     for said in predict(request.run, questions):
         print(json.dumps(said, ensure_ascii=False))
+
+
+def _chat(request: Request) -> None:
+    from front.chat import talk
+    from vsft_jax.predict import Chat
+
+    talk(Chat(request.run, request.typed.media))
 
 
 def _export(request: Request) -> Done:
@@ -123,6 +132,7 @@ DO: dict[str, Callable[[Request], Done | None]] = {
     "train": _train,
     "evaluate": _evaluate,
     "predict": _predict,
+    "chat": _chat,
     "export": _export,
     "plan": _plan,
     "study": _study,
@@ -135,6 +145,6 @@ def keep_compiled(request: Request) -> None:
     import jax
 
     jax.config.update("jax_compilation_cache_dir", str(request.workdir / ".compilation_cache"))
-    if request.typed.job == "predict":
+    if request.typed.job in ("predict", "chat"):
         # An answer is many small functions, most of them below the second that JAX asks for.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -1,4 +1,4 @@
-"""The predict job: prompts about any media."""
+"""The predict and chat jobs: prompts about any media."""
 
 import collections
 import dataclasses
@@ -10,11 +10,12 @@ from typing import Any
 from input_pipeline.errors import UserError
 from input_pipeline.examples import Example, MediaRef, Turn
 from input_pipeline.frame_budget import spec_label
-from input_pipeline.index import ExampleStore, lay_out
+from input_pipeline.index import ExampleStore, IndexSpec, lay_out
+from input_pipeline.layout import ExampleLayout
 from input_pipeline.media import kind_of_file
 from input_pipeline.paths import located
 from vsft_jax.config import Run
-from vsft_jax.inference import Answer, answer, load_model
+from vsft_jax.inference import Answer, LoadedModel, answer, load_model
 from vsft_jax.prepare import frame_tools, resolve_frame_policy
 from vsft_jax.sharding import batch_shards
 
@@ -41,16 +42,72 @@ def predict(run: Run, questions: Sequence[Question]) -> list[dict[str, Any]]:
     """
     examples = [_example(question) for question in questions]
     model = load_model(run)
-    frame_policy = model.frame_policy or resolve_frame_policy(run)
-    spec = run.index_spec(frame_policy, frame_tools(run, frame_policy))
+    spec = _spec(run, model)
     store = lay_out(examples, spec, mode="prompt")
-    # No more rows than there are questions, and as many as the devices ask for.
-    shards = batch_shards(model.mesh)
-    rows = min(run.config.eval.batch_rows, -(-len(questions) // shards) * shards)
-    answers = answer(run.with_settings(eval={"batch_rows": max(rows, shards)}), model, store)
+    answers = answer(_with_rows(run, model, len(questions)), model, store)
     said = {each.index: each for each in answers}
-    label = spec_label(frame_policy)
+    label = spec_label(spec.frame_policy)
     return [_said(store, said[i]) | {"frame_policy": label} for i in range(len(questions))]
+
+
+class Chat:
+    """A conversation about media: which frames are shown, and at what size, is decided with the
+    first question and stays. Every question is asked with all that was said before.
+
+    media: as in `Question`. why: the frame budget's reason, "" before the first question and where
+    there is no video. Makes and raises what `predict` does.
+    """
+
+    def __init__(self, run: Run, media: Sequence[str]):
+        self._media = _media(media)
+        self._model = load_model(run)
+        self._run = _with_rows(run, self._model, 1)
+        self._turns: tuple[Turn, ...] = ()
+        self._layout: ExampleLayout | None = None
+        self.why = ""
+
+    def ask(self, question: str) -> str:
+        """The answer. Raises UserError for a question that cannot be asked, or no longer fits into
+        a row; it is then no part of the conversation."""
+        asked = Turn("user", (question,) if self._turns else (*self._media, question))
+        example = Example("chat", "chat", (*self._turns, asked))
+        layout = self._laid_out(example)
+        (said,) = answer(self._run, self._model, [(example, layout)])
+        _check(said)
+        self._layout = layout
+        self._turns = (*example.turns, Turn("assistant", (said.text,)))
+        return said.text
+
+    def _laid_out(self, example: Example) -> ExampleLayout:
+        row = self._run.row_shape.tokens
+        if self._layout is None:
+            # Media may take a whole row; a part is kept for what will be said about them.
+            room = dataclasses.replace(_spec(self._run, self._model), max_tokens=row - row // 4)
+            store = lay_out([example], room, mode="prompt")
+            self.why = store.why(0)
+            return store[0][1]
+        media = self._layout.media
+        placeholders = [self._run.layout.placeholder(medium) for medium in media]
+        words = len(self._model.tokenizer.encode_prompt(example, placeholders).ids)
+        tokens = words + sum(medium.tokens - medium.placeholders for medium in media)
+        if tokens > row:
+            raise UserError(
+                f"the conversation now has {tokens} tokens, more than config.layout.row_tokens = "
+                f"{row}: begin a new one, or ask something shorter"
+            )
+        return dataclasses.replace(self._layout, tokens=tokens)
+
+
+def _spec(run: Run, model: LoadedModel) -> IndexSpec:
+    frame_policy = model.frame_policy or resolve_frame_policy(run)
+    return run.index_spec(frame_policy, frame_tools(run, frame_policy))
+
+
+def _with_rows(run: Run, model: LoadedModel, questions: int) -> Run:
+    """No more rows at a time than there are questions, and as many as the devices ask for."""
+    shards = batch_shards(model.mesh)
+    rows = min(run.config.eval.batch_rows, -(-questions // shards) * shards)
+    return run.with_settings(eval={"batch_rows": max(rows, shards)})
 
 
 def read_questions(path: str | Path) -> list[Question]:
@@ -97,14 +154,22 @@ def _question(line: str, where: str, number: str, root: Path) -> Question:
 
 
 def _example(question: Question) -> Example:
-    paths = [located(path, Path.cwd()) for path in question.media]
-    parts = tuple(MediaRef(kind_of_file(path), path) for path in paths)
-    return Example(question.id, "predict", (Turn("user", (*parts, question.prompt)),))
+    turn = Turn("user", (*_media(question.media), question.prompt))
+    return Example(question.id, "predict", (turn,))
+
+
+def _media(named: Sequence[str]) -> list[MediaRef]:
+    paths = [located(path, Path.cwd()) for path in named]
+    return [MediaRef(kind_of_file(path), path) for path in paths]
+
+
+def _check(said: Answer) -> None:
+    if said.failure:
+        raise UserError(f"{said.failure['path']}: {said.failure['detail']}")
 
 
 def _said(store: ExampleStore, said: Answer) -> dict[str, Any]:
-    if said.failure:
-        raise UserError(f"{said.failure['path']}: {said.failure['detail']}")
+    _check(said)
     example, layout = store[said.index]
     return {
         "id": example.id,

@@ -48,6 +48,8 @@ MISTAKES = [
         "--prompt has no effect with --job=pre",
     ),
     ([TINY, "--workdir={run}", "--media=a.mp4"], "--media has no effect with --job=train"),
+    ([TINY, "--workdir={run}", "--job=chat", "--prompt=x"], "with --job=chat: it is for predict"),
+    ([TINY, "--job=chat"], "--job=chat needs --workdir=FOLDER"),
     (["--workdir={run}", "--job=report", "--config.seed=1"], "--config.seed=1 has no effect"),
     # Keys of the config.
     (

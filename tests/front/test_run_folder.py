@@ -1,5 +1,6 @@
 """A run's folder is enough to go on with it: the config saved there, with overrides on top."""
 
+import io
 import json
 import os
 import shutil
@@ -97,6 +98,15 @@ def test_it_answers_and_is_exported(run, world, tmp_path, capfd):
         assert done.returncode == 0 and json.loads(done.stdout)["token_ids"], done.stderr
         kept.append({path.name for path in (tmp_path / "cache/vsft-jax").rglob("*-cache")})
     assert kept[0] and kept[0] == kept[1]
+
+
+def test_it_talks(run, world, monkeypatch, capfd):
+    clip = next((world / "world/media/test").rglob("*.mp4"))
+    monkeypatch.setattr("sys.stdin", io.StringIO("Which way does it move?\nAnd then?\n"))
+    assert main([f"--workdir={run}", "--job=chat", f"--media={clip}"]) == 0
+    said = capfd.readouterr()
+    assert said.out.startswith("> Which way does it move?\n") and "\n> And then?\n" in said.out
+    assert "asks about motion" in said.err
 
 
 def test_a_study_is_reported_by_its_folder(tmp_path, capfd):

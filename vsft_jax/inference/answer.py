@@ -2,7 +2,7 @@
 
 import dataclasses
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -11,7 +11,9 @@ from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from input_pipeline.batches import Batch, device_arrays, listed_rows, make_batches
+from input_pipeline.examples import Example
 from input_pipeline.index import ExampleStore
+from input_pipeline.layout import ExampleLayout
 from vsft_jax.config import Run, evaluation_row_problems, refuse
 from vsft_jax.errors import ConfigError
 from vsft_jax.inference.generate import Decoding, Generated, generate
@@ -36,8 +38,10 @@ class Answer:
     failure: dict[str, str] | None
 
 
-def answer(run: Run, model: LoadedModel, store: ExampleStore) -> Iterator[Answer]:
-    """Answers to every prompt of a store prepared in "prompt" mode, by `config.eval`.
+def answer(
+    run: Run, model: LoadedModel, store: ExampleStore | Sequence[tuple[Example, ExampleLayout]]
+) -> Iterator[Answer]:
+    """Answers to every prompt, prepared in "prompt" mode, by `config.eval`.
 
     Prompts are grouped by size, and each group runs in rows of one shape, so that the number of
     compilations is that of the shapes and not of the prompts. Largest first: what does not fit
@@ -55,7 +59,7 @@ def answer(run: Run, model: LoadedModel, store: ExampleStore) -> Iterator[Answer
         pad_id=stop_ids[0],
         sampling=sampling_of(config),
     )
-    for shape, members in prompt_shapes(store.tokens, store.patches, rows_a_batch).items():
+    for shape, members in prompt_shapes(*_sizes(store), rows_a_batch).items():
         batches = make_batches(
             store,
             listed_rows([[i] for i in members], rows_a_batch, local_rows(model.mesh, rows_a_batch)),
@@ -86,6 +90,16 @@ def answer(run: Run, model: LoadedModel, store: ExampleStore) -> Iterator[Answer
                     logprobs=logprobs[:length].tolist(),
                     failure=failures.get(name, _elsewhere(name)) if bad else None,
                 )
+
+
+def _sizes(
+    store: ExampleStore | Sequence[tuple[Example, ExampleLayout]],
+) -> tuple[np.ndarray, np.ndarray]:
+    """int64[n] each: tokens and patches of the prompts."""
+    if isinstance(store, ExampleStore):
+        return store.tokens, store.patches
+    layouts = [layout for _, layout in store]
+    return np.array([each.tokens for each in layouts]), np.array([each.patches for each in layouts])
 
 
 def sampling_of(config: ConfigDict) -> Sampling:
