@@ -7,6 +7,7 @@ from typing import Any
 
 from absl import logging
 
+from evaluation.benchmarks import official_metrics, write_official
 from evaluation.results import (
     BenchmarkResult,
     Prediction,
@@ -15,8 +16,10 @@ from evaluation.results import (
     summarise,
 )
 from evaluation.scoring import score
+from input_pipeline.examples import Example
 from input_pipeline.frame_budget import spec_hash, spec_label
 from input_pipeline.index import DatasetSpec, ExampleStore
+from input_pipeline.layout import ExampleLayout
 from input_pipeline.progress import Progress
 from vsft_jax.config import Run, check_before_evaluation
 from vsft_jax.errors import ConfigError
@@ -36,6 +39,7 @@ def evaluate_checkpoint(
     "config"` applies `config.frames` instead, and the results then carry both.
     Writes eval/<policy label>/<benchmark>.json and predictions.jsonl into the workdir.
     """
+    write_official(run)
     check_before_evaluation(run)
     model = load_model(run)
     if frame_policy is None:
@@ -78,6 +82,7 @@ def evaluate_model(
                 examples_per_second=len(store) / seconds,
                 generation=generation_settings(run.config),
             ),
+            metrics=official_metrics(run, name, answered),
         )
         predictions += answered
     if is_first():
@@ -89,6 +94,9 @@ def evaluate_model(
                 *(100 * result.score, 100 * result.low, 100 * result.high),
                 *(result.n, result.unparsed, result.masked),
             )
+            if result.metrics:
+                numbers = (f"{key} {each.value:.1f}" for key, each in result.metrics.items())
+                logging.info("%s, official: %s", name, ", ".join(numbers))
     return results
 
 
@@ -119,6 +127,7 @@ def during_training(run: Run) -> Callable[[LoadedModel], dict[str, float]]:
 
 def check_benchmarks(run: Run) -> None:
     """Prepares the benchmarks and checks every question of them, see `check_questions`."""
+    write_official(run)
     stores = prepare_benchmarks(run, resolve_frame_policy(run)).stores()
     for dataset in run.benchmarks:
         check_questions(dataset, stores[dataset.name])
@@ -175,4 +184,18 @@ def _prediction(benchmark: str, store: ExampleStore, said: Answer) -> Prediction
         parsed=scored.parsed,
         visual_tokens=sum(m.tokens for m in layout.media),
         chance=meta["chance"],
+        cluster=_cluster(example),
+        frame_times=_frame_times(layout),
     )
+
+
+def _cluster(example: Example) -> str:
+    """The clip or picture that a question is about, or what its record calls that. Clips of one
+    video are one."""
+    return str(example.meta.get("cluster") or "\n".join(ref.path for ref in example.media))
+
+
+def _frame_times(layout: ExampleLayout) -> list[list[float]] | None:
+    """Seconds, to the millisecond, of the frames shown of each video; None without one."""
+    clips = [medium.frame_times for medium in layout.media if medium.kind == "video"]
+    return [[round(time, 3) for time in times] for times in clips] or None

@@ -2,15 +2,17 @@
 
 import dataclasses
 import json
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from evaluation.records import ResultError, from_record, read_object
-from evaluation.statistics import mean_interval
+from evaluation.statistics import Interval, Sample, mean_interval
 from input_pipeline.files import write_atomically
 from input_pipeline.frame_budget import spec_label
 
@@ -23,6 +25,9 @@ class Prediction:
 
     frames: of the question's video, None for an image. why: the frame budget's reason.
     score: 0..1. chance: the score that guessing would get, 0 for open answers.
+    cluster: the clip or picture that it is about, by which questions belong together; "" in older
+    files. frame_times: of each of its videos the seconds, from the clip's first frame, of the
+    frames that were shown; None for images and in older files.
     """
 
     id: str
@@ -37,17 +42,40 @@ class Prediction:
     parsed: bool
     visual_tokens: int
     chance: float = 0.0
+    cluster: str = ""
+    frame_times: Sequence[Sequence[float]] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """Mean score over part of a benchmark's questions, with a 95 % interval; all in 0..1."""
+    """Mean score over part of a benchmark's questions, with a 95 % interval; all in 0..1.
+
+    n: questions. clusters: the clips or pictures that they are about, which the interval takes as
+    the sample; None in older files, whose intervals take single questions.
+    """
 
     score: float
     n: int
     low: float
     high: float
     chance: float
+    clusters: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """An official number of a benchmark, in its official unit, with a 95 % interval; low and high
+    are None where there is none."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+    @classmethod
+    def of(cls, interval: Interval) -> "Metric":
+        """The same as JSON can hold it."""
+        ends = (None if math.isnan(end) else end for end in (interval.low, interval.high))
+        return cls(interval.mean, *ends)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +109,7 @@ class BenchmarkResult:
     score is the mean over questions (micro average); an answer that could not be read counts as
     wrong and in `unparsed`. masked: questions that could not be asked, because their media failed
     to decode; they are in no mean. by_frames has the number of frames shown as key.
+    clusters: as in `Part`. metrics: the official numbers by name, where they are not the score.
     """
 
     benchmark: str
@@ -95,6 +124,8 @@ class BenchmarkResult:
     by_task: Mapping[str, Part]
     by_frames: Mapping[str, Part]
     provenance: Provenance
+    clusters: int | None = None
+    metrics: Mapping[str, Metric] = dataclasses.field(default_factory=dict)
 
     def save(self, path: str | Path) -> None:
         """Writes the result as JSON; the file appears whole or not at all."""
@@ -107,16 +138,16 @@ class BenchmarkResult:
         Raises ResultError naming the file and what is wrong in it.
         """
         record = read_object(path)
+        record = _nested({"metrics": {}, **record})
         parts = {}
-        for key in ("by_task", "by_frames"):
+        for key, kind in (("by_task", Part), ("by_frames", Part), ("metrics", Metric)):
             groups = record.get(key)
             if not isinstance(groups, dict):
                 raise ResultError(f"{path}: {key} must be an object, found {groups!r}")
             parts[key] = {
-                name: from_record(Part, value, f"{path}: {key}[{name!r}]")
+                name: from_record(kind, value, f"{path}: {key}[{name!r}]")
                 for name, value in groups.items()
             }
-        record = _nested(record)
         provenance = from_record(Provenance, record["provenance"], f"{path}: provenance")
         return from_record(cls, {**record, **parts, "provenance": provenance}, str(path))
 
@@ -138,10 +169,12 @@ def summarise(
     modality: str,
     masked: int,
     provenance: Provenance,
+    metrics: Mapping[str, Interval] = MappingProxyType({}),
 ) -> BenchmarkResult:
     """Means, intervals and counts of one benchmark from its answered questions.
 
-    Every question counts once, an unread answer as wrong. Raises ResultError for no questions,
+    Every question counts once, an unread answer as wrong. metrics: the official numbers, whose
+    intervals `statistics.bootstrap_aggregate` makes. Raises ResultError for no questions,
     an id that occurs twice, or a prediction that belongs to another benchmark.
     """
     if modality not in ("image", "video"):
@@ -173,6 +206,7 @@ def summarise(
         by_task=_parts(predictions, lambda p: p.task),
         by_frames={str(frames): part for frames, part in by_frames.items()},
         provenance=provenance,
+        metrics={name: Metric.of(interval) for name, interval in metrics.items()},
     )
 
 
@@ -230,6 +264,13 @@ def _parts(predictions: Iterable[Prediction], key: Callable[[Prediction], Any]) 
 
 
 def _part(predictions: Sequence[Prediction]) -> Part:
-    interval = mean_interval(np.array([p.score for p in predictions]))
+    names = clusters(predictions)
+    interval = mean_interval(Sample(np.array([p.score for p in predictions]), names))
     chance = float(np.mean([p.chance for p in predictions]))
-    return Part(interval.mean, interval.n, interval.low, interval.high, chance)
+    ends = interval.low, interval.high
+    return Part(interval.mean, interval.n, *ends, chance, len(set(names)))
+
+
+def clusters(predictions: Iterable[Prediction]) -> list[str]:
+    """What each question belongs together by: its cluster, of older files the question alone."""
+    return [p.cluster or p.id for p in predictions]

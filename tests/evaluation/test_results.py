@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 
 from evaluation.results import (
     BenchmarkResult,
+    Metric,
     Prediction,
     Provenance,
     ResultError,
@@ -16,7 +18,7 @@ from evaluation.results import (
     summarise,
     write_predictions,
 )
-from evaluation.statistics import wilson
+from evaluation.statistics import Interval, Sample, bootstrap_mean, wilson
 from input_pipeline.files import write_atomically
 
 PROVENANCE = Provenance(
@@ -96,6 +98,34 @@ def test_images_have_no_frames():
     assert result.by_frames == {}
 
 
+def test_questions_about_one_clip_belong_together():
+    rows = [
+        prediction(f"{clip}/{k}", float((clip + (k > 2)) % 2), cluster=f"{clip}.mp4")
+        for clip in range(40)
+        for k in range(4)
+    ]
+    result = summary(rows)
+    expected = bootstrap_mean(Sample([p.score for p in rows], [p.cluster for p in rows]))
+    assert (result.n, result.clusters, result.by_task["count"].clusters) == (160, 40, 40)
+    assert (result.low, result.high) == (expected.low, expected.high)
+    alone = summary([dataclasses.replace(p, cluster="") for p in rows])  # of an older file
+    assert (alone.n, alone.clusters) == (160, 160)
+    assert (alone.low, alone.high) == (wilson(80, 160).low, wilson(80, 160).high)
+
+
+def test_official_numbers_keep_their_unit_and_interval(tmp_path):
+    metrics = {
+        "perception": Interval(1500.0, 1400.0, 1600.0, 2),
+        "one": Interval(0.5, math.nan, math.nan, 2),
+    }
+    result = summary([prediction("1"), prediction("2", 0.0)], metrics=metrics)
+    path = tmp_path / "mme.json"
+    result.save(path)
+    assert BenchmarkResult.load(path) == result
+    assert result.metrics["perception"] == Metric(1500.0, 1400.0, 1600.0)
+    assert result.metrics["one"] == Metric(0.5, None, None)
+
+
 def test_summarising_twice_gives_the_same():
     rows = [prediction(str(i), i % 3 / 2) for i in range(30)]
     assert summary(rows) == summary(rows)
@@ -122,7 +152,9 @@ def test_save_and_load(tmp_path):
     assert BenchmarkResult.load(path) == result
     assert [p.name for p in path.parent.iterdir()] == ["world_video.json"]
     record = json.loads(path.read_text())
-    assert record["by_task"]["count"].keys() == {"score", "n", "low", "high", "chance"}
+    assert record["by_task"]["count"].keys() == {
+        *("score", "n", "low", "high", "chance", "clusters"),
+    }
     assert record["provenance"]["checkpoint"] == {"step": 10, "path": "checkpoints/10"}
     assert result.provenance.frame_policy_label == "fixed-8"
 
@@ -136,8 +168,13 @@ def test_results_with_a_flat_provenance_stay_readable(tmp_path):
     record |= record.pop("provenance") | {"frame_policy_label": "fixed-8"}
     path.write_text(json.dumps(record))
     assert BenchmarkResult.load(path) == result
-    del record["generation"]
+    for newer in ("generation", "clusters", "metrics"):
+        del record[newer]
+    for part in (*record["by_task"].values(), *record["by_frames"].values()):
+        del part["clusters"]
     path.write_text(json.dumps(record))
+    older = BenchmarkResult.load(path)
+    assert (older.clusters, older.by_task["count"].clusters, older.metrics) == (None, None, {})
     assert BenchmarkResult.load(path).provenance == dataclasses.replace(PROVENANCE, generation=None)
     del record["checkpoint"]
     path.write_text(json.dumps(record))
@@ -204,12 +241,18 @@ def test_load_of_no_or_broken_file(tmp_path):
 def test_predictions_survive_a_round_trip(tmp_path):
     rows = [
         prediction("1", prediction='two\nlines, "quotes", a line\u2028separator, 三'),
-        prediction("2", frames=None, score=0.5),
+        prediction("2", frames=None, score=0.5, cluster="a.jpg"),
+        prediction("3", frame_times=[[0.0, 0.533], [0.0, 2.0]]),
     ]
     path = tmp_path / "predictions.jsonl"
     write_predictions(path, rows)
     assert read_predictions(path) == rows
-    assert path.read_text(encoding="utf-8").count("\n") == 2
+    assert path.read_text(encoding="utf-8").count("\n") == 3
+    # What was written before questions had clusters and times.
+    lines = path.read_text(encoding="utf-8").split("\n")
+    older = {k: v for k, v in json.loads(lines[1]).items() if k not in ("cluster", "frame_times")}
+    path.write_text(json.dumps(older))
+    assert read_predictions(path) == [dataclasses.replace(rows[1], cluster="")]
 
 
 def test_predictions_name_the_bad_line(tmp_path):

@@ -198,6 +198,21 @@ def test_evaluation_applies_the_checkpoints_budget_whatever_the_config_says(
         evaluate_checkpoint(Run(other, folder))
 
 
+def test_an_answer_says_which_clip_and_which_moments_it_is_about(finished):
+    folder = finished / "cells" / "hybrid-seed0" / "eval" / "hybrid"
+    rows = read_predictions(folder / PREDICTIONS_FILE)
+    for row in rows:
+        assert Path(row.cluster).is_file()
+        if row.frames is None:
+            assert row.frame_times is None
+        else:
+            (times,) = row.frame_times
+            assert len(times) == row.frames and times[0] == 0.0 and times == sorted(set(times))
+    result = BenchmarkResult.load(folder / "world_video.json")
+    about = {row.cluster for row in rows if row.benchmark == "world_video"}
+    assert result.clusters == len(about)
+
+
 def test_budgets_in_training_and_evaluation_are_the_same_function(config, finished):
     """The same clip and question get the same frames in the training index as in evaluation."""
     folder = finished / "cells" / "hybrid-seed0"
