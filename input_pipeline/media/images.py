@@ -120,6 +120,8 @@ def _read_header(path: str, data: bytes) -> ImageHeader:
         )
     if name in _DECLARED_LENGTH:  # first, since Pillow takes a WebP that is cut for a damaged one
         _check_length(path, name, data)
+    # Before Pillow, which takes its time over chunks without end.
+    places = {k: (i, j) for k, i, j in _png_chunks(path, data)} if name == "png" else {}
     stream = io.BytesIO(data)
     image = _open_lazily(path, name, stream)
     width, height = image.size
@@ -130,7 +132,6 @@ def _read_header(path: str, data: bytes) -> ImageHeader:
         # Pillow stops, is enough, and skips the end markers of thumbnails.
         complete = data.find(b"\xff\xd9", stream.tell()) >= 0 or _is_decoded(path, image)
     elif name == "png":  # the orientation may stand behind the pixels, where Pillow does not look
-        places = {kind: (start, end) for kind, start, end in _png_chunks(path, data)}
         start, end = places.get(b"eXIf", (0, 0))
         exif, complete = data[start + 8 : end - 4], b"IEND" in places
     if not complete:

@@ -99,9 +99,9 @@ def test_a_long_list_is_never_in_memory_as_a_whole(tmp_path):
 def test_space_without_end_takes_no_time(tmp_path):
     path = tmp_path / "a.json"
     path.write_bytes(b"[" + b" " * (32 * 2**20) + b'{"a": 1}' + b"\n" * (32 * 2**20) + b"]")
-    start = time.monotonic()
+    start = time.process_time()
     assert [value for _, value in json_records.read(str(path))] == [{"a": 1}]
-    assert time.monotonic() - start < 2  # 5 s, a character at a time
+    assert time.process_time() - start < 3  # 5 s, a character at a time
 
 
 def test_a_record_beyond_the_bound_ends_the_search_for_its_end(tmp_path, monkeypatch):

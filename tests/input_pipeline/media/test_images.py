@@ -297,7 +297,7 @@ def test_no_warning_of_libpng_is_printed(tmp_path):
     said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert said.stderr == "" and said.stdout
     np.testing.assert_array_equal(read_image(str(path)), painted_frame(5, 60, 40))
-    endless = data[:33] + struct.pack(">I4sI", 0, b"teXt", 0) * 2**20 + data[33:]
+    endless = data[:33] + chunk(b"teXt", b"") * 2**20 + data[33:]
     path.write_bytes(endless)
     with pytest.raises(MediaError, match="chunks"):
         read_image(str(path))
