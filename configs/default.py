@@ -45,8 +45,10 @@ def get_config() -> ConfigDict:
     config.data = ConfigDict()
     config.data.root = ""  # relative paths below start here; "" is the workdir
     # Training sets by name: {"annotations": path, "media_root": path}, and where they are wanted
-    # "weight": float and "format": str. annotations: JSON, JSONL, Parquet (a file, a folder, a
-    # pattern with *) or "<TFDS folder>/<split>". media_root: a folder, or an address such as
+    # "weight": float, "format": str, "preset": name of a public data set, "columns": which of the
+    # records' keys is what, as in {"video": "{video_id}.mp4", "question": "{q}"}. annotations: JSON,
+    # JSONL, CSV, TSV, Parquet, WebDataset tars (a file, a folder, a pattern with *) or
+    # "<TFDS folder>/<split>". media_root: a folder, or an address such as
     # gs://bucket/folder. format: told from the records unless it is named; see docs/data.md.
     # weight 0.5 takes half of the set each epoch (all of it over two), 2.0 takes it twice.
     config.data.train = ConfigDict()
@@ -59,7 +61,8 @@ def get_config() -> ConfigDict:
     # Sets that fill a share of the epoch instead: "images%10" makes a tenth of its tokens images.
     config.data.replay = ""
     config.data.replay_unit = "tokens"  # or "examples"
-    # Benchmarks by name: {"annotations": path, "media_root": path, "modality": "image" | "video"}.
+    # Benchmarks by name: {"annotations": path, "media_root": path, "modality": "image" | "video"},
+    # and "format", "preset", "columns" as above.
     config.data.benchmarks = ConfigDict()
     config.data.demo_world = ConfigDict()  # sizes of the built-in data set; empty: not used
     config.data.workers = 4  # examples that are probed or decoded at a time

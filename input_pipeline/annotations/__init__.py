@@ -7,6 +7,7 @@ bytes inside annotation files stay there until `read_record_bytes` follows a ref
 
 from input_pipeline.annotations.formats.shards import medium_name
 from input_pipeline.annotations.notes import Notes
+from input_pipeline.annotations.presets import PRESETS, columns_of
 from input_pipeline.annotations.read import Place, read_annotations, read_with_places
 from input_pipeline.annotations.records import (
     count_records,
@@ -20,9 +21,11 @@ from input_pipeline.annotations.rejected import REASONS, AnnotationError, Reject
 __all__ = [
     "AnnotationError",
     "Notes",
+    "PRESETS",
     "Place",
     "REASONS",
     "Rejected",
+    "columns_of",
     "count_records",
     "fingerprint_records",
     "is_record",

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from input_pipeline.annotations.endings import with_ending
 from input_pipeline.annotations.formats import Medium, Parsed
 from input_pipeline.annotations.records import InRecord, is_record
 from input_pipeline.annotations.records.reference import make_reference, parse_reference
@@ -161,7 +162,7 @@ def _resolved(medium: Medium, root: str) -> MediaRef:
     if isinstance(path, str) and is_record(path) and not isinstance(path, InRecord):
         path = _record_below(path, root)
     elif not isinstance(path, InRecord):
-        path = _below(path, root)
+        path = with_ending(_below(path, root))
         if medium.fps and medium.kind == "video" and _may_be_folder(path):
             path = f"{path}?fps={medium.fps:g}"  # of frames
     return MediaRef(medium.kind, path, medium.start_s, medium.end_s)

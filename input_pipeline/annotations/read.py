@@ -5,6 +5,7 @@ guessing. The formats are in `input_pipeline.annotations.formats`, the kinds of 
 `input_pipeline.annotations.records`; docs/data.md has an example of each.
 """
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -15,12 +16,14 @@ from typing import Any, NamedTuple
 
 from absl import logging
 
+from input_pipeline.annotations.columns import ColumnMap
 from input_pipeline.annotations.conversation import check_values, to_example
 from input_pipeline.annotations.formats import CLIP_KEYS, find_format
 from input_pipeline.annotations.notes import Notes
+from input_pipeline.annotations.presets import preset_for
 from input_pipeline.annotations.records import Record, read_records
 from input_pipeline.annotations.rejected import AnnotationError, Rejected, Unusable
-from input_pipeline.annotations.unread import lookalikes, unread_medium
+from input_pipeline.annotations.unread import Unread, lookalikes, map_for, unread_medium
 from input_pipeline.examples import Example
 from input_pipeline.paths import is_remote
 
@@ -28,15 +31,21 @@ SNIFFED_RECORDS = 20  # looked at to tell what a file is
 
 
 def read_annotations(
-    path: str | os.PathLike[str], media_root: str | os.PathLike[str], source: str, format: str = ""
+    path: str | os.PathLike[str],
+    media_root: str | os.PathLike[str],
+    source: str,
+    format: str = "",
+    columns: Mapping[str, Any] | None = None,
 ) -> Iterator[Example | Rejected]:
     """Yields every Example or Rejected of an annotation file, in file order.
 
-    path: a JSON list, JSONL, Parquet or TFDS; a pattern or folder of the first three.
+    path: a JSON list, JSONL, CSV, TSV, Parquet, WebDataset or TFDS; a pattern or folder of all but
+    the last.
     media_root: the folder, or address such as gs://bucket/folder, that media paths are relative to
     and must stay under.
     source: the data set's name; examples without an id get f"{source}-{record number}".
     format: a key of `formats.FORMATS`; "" tells it from the first records.
+    columns: a column map, see `columns`.
 
     An id may occur again with other content (public mixtures have one id an image and many
     conversations about it): the later ones become "id#2", "id#3", …. The same id with the same
@@ -46,7 +55,7 @@ def read_annotations(
     format, or damaged.
     """
     notes = Notes()
-    for _, found in read_with_places(path, media_root, source, format, notes):
+    for _, found in read_with_places(path, media_root, source, format, notes, columns):
         yield found
     for line in notes.lines():
         logging.warning("%s: %s", source, line)
@@ -66,16 +75,24 @@ def read_with_places(
     source: str,
     format: str,
     notes: Notes,
+    columns: Mapping[str, Any] | None = None,
 ) -> Iterator[tuple[Place, Example | Rejected]]:
     """As `read_annotations`, each with its record's place. notes: gets what stood out."""
     path = os.fspath(path)
     records = read_records(path)
     first = list(itertools.islice(records, SNIFFED_RECORDS))
     known = [record.value for record in first if not isinstance(record.value, Rejected)]
-    chosen = find_format(format, path, known)
+    mapped = ColumnMap(columns or {})
+    mapped.check(path, known)
     root = os.fspath(media_root)
     root = root if is_remote(root) else os.path.abspath(root)
-    _check_media_are_read(first, chosen, source, root)
+    try:
+        chosen = find_format(format, path, list(_mapped(known, mapped)))
+    except AnnotationError as error:
+        if preset := None if columns else preset_for(known[:1]):
+            raise AnnotationError(f'{error}\n"preset": "{preset}" reads such records') from error
+        raise
+    _check_media_are_read(first, mapped, chosen, source, root)
     ids = _Ids()
     for record in itertools.chain(first, records):
         place = Place(record.place, record.where)
@@ -84,6 +101,7 @@ def read_with_places(
             continue
         for value in _split(record.value, chosen):
             try:
+                value = mapped.apply(value)
                 example = ids.unused(_example(value, record, chosen, source, root))
             except Unusable as error:
                 shown = _shown_id(value)
@@ -97,24 +115,47 @@ def read_with_places(
             yield place, example
 
 
+def _mapped(values: Sequence[Any], columns: ColumnMap) -> Iterator[Any]:
+    """The records that have their columns."""
+    for value in values:
+        with contextlib.suppress(Unusable):
+            yield columns.apply(value)
+
+
+class _UnreadMedium(Unusable):
+    """An example for which no medium was read, though its record names one: `field`."""
+
+    def __init__(self, field: Unread):
+        wanted = " or ".join(f'"{key}"' for key in field.wanted)
+        super().__init__(
+            "unread_media",
+            f'"{field.key}": {repr(field.value):.80} names a medium under a key that is not read: '
+            f"write the path of its file, from media_root, under {wanted}",
+        )
+        self.field = field
+
+
 def _check_media_are_read(
-    first: Sequence[Record], format: ModuleType, source: str, root: str
+    first: Sequence[Record], columns: ColumnMap, format: ModuleType, source: str, root: str
 ) -> None:
     """Raises AnnotationError where most of the first records name media that nothing reads: all
     that would be trained on of such a set is what was left out by mistake."""
-    found: list[str] = []
+    found: list[tuple[str, _UnreadMedium]] = []
     seen = 0
     for record in first:
         for value in () if isinstance(record.value, Rejected) else _split(record.value, format):
             seen += 1
             try:
-                _example(value, record, format, source, root)
-            except Unusable as error:
-                if error.reason == "unread_media":
-                    found.append(f"{record.where}: {error.detail}")
+                _example(columns.apply(value), record, format, source, root)
+            except _UnreadMedium as error:
+                found.append((record.where, error))
+            except Unusable:
+                pass
     if 2 * len(found) > seen:
+        where, first_found = found[0]
         so = f", as in {len(found)} of the first {seen} records" if seen > 1 else ""
-        raise AnnotationError(f"annotation file {found[0]}{so}")
+        so += f"; {map_for(first_found.field, root)} in the set's entry would read it"
+        raise AnnotationError(f"annotation file {where}: {first_found.detail}{so}")
 
 
 def _split(record: Any, format: ModuleType) -> Iterator[Any]:
@@ -138,12 +179,7 @@ def _example(value: Any, record: Record, format: ModuleType, source: str, root: 
     if not example.media:
         fields = {key: v for key, v in value.items() if key not in parsed.used}
         if field := unread_medium({**fields, **parsed.unread}):
-            wanted = " or ".join(f'"{key}"' for key in field.wanted)
-            raise Unusable(
-                "unread_media",
-                f'"{field.key}": {repr(field.value):.80} names a medium under a key that is not '
-                f"read: write the path of its file, from media_root, under {wanted}",
-            )
+            raise _UnreadMedium(field)
     return example
 
 

@@ -27,13 +27,16 @@ REASONS = {
     "too_large": Reason("a record of over 16 MiB", "keep media in files and name their paths"),
     "too_deep": Reason("nested too deep", "lists and objects may nest 32 levels"),
     # Its fields.
+    "missing_column": Reason(
+        "a column of the column map is not there, or no text",
+        'fill it in, or write "{name?}" in "columns" where it may be missing',
+    ),
     "bad_id": Reason("an id that is no name", 'make "id" a string or an integer, or leave it out'),
     "duplicate": Reason("the same id and turns as an earlier record", "take one of them away"),
     "bad_media": Reason("a medium without a usable path", "a path below media_root"),
     "unread_media": Reason(
         "names a medium under a key that is not read",
-        'write the path of its file under "video" or "image", or take the key away where the '
-        "example is text alone",
+        'name it in the set\'s "columns", or take the key away where the example is text alone',
     ),
     "bad_clip": Reason("a clip without a usable start and end", "seconds, the end after the start"),
     "path_outside_root": Reason(

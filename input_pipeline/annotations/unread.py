@@ -6,6 +6,7 @@ be trained on as text, without a word.
 
 import difflib
 import functools
+import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -40,12 +41,14 @@ _MEDIA_FILE = re.compile(
     r"|https?://(www\.|m\.)?(youtube\.com/watch|youtu\.be/)\S+",
     re.IGNORECASE,
 )
+_ENDINGS = {"video": (".mp4", ".mkv", ".webm", ".avi", ".mov"), "image": (".jpg", ".png", ".jpeg")}
+_FORMS = ["video{}.mp4", "v_{}.mp4", "v_{}.mkv", "v_{}.webm", "{}"]  # of MSR-VTT, of ActivityNet
 # What other formats call the keys that are read here.
 _OTHER_NAMES = {
     "conversations": "dialog dialogue dialogs dialogues turns chat chats talk",
     "question": "query q prompt instruction",
     "answer": "response a output answers label",
-    "options": "candidates choices",
+    "options": "option alternatives",
     "start": "start_time start_s start_sec start_second begin",
     "end": "end_time end_s end_sec end_second",
 }
@@ -77,6 +80,23 @@ def unread_medium(fields: Mapping[str, Any]) -> Unread | None:
     return None
 
 
+def map_for(field: Unread, root: str) -> str:
+    """The column map that reads such a field, for people: "columns": {"video": "{video_id}.mp4"}.
+
+    root: of the media. A file there tells how their names are made of the field; without one the
+    usual ending is taken.
+    """
+    kind = field.wanted[0]
+    column = f"{{{field.key}}}"
+    text = column
+    if not _kinds_of_value(field.value):
+        forms = [f"{{}}{ending}" for ending in _ENDINGS[kind]] + _FORMS
+        names = [(form, form.format(field.value)) for form in forms]
+        there = (form for form, name in names if os.path.isfile(os.path.join(root, name)))
+        text = next(there, forms[0]).format(column)
+    return f'"columns": {{"{kind}": "{text}"}}'
+
+
 def lookalikes(record: Mapping[str, Any], known: Collection[str]) -> Iterator[Unread]:
     """The record's top keys that are not known and may stand for a known key that it does not have.
 
@@ -97,6 +117,8 @@ def _likely(key: str, value: Any, known: Collection[str]) -> tuple[str, ...]:
     other = _READ_AS.get("_".join(_words(key)))
     if other and other in known:
         return (other,)
+    if _IDS.intersection(_words(key)[-1:]):
+        return ()  # "question_id" is no slip for "questions"
     near = _typo_of(key, tuple(known))
     return (near,) if near else ()
 

@@ -11,6 +11,7 @@ annotations again, which is quick, and works only on records of unfinished piece
 
 import contextlib
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ _KEEP_PROBES = 256  # at most so many new ones are lost when the process is kill
 class DatasetSpec:
     """One data set to prepare.
 
-    annotations, media_root, format: see `read_annotations`. mode: "train" keeps the answer,
+    annotations, media_root, format, columns: see `read_annotations`. mode: "train" keeps the answer,
     "prompt" leaves it out.
     """
 
@@ -52,6 +53,7 @@ class DatasetSpec:
     media_root: str
     mode: str = "train"
     format: str = ""
+    columns: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def build_pieces(
@@ -82,7 +84,8 @@ def build_pieces(
         bad.add(*_bad_and_seen(path))
     skipped = sum(max(min(chunk_records, total - chunk * chunk_records), 0) for chunk in done)
     found = read_with_places(
-        dataset.annotations, dataset.media_root, dataset.name, dataset.format, notes
+        *(dataset.annotations, dataset.media_root, dataset.name, dataset.format),
+        *(notes, dataset.columns),
     )
     todo = (item for item in found if item[0].number // chunk_records not in done)
     piece = _Piece(folder, dataset, bad)

@@ -186,6 +186,7 @@ def _file_name(dataset: DatasetSpec, spec: IndexSpec) -> str:
     rules = type(spec.layout)
     facts = [_VERSION, dataset.media_root, dataset.mode, f"{rules.__module__}.{rules.__name__}"]
     facts += [SCHEMA.to_string(), dataset.format, dataset.name, vars(spec.layout)]
+    facts += [dict(dataset.columns)] if dataset.columns else []
     facts += [spec.max_tokens, spec.max_patches, frame_budget.spec_hash(spec.frame_policy)]
     digest.update(json.dumps(facts, sort_keys=True).encode())
     return f"{dataset.name}-{dataset.mode}-{digest.hexdigest()[:16]}"

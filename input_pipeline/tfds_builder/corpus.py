@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 from etils import epath
 
-from input_pipeline.annotations import Rejected, medium_name, read_annotations
+from input_pipeline.annotations import Rejected, columns_of, medium_name, read_annotations
 from input_pipeline.examples import Example, MediaRef, Turn
 from input_pipeline.media import MediaError, is_frame_folder, read_source
 from input_pipeline.paths import located
@@ -32,7 +32,8 @@ Keyed = tuple[str, dict[str, list[Any]]]  # a record and what it is known by
 class CorpusConfig(tfds.core.BuilderConfig):
     """Which annotations to store.
 
-    annotations, media_root, format: see `read_annotations`. config_file: a training config, whose
+    annotations, media_root, format, columns: see `read_annotations`. preset: a column map by its
+    name, below `columns`. config_file: a training config, whose
     data set of this config's name is meant instead; root: where its relative paths start.
     split: what the one split is called. beam: see the module.
     """
@@ -40,6 +41,8 @@ class CorpusConfig(tfds.core.BuilderConfig):
     annotations: str = ""
     media_root: str = ""
     format: str = ""
+    preset: str = ""
+    columns: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     config_file: str = ""
     root: str = "."
     split: str = "train"
@@ -108,6 +111,8 @@ def _resolved(config: CorpusConfig) -> CorpusConfig:
             annotations=located(entry.get("annotations", ""), root),
             media_root=located(entry.get("media_root", ""), root),
             format=entry.get("format", ""),
+            preset=entry.get("preset", ""),
+            columns=entry.get("columns") or {},
         )
     if not config.annotations:
         raise ValueError(
@@ -132,7 +137,8 @@ def _groups(config: CorpusConfig, rejected: epath.Path) -> Iterator[dict[str, An
 
         def rows() -> Iterator[tuple[str, str, str]]:
             found = read_annotations(
-                config.annotations, config.media_root, config.name, config.format
+                *(config.annotations, config.media_root, config.name, config.format),
+                columns_of(dataclasses.asdict(config)),
             )
             for example in found:
                 if isinstance(example, Rejected):

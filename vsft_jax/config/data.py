@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from input_pipeline.annotations import columns_of
 from input_pipeline.batches import Mixture, parse_mixture, parse_shares
 from input_pipeline.index import DatasetSpec
 from input_pipeline.media import CacheSettings, Decoder
@@ -48,6 +49,7 @@ def datasets_of(entries: Mapping[str, ConfigDict], root: str, mode: str) -> list
             media_root=located(entry.get("media_root", ""), root),
             mode=mode,
             format=entry.get("format", ""),
+            columns=columns_of(entry.to_dict()),
         )
         for name, entry in entries.items()
     ]

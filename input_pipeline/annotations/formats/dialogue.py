@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from input_pipeline.annotations.formats.parsed import Medium, Parsed, part_medium, record_media
+from input_pipeline.annotations.nested import from_text
 from input_pipeline.annotations.rejected import Unusable
 from input_pipeline.examples import MediaKind, Role
 
@@ -34,8 +35,9 @@ def has_turns(record: Mapping[str, Any], key: str) -> bool:
 
 
 def parse_turns(record: Mapping[str, Any], key: str) -> Parsed:
-    """A record whose conversation is the list `record[key]`, with an optional "system" text."""
-    turns = record.get(key)
+    """A record whose conversation is the list `record[key]`, which a column of a table may hold as
+    text, with an optional "system" text."""
+    turns = from_text(record.get(key))
     if not isinstance(turns, list) or not turns:
         raise Unusable("bad_turn", f'"{key}" must be a non-empty list')
     found = [_turn(place, turn) for place, turn in enumerate(turns, start=1)]

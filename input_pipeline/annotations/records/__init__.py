@@ -1,18 +1,26 @@
-"""Annotation files in, records out: JSON, JSONL, Parquet and TFDS, one record at a time.
+"""Annotation files in, records out: JSON, JSONL, CSV, Parquet, tars and TFDS, one at a time.
 
 A module for each kind of file has `read`, `count`, `fingerprint` and `unit`, what one record of a
-file is called; which kind a file is of is told from its content. Bytes inside records stay there: a
-reference stands in their place, and `read_record_bytes` follows it.
+file is called; which kind a file is of is told from its content, a table from its name.
+Bytes inside records stay there: a reference stands in their place, and `read_record_bytes` follows
+it.
 """
 
+import functools
 import glob
 import os
+import tarfile
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from input_pipeline.annotations.records import json_records, tfds_records
-from input_pipeline.annotations.records.opening import open_binary
+from input_pipeline.annotations.records import (
+    json_records,
+    table_records,
+    tar_records,
+    tfds_records,
+)
+from input_pipeline.annotations.records.opening import open_binary, whole
 from input_pipeline.annotations.records.reference import (
     InRecord,
     is_record,
@@ -31,6 +39,8 @@ __all__ = [
     "read_records",
     "record_file",
 ]
+
+_IN_FOLDERS = ("*.parquet", "*.tar", "*.json*", "*.[ct]sv*")
 
 
 class Record(NamedTuple):
@@ -51,17 +61,20 @@ class Record(NamedTuple):
 
 
 def annotation_files(annotations: str) -> list[str]:
-    """The files that a path stands for: itself, those that a pattern with * matches, or the
-    Parquet or JSON files of a folder. Raises AnnotationError where there are none."""
+    """The files that a path stands for: itself, those that a pattern with * matches, or those of a
+    folder: its Parquet files, else tars, else JSON, else tables. Raises AnnotationError where
+    there are none."""
     if "*" in annotations:
         files = sorted(glob.glob(annotations))
     elif os.path.isdir(annotations) and not tfds_records.is_tfds(annotations):
-        files = sorted(glob.glob(os.path.join(glob.escape(annotations), "*.parquet")))
-        files = files or sorted(glob.glob(os.path.join(glob.escape(annotations), "*.json*")))
+        found = (glob.glob(os.path.join(glob.escape(annotations), form)) for form in _IN_FOLDERS)
+        files = sorted(next(filter(None, found), []))
     else:
         files = [annotations]
     if not files:
-        raise AnnotationError(f"annotations {annotations}: no such Parquet or JSON files")
+        raise AnnotationError(
+            f"annotations {annotations}: no such Parquet or JSON files, tars or tables"
+        )
     return files
 
 
@@ -74,8 +87,9 @@ def read_records(annotations: str) -> Iterator[Record]:
     for file in annotation_files(annotations):
         module, number = _module(file), 0
         unit = module.unit(file)
-        for number, value in module.read(file):
-            yield Record(first + number - 1, file, unit, number, value)
+        with whole(file):
+            for number, value in module.read(file):
+                yield Record(first + number - 1, file, unit, number, value)
         first += number
 
 
@@ -96,7 +110,12 @@ def read_record_bytes(reference: str) -> bytes:
     value, ValueError for a string that is not a reference.
     """
     path, row, column = parse_reference(reference)
-    module = tfds_records if tfds_records.is_tfds(path) else _parquet_records()
+    try:
+        module = _module_of(path)
+    except AnnotationError as error:
+        raise OSError(str(error)) from error
+    if not hasattr(module, "read_bytes"):
+        raise LookupError(f"{path} holds no bytes")
     return module.read_bytes(path, row, column)
 
 
@@ -104,8 +123,16 @@ def _module(file: str) -> ModuleType:
     """The module that reads a file."""
     if tfds_records.is_tfds(file):
         return tfds_records
-    with open_binary(file) as opened:
-        return _parquet_records() if opened.read(4) == b"PAR1" else json_records
+    if table_records.is_table(file):
+        return table_records
+    with whole(file), open_binary(file) as opened:
+        start = opened.read(tarfile.BLOCKSIZE)
+    if tar_records.is_tar(start):
+        return tar_records
+    return _parquet_records() if start.startswith(b"PAR1") else json_records
+
+
+_module_of = functools.lru_cache(1024)(_module)  # of files that bytes are read from again and again
 
 
 def _parquet_records() -> ModuleType:

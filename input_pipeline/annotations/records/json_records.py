@@ -1,4 +1,8 @@
-"""Records of a JSON list or of JSONL, one at a time however long the file is."""
+"""Records of a JSON list or of JSONL, one at a time however long the file is.
+
+A list may be the value of a key of one object, {"info": …, "data": [{…}, …]}, as SQuAD and many
+video data sets write it.
+"""
 
 import hashlib
 import json
@@ -12,6 +16,14 @@ from input_pipeline.annotations.rejected import AnnotationError, Rejected
 MAX_RECORD_BYTES = 16 * 2**20  # a bound on what the outside world may hand us
 _READ_CHARACTERS = 2**20
 _NO_SPACE = re.compile(r"[^ \t\n\r]")
+_START_BYTES = 2**16  # tell what a file is
+# The keys that hold the records of such an object; before it stand plain values and flat ones.
+_WRAPPED = re.compile(
+    rb"""\s*\{(?:\s*"[^"\\]*"\s*:\s*(?:"(?:[^"\\]|\\.)*"|[-+.\w]+"""
+    rb"""|\{[^{}\[\]]*\}|\[[^{}\[\]]*\])\s*,)*"""
+    rb"""\s*"(?:data|annotations|questions|records|samples|items|rows|train|val|test)"\s*:\s*"""
+    rb"""(?=\[\s*\{)"""
+)
 _DELIMITED = re.compile(r"[ \t\n\r]*[,\]]")
 
 
@@ -52,8 +64,13 @@ def unit(path: str) -> str:
 
 
 def _is_list(path: str) -> bool:
+    return _start_of_list(path) is not None
+
+
+def _start_of_list(path: str) -> int | None:
+    """Where the list of records begins, in characters; None for JSONL."""
     with open_binary(path) as file:
-        start = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+        start = file.read(_START_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip()
     if not start:
         raise AnnotationError(f"annotation file {path} is empty")
     if start[:1] not in (b"[", b"{"):
@@ -61,7 +78,21 @@ def _is_list(path: str) -> bool:
             f"annotation file {path} is neither a JSON list nor JSONL, nor Parquet or TFDS: it "
             f"starts with {start[:40]!r}"
         )
-    return start.startswith(b"[")
+    if start.startswith(b"["):
+        return 0
+    wrapped = _WRAPPED.match(start)
+    return None if not wrapped or _has_more_lines(path) else len(wrapped[0].decode())
+
+
+def _has_more_lines(path: str) -> bool:
+    """Whether a first line that is an object is followed by more: then each is a record."""
+    with open_binary(path) as file:
+        line = file.readline(MAX_RECORD_BYTES + 1)
+        try:
+            json.loads(line.decode("utf-8-sig"))
+        except (ValueError, RecursionError):
+            return False  # it goes on
+        return bool(file.read(_START_BYTES).strip())
 
 
 # --- JSONL --------------------------------------------------------------------------------------
@@ -118,6 +149,7 @@ class _ListReader:
 
     def __init__(self, path: str):
         self._path = path
+        self._start = _start_of_list(path) or 0
         self._text, self._at = "", 0
         self._ended = False
         self._line, self._column = 1, 1  # of the window's first character
@@ -125,6 +157,9 @@ class _ListReader:
     def __iter__(self) -> Iterator[Any]:
         scan = json.JSONDecoder().raw_decode
         with open_text(self._path, "utf-8-sig") as self._file:
+            self._peek()
+            wrapped = self._text[self._at] == "{"
+            self._at += self._start
             self._expect("[")
             if self._peek() == "]":
                 self._at += 1
@@ -134,7 +169,7 @@ class _ListReader:
                     yield self._element(scan)
                     if self._expect(",]") == "]":
                         break
-            if self._peek():
+            if self._peek() and not (wrapped and self._peek() in ",}"):
                 self._fail("Extra data", self._at)
 
     def _element(self, scan: Callable[[str, int], tuple[Any, int]]) -> Any:

@@ -4,9 +4,11 @@ Those of configs/default.py, and of the entries that it leaves empty; "*" stands
 without a line here is refused, so a new one begins with its line.
 """
 
+from input_pipeline.annotations import PRESETS
 from input_pipeline.annotations.formats import FORMATS
 from vsft_jax.config.checks.kinds import (
     Check,
+    column_map,
     expect,
     frame_policy,
     integer,
@@ -53,6 +55,8 @@ KEYS: dict[str, Check] = {
     "data.train.*.annotations": name(),
     "data.train.*.media_root": optional(text()),
     "data.train.*.format": optional(one_of("", *FORMATS)),
+    "data.train.*.preset": optional(one_of("", *PRESETS)),
+    "data.train.*.columns": optional(column_map()),
     "data.train.*.weight": optional(number(least=0)),
     "data.mixture": text(),
     "data.epoch": one_of("amounts", "smallest", "largest"),
@@ -61,6 +65,8 @@ KEYS: dict[str, Check] = {
     "data.benchmarks.*.annotations": name(),
     "data.benchmarks.*.media_root": optional(text()),
     "data.benchmarks.*.format": optional(one_of("", *FORMATS)),
+    "data.benchmarks.*.preset": optional(one_of("", *PRESETS)),
+    "data.benchmarks.*.columns": optional(column_map()),
     "data.benchmarks.*.modality": one_of("image", "video"),
     "data.demo_world.seed": _files,
     "data.demo_world.train_images": _files,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from input_pipeline import frame_budget
+from input_pipeline.annotations import AnnotationError, columns_of
 from vsft_jax.errors import ConfigError
 from vsft_jax.parameters import PRESETS, selector
 
@@ -159,6 +160,21 @@ def listing(each: Check, what: str, *, distinct: bool = False) -> Check:
         )
 
     return expect(f"a list of {what}", holds)
+
+
+def column_map() -> Check:
+    """A column map of a data set, see input_pipeline/annotations/columns.py."""
+
+    def find(value: Any) -> str | None:
+        if not isinstance(value, Mapping):
+            return 'expected a mapping such as {"video": "{video_id}.mp4"}'
+        try:
+            columns_of({"columns": value})
+        except AnnotationError as error:
+            return str(error).removeprefix('"columns": ')
+        return None
+
+    return Check(find)
 
 
 def frame_policy() -> Check:

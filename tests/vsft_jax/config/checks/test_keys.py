@@ -27,6 +27,8 @@ FRACTION = ("a number at least 0 and at most 1", -0.1, 1.1, math.nan, "1", True)
 BELOW_1 = ("a number at least 0 and below 1", -0.1, 1.0, 2, math.nan, "0.9", False)
 SEED = ("an integer from 0 to 4294967295", -1, 2**32, 0.5, True, None)
 FORMAT = ('one of "", ', "llava", 3)
+PRESET = ('one of "", "llava_video_178k", ', "llava", 3)
+COLUMNS = ("", "video", 3, {"video": "video_id"}, {"question": "{q"}, {"questions": "{qa}"})
 PATTERN = ("one of attention, gate_up, linear, or a regular expression", "llm/(q", 3)
 FRAMES = ("", {"kind": "fixd"}, {"frames": 8}, {"kind": "fixed", "frames": 0}, "hybrid")
 AXIS = ("an integer >= 1, or -1", 0, -2, 1.0, True, "1", None)
@@ -53,6 +55,8 @@ BAD: dict[str, tuple[Any, ...]] = {
     "data.train.*.annotations": NAME,
     "data.train.*.media_root": TEXT,
     "data.train.*.format": FORMAT,
+    "data.train.*.preset": PRESET,
+    "data.train.*.columns": COLUMNS,
     "data.train.*.weight": NOT_NEGATIVE,
     "data.mixture": TEXT,
     "data.epoch": ('one of "amounts", "smallest", "largest"', "longest", "", 1),
@@ -61,6 +65,8 @@ BAD: dict[str, tuple[Any, ...]] = {
     "data.benchmarks.*.annotations": NAME,
     "data.benchmarks.*.media_root": TEXT,
     "data.benchmarks.*.format": FORMAT,
+    "data.benchmarks.*.preset": PRESET,
+    "data.benchmarks.*.columns": COLUMNS,
     "data.benchmarks.*.modality": ('one of "image", "video"', "vidoe", "", None),
     "data.demo_world.seed": AT_LEAST_0,
     "data.demo_world.train_images": AT_LEAST_0,
