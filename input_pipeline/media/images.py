@@ -21,6 +21,7 @@ import numpy as np
 
 from input_pipeline.media import bounds
 from input_pipeline.media.errors import MediaError
+from input_pipeline.media.resizing import Orientation
 from input_pipeline.media.sources import read_source
 
 if TYPE_CHECKING:  # Pillow is imported when the first image comes: most workers see videos alone
@@ -55,7 +56,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 @dataclasses.dataclass(frozen=True)
 class ImageHeader:
     """width, height: pixels as decoded, before the orientation is applied.
-    orientation: EXIF value 1-8; 5-8 exchange width and height when displayed."""
+    orientation: EXIF value 1-8 (TIFF 6.0, tag 274)."""
 
     format: str
     width: int
@@ -65,9 +66,15 @@ class ImageHeader:
     @property
     def displayed_size(self) -> tuple[int, int]:
         """(width, height) after the orientation is applied."""
-        if self.orientation >= 5:
-            return self.height, self.width
-        return self.width, self.height
+        size = self.width, self.height
+        return size[::-1] if self.upright.swaps else size
+
+    @property
+    def upright(self) -> Orientation:
+        """5-8 swap rows and columns; 1-4 and 5-8 then exchange no sides, left and right, both, top
+        and bottom."""
+        sides = (self.orientation - 1) % 4
+        return Orientation(self.orientation >= 5, sides in (1, 2), sides in (2, 3))
 
 
 def image_format(start: bytes) -> str | None:
@@ -100,7 +107,7 @@ def read_image(path: str) -> np.ndarray:
             "corrupt",
             f"header says {header.width}x{header.height}, data {pixels.shape[1]}x{pixels.shape[0]}",
         )
-    return np.ascontiguousarray(_oriented(_to_rgb(pixels), header.orientation))
+    return np.ascontiguousarray(header.upright(_to_rgb(pixels)))
 
 
 # ── Headers. ────────────────────────────────────────────────────────────────────────────────────
@@ -271,14 +278,3 @@ def _to_rgb(pixels: np.ndarray) -> np.ndarray:
         return pixels
     alpha = pixels[:, :, 3:].astype(np.uint16)
     return ((pixels[:, :, :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-
-
-def _oriented(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Applies an EXIF orientation (TIFF 6.0, tag 274): 2-4 flips, 5-8 exchange the axes."""
-    if orientation >= 5:
-        pixels = pixels.transpose(1, 0, 2)
-    # After the exchange, 5-8 need the flips of 1, 2, 3, 4 in this order: none, left-right
-    # (a clockwise turn), both, up-down.
-    flip = {1: (1, 1), 2: (1, -1), 3: (-1, -1), 4: (-1, 1)}
-    vertical, horizontal = flip[orientation if orientation <= 4 else orientation - 4]
-    return pixels[::vertical, ::horizontal]

@@ -88,15 +88,21 @@ def cut_clip(info: MediaInfo, ref: MediaRef) -> MediaInfo:
 def clip_frames(ref: MediaRef, times: Sequence[float]) -> tuple[int, int]:
     """(first, behind the last) of the frames with start_s <= time <= end_s.
 
+    Where there are none, because the clip lies between two frames, the one that is on the screen
+    then; the last frame stays for one mean interval.
+
     times: seconds from the first frame of the whole video, rising. At a constant rate f these are
     ceil(start_s · f) to floor(end_s · f), as in qwen-vl-utils.
-    Raises MediaError where there are none.
+    Raises MediaError for a clip behind the video's end.
     """
     start = ref.start_s if ref.start_s is not None else 0.0
     end = ref.end_s if ref.end_s is not None else times[-1]
     first = bisect.bisect_left(times, start - _CLIP_TOLERANCE_S)
     stop = bisect.bisect_right(times, end + _CLIP_TOLERANCE_S)
     if first >= stop:
+        gone = times[-1] + times[-1] / max(len(times) - 1, 1)
+        if first > 0 and start < gone:
+            return first - 1, first
         raise MediaError(
             ref.path,
             "empty_clip",

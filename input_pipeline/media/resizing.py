@@ -1,4 +1,4 @@
-"""Resizing decoded pictures."""
+"""Decoded pictures turned upright and resized."""
 
 import dataclasses
 
@@ -58,3 +58,18 @@ class Resizing:
             height, width = shrunk(picture.shape[:2], self.longest)
             return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
         return picture if self.size is None else resize(picture, *self.size)
+
+
+@dataclasses.dataclass(frozen=True)
+class Orientation:
+    """How a stored picture becomes the one displayed: rows and columns swap, then sides do."""
+
+    swaps: bool = False
+    mirrors: bool = False  # left and right
+    flips: bool = False  # top and bottom
+
+    def __call__(self, picture: np.ndarray) -> np.ndarray:
+        """uint8[H, W, 3] -> a view of the same, upright."""
+        if self.swaps:
+            picture = picture.transpose(1, 0, 2)
+        return picture[:: -1 if self.flips else 1, :: -1 if self.mirrors else 1]

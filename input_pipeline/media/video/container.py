@@ -4,13 +4,16 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Any
 
 import av
+import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from input_pipeline.media import bounds
 from input_pipeline.media.errors import MediaError
+from input_pipeline.media.resizing import Orientation
 from input_pipeline.media.sources import SeekableFile, open_source, size_of
 from input_pipeline.media.video.mp4_tables import Mp4Track, read_tracks
 
@@ -78,28 +81,44 @@ def _open_container(path: str, file: SeekableFile) -> InputContainer:
 
 
 def _video_stream(path: str, container: InputContainer) -> VideoStream:
-    """The first video stream that is not a cover picture, set up for one thread."""
+    """The video stream that players show, set up for one thread: FFmpeg's choice (the default one,
+    of several with the most pictures and bits), but no cover picture, and none that is announced to
+    be a single picture beside a film."""
     attached = av.stream.Disposition.attached_pic
-    for stream in container.streams.video:
-        if stream.disposition & attached:
-            continue
-        context = stream.codec_context
-        if context is None:
-            raise MediaError(path, "unsupported_format", "no decoder for the video codec")
-        bounds.check_frame_pixels(path, context.width, context.height)
-        context.thread_type, context.thread_count = "NONE", 1
-        return stream
-    kinds = ", ".join(sorted({stream.type for stream in container.streams}))
-    raise MediaError(path, "not_video", f"no video stream, only {kinds or 'nothing'}")
+    films = [each for each in container.streams.video if not each.disposition & attached]
+    best = container.streams.best("video")
+    stream = best if best in films else next(iter(films), None)
+    if stream is not None and stream.frames == 1:
+        stream = max(films, key=lambda each: each.frames)
+    if stream is None:
+        kinds = ", ".join(sorted({each.type for each in container.streams}))
+        raise MediaError(path, "not_video", f"no video stream, only {kinds or 'nothing'}")
+    context = stream.codec_context
+    if context is None:
+        raise MediaError(path, "unsupported_format", "no decoder for the video codec")
+    bounds.check_frame_pixels(path, context.width, context.height)
+    context.thread_type, context.thread_count = "NONE", 1
+    return stream
+
+
+def orientation_of(frame: av.VideoFrame) -> Orientation:
+    """From the frame's display matrix, the nearest of the eight.
+
+    Its first two rows and columns say where the stored axes point on the screen; what lies between
+    (a tilt of some degrees) is left as it is, as players do. ISO/IEC 14496-12, 6.2.2; FFmpeg's
+    `autorotate` shows the same.
+    """
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")  # whose type PyAV does not declare
+    if matrix is None:
+        return Orientation()
+    # x on the screen is across · column + a · row; y is b · column + down · row.
+    across, b, _, a, down = np.frombuffer(matrix, np.int32, 5).tolist()
+    if abs(a) + abs(b) > abs(across) + abs(down):
+        return Orientation(True, a < 0, b < 0)
+    return Orientation(False, across < 0, down < 0)
 
 
 def displayed_size(frame: av.VideoFrame) -> tuple[int, int]:
-    """(width, height) in pixels after the frame's rotation metadata is applied."""
-    if quarter_turns(frame) % 2:
-        return frame.height, frame.width
-    return frame.width, frame.height
-
-
-def quarter_turns(frame: av.VideoFrame) -> int:
-    """Counterclockwise quarter turns that display the frame upright: 0-3."""
-    return round(frame.rotation / 90) % 4
+    """(width, height) in pixels, upright."""
+    size = frame.width, frame.height
+    return size[::-1] if orientation_of(frame).swaps else size

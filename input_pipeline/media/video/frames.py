@@ -16,7 +16,12 @@ from av.video.reformatter import VideoReformatter
 from input_pipeline.media import bounds
 from input_pipeline.media.errors import MediaError
 from input_pipeline.media.resizing import Resizing, shrunk
-from input_pipeline.media.video.container import Video, displayed_size, open_video, quarter_turns
+from input_pipeline.media.video.container import (
+    Video,
+    displayed_size,
+    open_video,
+    orientation_of,
+)
 from input_pipeline.media.video.frame_table import FrameTable, decoded_times, frame_table
 from input_pipeline.media.video.timeline import Choose, Timeline, check_enough
 
@@ -70,12 +75,12 @@ class _Converter:
         if frame.is_corrupt:
             raise MediaError(self._path, "corrupt", f"the frame at {frame.time} s is damaged")
         bounds.check_frame_pixels(self._path, frame.width, frame.height)
-        turns = quarter_turns(frame)
-        height, width = self._size[::-1] if turns % 2 else self._size
+        upright = orientation_of(frame)
+        height, width = self._size[::-1] if upright.swaps else self._size
         array = self._reformatter.reformat(
             frame, width, height, "rgb24", interpolation=self._interpolation, threads=1
         ).to_ndarray()
-        return self._resizing(np.rot90(array, turns) if turns else array)
+        return self._resizing(upright(array))
 
 
 def _decode_planned(

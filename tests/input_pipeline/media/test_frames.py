@@ -1,5 +1,6 @@
 """Which frame comes back, compared with decoding everything and with the painted numbers."""
 
+import struct
 from fractions import Fraction
 
 import av
@@ -12,6 +13,7 @@ from input_pipeline.examples import MediaRef
 from input_pipeline.media import MediaError, probe, resize
 from input_pipeline.media.frames import decode_frames, preview_frames
 from tests.input_pipeline.media_fixtures import (
+    painted_frame,
     read_number,
     shifted_copy,
     write_clip,
@@ -229,3 +231,54 @@ def test_more_frames_asked_for_than_there_are(clips):
 def test_bad_indices_are_a_programming_error(clips, indices):
     with pytest.raises(ValueError, match="non-decreasing"):
         decode_frames(MediaRef("video", str(clips["groups.mp4"])), indices)
+
+
+@pytest.mark.parametrize("across", [1, -1])
+@pytest.mark.parametrize("down", [1, -1])
+@pytest.mark.parametrize("swaps", [False, True])
+def test_all_eight_display_matrices(tmp_path, across, down, swaps):
+    path = write_clip(tmp_path / "a.mp4", 4, size=(96, 64), options={"qp": "0"})
+    (stored,) = decode_frames(MediaRef("video", str(path)), [0])
+    # ISO/IEC 14496-12, 8.3.2: the matrix follows 40 bytes behind the start of tkhd's content, and a
+    # pixel at (x, y) is shown at (a x + c y, b x + d y).
+    (a, b), (c, d) = ((0, across), (down, 0)) if swaps else ((across, 0), (0, down))
+    data = bytearray(path.read_bytes())
+    one = 1 << 16
+    matrix = (a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30)
+    struct.pack_into(">9i", data, data.index(b"tkhd") + 4 + 40, *matrix)
+    path.write_bytes(data)
+    y, x = np.mgrid[: stored.shape[0], : stored.shape[1]]
+    columns, rows = a * x + c * y, b * x + d * y
+    columns, rows = columns - columns.min(), rows - rows.min()
+    shown = np.empty((rows.max() + 1, columns.max() + 1, 3), np.uint8)
+    shown[rows, columns] = stored
+    ref = MediaRef("video", str(path))
+    np.testing.assert_array_equal(decode_frames(ref, [0])[0], shown)
+    assert decode_frames(ref, [0], (32, 48)).shape == (1, 32, 48, 3)
+    assert (probe(ref).height, probe(ref).width) == shown.shape[:2]
+
+
+@pytest.mark.parametrize("container", ["avi", "mp4", "mkv"])
+@pytest.mark.parametrize("default", [False, True])
+def test_of_several_streams_the_film(tmp_path, container, default):
+    """A thumbnail comes first; with `default` the film is marked, else it is told by its length."""
+    if (container, default) == ("mkv", False):
+        pytest.skip("Matroska marks the first stream then, and does not tell how long they are")
+    path = tmp_path / f"two.{container}"
+    with av.open(str(path), "w") as out:
+        thumbnail, film = (out.add_stream("mpeg4", rate=25) for _ in range(2))
+        for stream, (width, height) in ((thumbnail, (64, 64)), (film, (128, 96))):
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        if default:
+            film.disposition = av.stream.Disposition.default
+        for number in range(10):
+            frame = av.VideoFrame.from_ndarray(painted_frame(number), format="rgb24")
+            out.mux(film.encode(frame))
+        small = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+        out.mux(thumbnail.encode(small))
+        out.mux(film.encode(None))
+        out.mux(thumbnail.encode(None))
+    info = probe(MediaRef("video", str(path)))
+    assert (info.width, info.height, info.frames) == (128, 96, 10)
+    (frame,) = decode_frames(MediaRef("video", str(path)), [7])
+    assert read_number(frame) == 7

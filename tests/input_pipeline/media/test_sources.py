@@ -1,6 +1,7 @@
 """Bytes from files, folders, records and remote storage."""
 
 import os
+from fractions import Fraction
 
 import cv2
 import fsspec
@@ -60,10 +61,33 @@ def test_a_clip_counts_from_its_first_frame(tmp_path, name, options):
     assert [read_number(f) for f in read_frames(to_the_end, [0, 9])] == [40, 49]
     from_the_start = MediaRef("video", path, end_s=0.5)
     assert [read_number(f) for f in read_frames(from_the_start, [0, 5])] == [0, 5]
-    for start, end in ((7.0, 9.0), (0.31, 0.39)):
+    for start, end, shown in ((0.31, 0.39, 3), (4.93, 4.99, 49)):  # between two frames
+        still = MediaRef("video", path, start, end)
+        assert (probe(still).frames, probe(still).frame_times) == (1, (0.0,))
+        assert [read_number(f) for f in read_frames(still, [0])] == [shown]
+    for start, end in ((7.0, 9.0), (5.01, None)):
         empty = MediaRef("video", path, start, end)
         assert reason(probe, empty) == "empty_clip"
         assert reason(read_frames, empty, [0]) == "empty_clip"
+
+
+def test_a_cut_of_a_sparse_recording_shows_what_is_on_the_screen(tmp_path):
+    """A slide every ten to thirty seconds."""
+    times = [Fraction(second) for second in (0, 10, 40, 60)]
+    path = str(write_clip(tmp_path / "slides.mkv", 4, times=times))
+    cuts = {
+        (0, 5): [0],
+        (5, 8): [0],
+        (12, 39): [1],
+        (41, 59.9): [2],
+        (5, 45): [1, 2],
+        (70, 71): [3],
+    }
+    for (start, end), shown in cuts.items():
+        clip = MediaRef("video", path, start, end)
+        info = probe(clip)
+        assert [read_number(f) for f in read_frames(clip, range(info.frames))] == shown
+        assert len(preview_frames(clip, 4, 64)) == max(2, len(shown))
 
 
 # ── Folders of frames. ──────────────────────────────────────────────────────────────────────────
