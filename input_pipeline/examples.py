@@ -45,10 +45,14 @@ class MediaRef:
 
 @dataclasses.dataclass(frozen=True)
 class Turn:
-    """One message of a conversation: text pieces and media in reading order."""
+    """One message of a conversation: text pieces and media in reading order.
+
+    reasoning: what an answer thinks before its text, where the annotation keeps the two apart.
+    """
 
     role: Role
     parts: tuple[str | MediaRef, ...]
+    reasoning: str = ""
 
     @property
     def text(self) -> str:
@@ -93,6 +97,7 @@ class Example:
             {
                 "role": turn.role,
                 "parts": [p if isinstance(p, str) else p.to_json() for p in turn.parts],
+                **({"reasoning": turn.reasoning} if turn.reasoning else {}),
             }
             for turn in self.turns
         ]
@@ -107,6 +112,7 @@ class Example:
             Turn(
                 role=turn["role"],
                 parts=tuple(p if isinstance(p, str) else MediaRef(*p) for p in turn["parts"]),
+                reasoning=turn.get("reasoning", ""),
             )
             for turn in record["turns"]
         )

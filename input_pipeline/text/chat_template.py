@@ -1,173 +1,203 @@
 """Conversations to text, through the checkpoint's Jinja template, as Hugging Face renders it."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
-import jinja2.ext
-import jinja2.nodes
-import jinja2.parser
-import jinja2.sandbox
 
 from input_pipeline.errors import UserError
 from input_pipeline.examples import Example, MediaRef, Turn
+from input_pipeline.text import answers, sandbox
+from input_pipeline.text.trial import fault_of
 
 # Text to look for where the template rendered a medium, and text to put there; None: leave it.
 Replacement = tuple[str, str] | None
+
+# What a template is tried on.
+_PROBE = (
+    Turn("user", ("What is it?",)),
+    Turn("assistant", ("A ball.",)),
+    Turn("user", ("And then?",)),
+    Turn("assistant", ("It rolls away.",)),
+)
 
 
 class ChatError(UserError, ValueError):
     """A conversation that the template or the tokenizer cannot represent faithfully."""
 
 
+class Rendered(NamedTuple):
+    """A conversation as text. taught: the ranges [start, end) that the model is to generate.
+
+    An `answers.GUARD` in the text is no part of it: it parts the characters of what a user wrote
+    and the tokenizer would take for a control token.
+    """
+
+    text: str
+    taught: Sequence[answers.Span] = ()
+
+
 class ChatTemplate:
-    """Renders turns of an example as text; safe to share between threads."""
+    """Renders turns of an example as text; safe to share between threads.
+
+    generation_prompt: what the template writes to let an answer begin.
+    """
 
     def __init__(
         self,
         source: str,
+        file: str,
         variables: Mapping[str, str],
-        end_of_turn: str,
+        ends_of_turn: Sequence[str],
         media_types: Mapping[str, str],
+        control_tokens: Sequence[str] = (),
     ):
-        """source: Jinja source. variables: of the template, such as {"eos_token": "<|im_end|>"}.
+        """source: Jinja source. file: where it stands, for errors.
 
-        end_of_turn: the text that closes every answer. media_types: what the template is told that
-        a medium is, by its kind.
+        variables: of the template, such as {"eos_token": "<|im_end|>"}. ends_of_turn: the texts
+        that may close an answer; where the template writes none of them, the first is added.
+        media_types: what the template is told that a medium is, by its kind. control_tokens: what
+        the tokenizer reads as one token wherever it stands.
+
+        Raises ChatError for a template that cannot be compiled, fails on a plain conversation, or
+        takes more time or memory than any should.
         """
-        self._template = _environment().from_string(source)
+        self.file = file
         self._variables = dict(variables)
-        self._end_of_turn = end_of_turn
         self._media_types = dict(media_types)
-        self._closes_turns = self._template_closes_turns()
+        self._end = re.compile(rf"\s*(?:{'|'.join(map(re.escape, ends_of_turn))})")
+        longest_first = sorted(filter(None, control_tokens), key=len, reverse=True)
+        self._control = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+        numbers = range(1, len(_PROBE) + 1)
+        tried = [self._asked(_PROBE[:n], asks) for n in numbers for asks in (False, True)]
+        if fault := fault_of(source, json.dumps(tried)):
+            raise ChatError(f"{file}: the chat template cannot be used: {fault}")
+        self._template = sandbox.compiled(source)
+        shown = {n: answers.unmarked(self._apply(_PROBE[:n])) for n in numbers}
+        # In training, what stands before an answer must be what the model is given in evaluation.
+        self._unstable = [n for n in (1, 3) if not shown[n + 1].startswith(shown[n])]
+        prompt = answers.unmarked(self._apply(_PROBE[:1], asks=True))
+        self.generation_prompt = prompt.removeprefix(shown[1]) if prompt != shown[1] else ""
+        marked = self._apply(_PROBE[:2], marked=True)
+        self._has_generation = sandbox.GENERATION[0] in marked
+        self._missing_end = "" if answers.closed(marked, self._end) else ends_of_turn[0]
 
-    def render(
-        self,
-        example: Example,
-        turns: Sequence[Turn],
-        replacements: Sequence[Replacement],
-        *,
-        generation_prompt: bool = False,
-    ) -> str:
-        """The text of the example's first `turns`, media replaced, every answer closed.
+    def conversation(self, example: Example, replacements: Sequence[Replacement]) -> Rendered:
+        """The whole conversation, media replaced, every answer closed.
+
+        Raises ChatError if the template refuses it, drops text or media of it, or writes the
+        answers so that what is to be learnt cannot be told: see `answers.taught_spans`.
+        """
+        for turn in self._unstable:
+            raise self._error(
+                example,
+                f"is not prefix-stable at turn {turn}: the prompt shown in evaluation would not be "
+                "the one trained on",
+            )
+        marked = self._render(example, marked=True)
+        marked = _replace_media(example, marked, replacements)
+        try:
+            text, places = answers.without_marks(marked)
+            spans = answers.taught_spans(
+                text,
+                places,
+                example.turns,
+                self._end,
+                self.generation_prompt,
+                self._has_generation,
+            )
+        except answers.Misplaced as error:
+            raise self._error(example, str(error)) from error
+        return Rendered(text, spans)
+
+    def prompt(self, example: Example, replacements: Sequence[Replacement]) -> Rendered:
+        """The example's turns and the template's generation prompt, media replaced.
 
         Raises ChatError if the template refuses the turns, or drops text or media of them.
         """
-        text = self._apply(example, turns, generation_prompt)
-        for part in (part for turn in turns for part in turn.parts):
-            if isinstance(part, str) and part.strip() not in text:
-                raise ChatError(
-                    f"example {example.id!r}: the chat template dropped the text {part[:60]!r}; "
-                    "it must accept a message's content as a list of parts"
-                )
-        if not self._closes_turns:
-            text = self._close_turns(example, turns, text)
-        here = sum(isinstance(part, MediaRef) for turn in turns for part in turn.parts)
-        return _replace_media(example, text, replacements[:here])
+        history = any(turn.role == "assistant" for turn in example.turns)
+        marked = self._render(example, asks=True, marked=history and bool(self._missing_end))
+        return Rendered(_replace_media(example, answers.unmarked(marked), replacements))
 
-    def answer_span(
-        self, example: Example, index: int, replacements: Sequence[Replacement]
-    ) -> tuple[int, int]:
-        """Character range of assistant turn `index` in the rendered conversation.
-
-        Raises ChatError if the turn changes what was rendered before it, or is not closed.
-        """
-        turns = example.turns
-        before = self.render(example, turns[:index], replacements, generation_prompt=True)
-        after = self.render(example, turns[: index + 1], replacements)
-        if not after.startswith(before):
-            raise _unstable(example, index)
-        end = after.rfind(self._end_of_turn)
-        if end < len(before):
-            raise ChatError(
-                f"example {example.id!r}: the chat template does not close turn {index} "
-                f"with {self._end_of_turn}"
+    def _render(self, example: Example, *, asks: bool = False, marked: bool = False) -> str:
+        """The text of the example's turns, with marks and every answer closed if `marked`."""
+        about = f"example {example.id!r}: "
+        text = self._apply(example.turns, asks=asks, about=about)
+        self._check_nothing_lost(example, text)
+        if not marked:
+            return text
+        found = self._apply(example.turns, asks=asks, marked=True, about=about)
+        if answers.unmarked(found) != answers.unmarked(text):
+            raise self._error(
+                example,
+                "looks into the answers: with marks in them it renders something else, so where "
+                "they stand cannot be told",
             )
-        return len(before), end + len(self._end_of_turn)
+        return answers.close(found, self._missing_end) if self._missing_end else found
 
-    def _close_turns(self, example: Example, turns: Sequence[Turn], text: str) -> str:
-        """Ends each answer with the end-of-turn token, as the models were trained, where the
-        template (LLaVA's, on Hugging Face) leaves it out: no model could learn to stop."""
-        before, closed = "", ""
-        for index, turn in enumerate(turns):
-            after = self._apply(example, turns[: index + 1], generation_prompt=False)
-            if not after.startswith(before):
-                raise _unstable(example, index)
-            new = after[len(before) :]
-            closed += new.rstrip() + self._end_of_turn if turn.role == "assistant" else new
-            before = after
-        if not text.startswith(before):
-            raise _unstable(example, len(turns))
-        return closed + text[len(before) :]
+    def _check_nothing_lost(self, example: Example, text: str) -> None:
+        for turn in example.turns:
+            for part in turn.parts if turn.role != "assistant" else ():
+                if isinstance(part, str) and self._guarded(part).strip() not in text:
+                    raise self._error(
+                        example,
+                        f"dropped the text {part[:60]!r}; it must accept a message's content as a "
+                        "list of parts",
+                    )
 
-    def _template_closes_turns(self) -> bool:
-        probe = (Turn("user", ("a",)), Turn("assistant", ("b",)))
-        text = self._apply(Example("probe", "probe", probe), probe, generation_prompt=False)
-        return self._end_of_turn in text[text.rfind("b") :]
-
-    def _apply(self, example: Example, turns: Sequence[Turn], generation_prompt: bool) -> str:
+    def _apply(
+        self, turns: Sequence[Turn], *, asks: bool = False, marked: bool = False, about: str = ""
+    ) -> str:
         try:
-            return self._template.render(
-                messages=[self._message(turn) for turn in turns],
-                add_generation_prompt=generation_prompt,
-                tools=None,
-                documents=None,
-                **self._variables,
-            )
-        except jinja2.TemplateError as error:
-            raise ChatError(
-                f"example {example.id!r}: the chat template refused it: {error}"
-            ) from error
+            return sandbox.render(self._template, self._asked(turns, asks, marked))
+        except Exception as error:  # a template may do anything
+            words = str(error) if isinstance(error, jinja2.TemplateError) else repr(error)
+            fault = f"{about}the chat template {self.file} refused it: {words}"
+            raise ChatError(fault) from error
 
-    def _message(self, turn: Turn) -> dict[str, Any]:
+    def _asked(self, turns: Sequence[Turn], asks: bool, marked: bool = False) -> dict[str, Any]:
+        """What the template is given. asks: for its generation prompt."""
+        return {
+            "messages": [self._message(turn, marked) for turn in turns],
+            "add_generation_prompt": asks,
+            "tools": None,
+            "documents": None,
+            **self._variables,
+        }
+
+    def _message(self, turn: Turn, marked: bool) -> dict[str, Any]:
+        if turn.role == "assistant":
+            text, reasoning = answers.marked_answer(turn) if marked else answers.plain(turn)
+            # The names under which transformers gives it to templates.
+            thought = (
+                dict.fromkeys(("reasoning_content", "thinking"), reasoning) if reasoning else {}
+            )
+            return {"role": turn.role, "content": [{"type": "text", "text": text}], **thought}
         content = [
             {"type": self._media_types[part.kind]}
             if isinstance(part, MediaRef)
-            else {"type": "text", "text": part}
+            else {"type": "text", "text": self._guarded(part)}
             for part in turn.parts
         ]
         return {"role": turn.role, "content": content}
 
+    def _guarded(self, text: str) -> str:
+        return self._control.sub(lambda found: _parted(found[0]), text)
 
-def read_template(directory: Path) -> str:
-    """Source of a checkpoint's template: chat_template.jinja, or the key "chat_template" of
-    chat_template.json or tokenizer_config.json, the first found.
-
-    Raises FileNotFoundError where there is none.
-    """
-    path = directory / "chat_template.jinja"
-    if path.is_file():
-        return path.read_text(encoding="utf-8")
-    template = read_json(directory / "chat_template.json").get("chat_template")
-    template = template or read_json(directory / "tokenizer_config.json").get("chat_template")
-    if isinstance(template, list):
-        template = {entry["name"]: entry["template"] for entry in template}.get("default")
-    if not isinstance(template, str):
-        raise FileNotFoundError(
-            f"no chat template in {directory}: expected chat_template.jinja, chat_template.json "
-            'or the key "chat_template" of tokenizer_config.json'
-        )
-    return template
+    def _error(self, example: Example, fault: str) -> ChatError:
+        return ChatError(f"example {example.id!r}: the chat template {self.file} {fault}")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty where there is no file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def _unstable(example: Example, index: int) -> ChatError:
-    return ChatError(
-        f"example {example.id!r}: the chat template is not prefix-stable at turn {index}: "
-        "the prompt shown in evaluation would not be the one trained on"
-    )
+def _parted(token: str) -> str:
+    return f"{token[0]}{answers.GUARD}{token[1:]}"
 
 
 def _replace_media(example: Example, text: str, replacements: Sequence[Replacement]) -> str:
     """Each replacement's first text, found in order, becomes its second."""
     pieces, start = [], 0
-    for replacement in replacements:
+    for replacement in replacements[: len(example.media)]:
         if replacement is None:
             continue
         old, new = replacement
@@ -177,47 +207,3 @@ def _replace_media(example: Example, text: str, replacements: Sequence[Replaceme
         pieces += [text[start:place], new]
         start = place + len(old)
     return "".join([*pieces, text[start:]])
-
-
-# --- Jinja --------------------------------------------------------------------------------------
-
-
-class _GenerationTag(jinja2.ext.Extension):
-    """Accepts the {% generation %} blocks of Hugging Face templates; they render as their body."""
-
-    tags = {"generation"}
-
-    def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
-def _environment() -> jinja2.Environment:
-    """The environment in which Hugging Face renders chat templates."""
-    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, jinja2.ext.loopcontrols]
-    )
-    environment.filters["tojson"] = _to_json
-    environment.globals["raise_exception"] = _raise_exception
-    return environment
-
-
-def _raise_exception(message: str) -> None:
-    raise jinja2.TemplateError(message)
-
-
-def _to_json(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    # Jinja's own filter escapes HTML characters, which would change the tokens.
-    return json.dumps(
-        value,
-        ensure_ascii=ensure_ascii,
-        indent=indent,
-        separators=separators,
-        sort_keys=sort_keys,
-    )

@@ -6,6 +6,7 @@ gives the ids that `apply_chat_template(..., tokenize=True)` gives, without tran
 
 import collections
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,13 +15,9 @@ import tokenizers
 
 from input_pipeline.errors import UserError
 from input_pipeline.examples import Example
-from input_pipeline.text.chat_template import (
-    ChatError,
-    ChatTemplate,
-    Replacement,
-    read_json,
-    read_template,
-)
+from input_pipeline.text import answers
+from input_pipeline.text.chat_template import ChatError, ChatTemplate, Rendered, Replacement
+from input_pipeline.text.template_files import read_json, read_template
 
 # Ends a turn where the vocabulary has it; else the tokenizer's eos_token does.
 END_OF_TURN = "<|im_end|>"
@@ -64,13 +61,18 @@ class ChatTokenizer:
         media_tokens: Mapping[str, str],
         special_tokens: Mapping[str, str] | None = None,
         extra_stop_ids: Sequence[int] = (),
+        template_file: str = "that was given",
     ):
-        """tokenizer: the fast tokenizer. template: Jinja source of the chat template.
+        """tokenizer: the fast tokenizer. template: Jinja source of the chat template, which stands
+        in `template_file`.
 
         media_tokens: the placeholder by kind of medium. Where both kinds share one, the template
         is shown clips as images.
         special_tokens: template variables such as {"eos_token": "<|im_end|>"}.
         extra_stop_ids: ids that end a generation besides the end-of-turn token.
+
+        Raises TokenizerError for tokens that are missing, ChatError for a template that cannot be
+        used.
         """
         self._tokenizer = tokenizer
         self._special_tokens = dict(special_tokens or {})
@@ -82,18 +84,20 @@ class ChatTokenizer:
             if token.special
         )
         self.media_ids = {kind: self.token_id(token) for kind, token in media_tokens.items()}
-        in_vocabulary = tokenizer.token_to_id(END_OF_TURN) is not None
-        end_of_turn = END_OF_TURN if in_vocabulary else self._special_tokens.get("eos_token")
-        if end_of_turn is None:
+        ends = [END_OF_TURN] if tokenizer.token_to_id(END_OF_TURN) is not None else []
+        ends += [e for e in (self._special_tokens.get("eos_token"),) if e and e not in ends]
+        if not ends:
             raise TokenizerError(
                 f"nothing would end an answer: the vocabulary has no {END_OF_TURN} and "
                 "tokenizer_config.json no eos_token"
             )
-        self._end_of_turn = end_of_turn
+        self._end_of_turn = ends[0]
         media_types = {kind: kind for kind in media_tokens}
         if media_tokens["video"] == media_tokens["image"]:
             media_types["video"] = "image"
-        self._template = ChatTemplate(template, self._special_tokens, end_of_turn, media_types)
+        self._template = ChatTemplate(
+            template, template_file, self._special_tokens, ends, media_types, self._control
+        )
 
     @classmethod
     def load(cls, directory: str | Path, media_tokens: Mapping[str, str]) -> "ChatTokenizer":
@@ -115,7 +119,8 @@ class ChatTokenizer:
         stops = read_json(directory / "generation_config.json").get("eos_token_id", ())
         stops = [stops] if isinstance(stops, int) else stops
         tokenizer = tokenizers.Tokenizer.from_file(str(path))
-        return cls(tokenizer, read_template(directory), media_tokens, special, stops)
+        template, file = read_template(directory)
+        return cls(tokenizer, template, media_tokens, special, stops, file)
 
     @property
     def vocab_size(self) -> int:
@@ -142,21 +147,18 @@ class ChatTokenizer:
         return tuple(sorted(ids | set(self._extra_stop_ids)))
 
     def encode(self, example: Example, replacements: Sequence[Replacement] = ()) -> EncodedText:
-        """The whole conversation, with loss on every assistant text and its end-of-turn token.
+        """The whole conversation, with loss on every answer and the token that ends it.
 
         replacements: one for each medium of the example where any of them needs one.
 
-        Raises ChatError if the text holds control tokens, if the template drops text or media,
-        or if it is not prefix-stable (an assistant turn changes what was rendered before it).
+        Raises ChatError if an answer holds a control token, if the template drops text or media,
+        or if what is to be learnt cannot be told for sure: see `ChatTemplate.conversation`.
         """
         self._check_text(example)
-        text = self._template.render(example, example.turns, replacements)
-        spans = [
-            self._template.answer_span(example, index, replacements)
-            for index, turn in enumerate(example.turns)
-            if turn.role == "assistant"
-        ]
-        return self._tokenise(example, text, spans, replacements)
+        rendered = self._template.conversation(example, replacements)
+        encoded = self._tokenise(example, rendered, replacements)
+        self._check_learnt(example, rendered, encoded)
+        return encoded
 
     def encode_prompt(
         self, example: Example, replacements: Sequence[Replacement] = ()
@@ -168,42 +170,64 @@ class ChatTokenizer:
         """
         prompt = example.prompt()
         self._check_text(prompt)
-        text = self._template.render(prompt, prompt.turns, replacements, generation_prompt=True)
-        return self._tokenise(prompt, text, [], replacements)
+        rendered = self._template.prompt(prompt, replacements)
+        return self._tokenise(prompt, rendered, replacements)
 
     def _check_text(self, example: Example) -> None:
         for turn in example.turns:
-            for part in turn.parts:
-                if not isinstance(part, str) or "<" not in part:
-                    continue
-                for token in self._control:
-                    if token in part:
-                        raise ChatError(
-                            f"example {example.id!r}: its {turn.role} text contains the control "
-                            f"token {token}"
-                        )
+            text = "".join([*(p for p in turn.parts if isinstance(p, str)), turn.reasoning])
+            if mark := answers.MARK.search(text):
+                raise ChatError(
+                    f"example {example.id!r}: its {turn.role} text contains the character "
+                    f"U+{ord(mark[0]):X}, which Unicode keeps out of texts"
+                )
+            # In a user's text it is text; an answer with it would end twice, or in letters.
+            for token in self._control if turn.role == "assistant" and "<" in text else ():
+                if token in text:
+                    raise ChatError(
+                        f"example {example.id!r}: its {turn.role} text contains the control "
+                        f"token {token}"
+                    )
 
     def _tokenise(
-        self,
-        example: Example,
-        text: str,
-        spans: Sequence[tuple[int, int]],
-        replacements: Sequence[Replacement],
+        self, example: Example, rendered: Rendered, replacements: Sequence[Replacement]
     ) -> EncodedText:
         # As transformers' processors do: the tokenizer adds its own first token, if it has one,
         # unless the template has written it.
+        text = rendered.text
         bos = self._special_tokens.get("bos_token")
         starts_itself = bos is not None and text.startswith(bos)
         encoding = self._tokenizer.encode(text, add_special_tokens=not starts_itself)
         ids = np.asarray(encoding.ids, np.int32)
         offsets = np.asarray(encoding.offsets, np.int64).reshape(-1, 2)
         mask = np.zeros(len(ids), bool)
-        for start, end in spans:
+        for start, end in rendered.taught:
             # A token that straddles the start of an answer belongs to the prompt: generation
             # could never emit it.
             mask |= (offsets[:, 0] >= start) & (offsets[:, 1] <= end)
+        guards = [found.start() for found in re.finditer(answers.GUARD, text)]
+        if guards:
+            kept = ~(np.isin(offsets[:, 0], guards) & (offsets[:, 1] == offsets[:, 0] + 1))
+            ids, mask = ids[kept], mask[kept]
         self._check_media(example, ids, replacements)
         return EncodedText(ids, mask)
+
+    def _check_learnt(self, example: Example, rendered: Rendered, encoded: EncodedText) -> None:
+        """Raises ChatError unless what is learnt reads as what is taught, space left aside."""
+        wanted = "".join(rendered.text[start:end] for start, end in rendered.taught)
+        learnt = self._words(encoded.ids[encoded.loss_mask].tolist())
+        if learnt == "".join(wanted.split()):
+            return
+        # A tokenizer may change characters: compare what it makes of the answers alone.
+        alone = self._tokenizer.encode(wanted, add_special_tokens=False).ids
+        if learnt != self._words(alone):
+            raise ChatError(
+                f"example {example.id!r}: with the chat template {self._template.file} the tokens "
+                f"to learn read {learnt[:60]!r} for the answers {wanted[:60]!r}"
+            )
+
+    def _words(self, ids: Sequence[int]) -> str:
+        return "".join(self._tokenizer.decode(ids, skip_special_tokens=False).split())
 
     def _check_media(
         self, example: Example, ids: np.ndarray, replacements: Sequence[Replacement]
@@ -213,9 +237,10 @@ class ChatTokenizer:
             token = self.media_tokens[ref.kind]
             replacement = replacements[i] if i < len(replacements) else None
             wanted[self.media_ids[ref.kind]] += replacement[1].count(token) if replacement else 1
-        found = ids[np.isin(ids, list(self.media_ids.values()))].tolist()
-        if collections.Counter(found) != wanted:
+        found = {each: int(np.count_nonzero(ids == each)) for each in self.media_ids.values()}
+        if any(count != wanted[each] for each, count in found.items()):
             raise ChatError(
-                f"example {example.id!r}: the chat template rendered {len(found)} media "
-                f"placeholders for an example with {[ref.kind for ref in example.media]}"
+                f"example {example.id!r}: the chat template {self._template.file} rendered "
+                f"{sum(found.values())} media placeholders for an example with "
+                f"{[ref.kind for ref in example.media]}"
             )
