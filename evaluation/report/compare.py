@@ -7,8 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from evaluation.report.read_study import Evaluation, FramePolicy, Model, Study
-from evaluation.results import BenchmarkResult, Part, Prediction
-from evaluation.statistics import Interval, mean_interval, seeds_interval
+from evaluation.results import BenchmarkResult, Part, Prediction, clusters
+from evaluation.statistics import (
+    Interval,
+    Sample,
+    mean_interval,
+    seeds_interval,
+    smallest_difference,
+)
 
 MODALITIES = ("image", "video")
 
@@ -148,6 +154,14 @@ def gain(study: Study, shown: Sequence[Shown], which: Slice) -> Interval | None:
     return _interval(study, pairs, which)
 
 
+def smallest_change(study: Study, which: Slice) -> float:
+    """The smallest true change that any group's gain would show with 80 % power at the 5 % level,
+    see `smallest_difference`; nan where no gain has an interval."""
+    gains = [gain(study, group.shown, which) for group in groups(study)]
+    found = [smallest_difference(each) for each in gains if each]
+    return max((each for each in found if not math.isnan(each)), default=math.nan)
+
+
 def contrast(study: Study, first: Group, second: Group, which: Slice) -> Interval | None:
     """Score of one group minus another's, each under its own frame policy, paired by seed."""
     others = {each.model.cell.seed: each for each in finished(study, second.shown, which)}
@@ -269,10 +283,11 @@ def _scores(study: Study, shown: Shown, benchmark: str, which: Slice) -> Mapping
 def _interval(
     study: Study, pairs: Sequence[tuple[Shown, Shown | None]], which: Slice
 ) -> Interval | None:
-    """Mean of one minus the other (or of one alone) over the questions that all answered."""
+    """Mean of one minus the other (or of one alone) over the questions that all answered, those of
+    a clip or picture kept together."""
     if not pairs:
         return None
-    strata = []
+    strata: list[Sample] = []
     for name in which.benchmarks:
         tables = [
             [_scores(study, each, name, which) for each in pair if each is not None]
@@ -280,15 +295,15 @@ def _interval(
         ]
         shared = set.intersection(*(set(scores) for table in tables for scores in table))
         ids = sorted(shared)
-        strata.append(
-            np.array(
-                [[table[0][i] - (table[1][i] if table[1:] else 0) for i in ids] for table in tables]
-            )
-        )
-    if any(stratum.size == 0 for stratum in strata):
+        scores = [
+            [table[0][i] - (table[1][i] if table[1:] else 0) for i in ids] for table in tables
+        ]
+        asked = answers(study, pairs[0][0], name)
+        strata.append(Sample(np.array(scores), clusters(asked[i] for i in ids)))
+    if any(stratum.scores.size == 0 for stratum in strata):
         return _without_answers(study, pairs, which)
     if len(pairs) == 1 and pairs[0][1] is None:
-        return mean_interval(*(stratum[0] for stratum in strata))
+        return mean_interval(*(Sample(each.scores[0], each.clusters) for each in strata))
     return seeds_interval(*strata)
 
 

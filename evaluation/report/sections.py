@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from matplotlib.figure import Figure as Plot
 
-from evaluation.report import compare, questions, tables
+from evaluation.report import compare, questions, tables, thumbnails
 from evaluation.report.document import Document, Figure, Section
 from evaluation.report.figures import scores, tradeoff, training
 from evaluation.report.figures.style import Theme
@@ -86,7 +86,9 @@ def _scores(study: Study) -> Section:
         text_alternative = "Scores of base and fine-tuned models; the table has the numbers."
         figures = [_figure("scores", text_alternative, scores.draw_scores, study)]
     shown = [tables.score_table(study), *tables.benchmark_tables(study)]
-    return Section("Scores", text, figures, shown, _seed_notes(study))
+    smallest = tables.smallest_changes(study)
+    notes = [*([smallest] if smallest else []), *_seed_notes(study)]
+    return Section("Scores", text, figures, shown, notes)
 
 
 def _pairs(study: Study) -> list[tuple[compare.Group, compare.Slice]]:
@@ -152,12 +154,14 @@ def _tasks_below_chance(study: Study) -> list[str]:
 def _questions(study: Study) -> Section:
     text = (
         "What the models said: for each policy the first question that was gained, lost, right "
-        "and wrong both times, so that these rows tell nothing about how often each happens. "
-        "Both models saw the same frames, as many as the policy gave for the reason beside them."
+        "and wrong both times, so that these tell nothing about how often each happens. Both "
+        "models saw the same frames, as many as the policy gave for the reason named; of many, "
+        f"{thumbnails.MOST} are shown here."
     )
-    shown = questions.question_tables(study)
-    notes = [] if shown else [f"Answers of a base and a fine-tuned model: {NOT_FINISHED}."]
-    return Section("Example questions", text, tables=shown, notes=notes)
+    cards, notes = questions.question_cards(study)
+    if not cards:
+        notes = [f"Answers of a base and a fine-tuned model: {NOT_FINISHED}."]
+    return Section("Example questions", text, cards=cards, notes=notes)
 
 
 def _frames(study: Study) -> Section:
@@ -230,10 +234,11 @@ def _status(study: Study) -> Section:
 
 def _reading(study: Study) -> Section:
     text = (
-        "Intervals are 95 % intervals over questions: Wilson's for right-or-wrong scores, else a "
-        "bootstrap. Changes are paired: the bootstrap resamples questions, each with the answers "
-        "of both models. With several seeds, seeds and questions both count as samples (two-way "
-        "analysis of variance, t interval). Within noise means that the interval holds zero. "
-        "Every interval is for its own comparison, without correction for how many there are."
+        "Intervals are 95 % intervals: a bootstrap that draws clips and pictures, each with all of "
+        "its questions, or Wilson's for right-or-wrong scores with one question each. Changes are "
+        "paired: a question is drawn with the answers of both models. With several seeds, seeds "
+        "and clips both count as samples (two-way analysis of variance, t interval). Within noise "
+        "means that the interval holds zero. Every interval is for its own comparison, without "
+        "correction for how many there are; --job=compare corrects the tasks of two models."
     )
     return Section("How to read the numbers", text)

@@ -142,6 +142,21 @@ def asked(study: Study) -> str:
     return ", ".join(numbers) or NOT_FINISHED
 
 
+def smallest_changes(study: Study) -> str:
+    """A sentence on the smallest change that could be seen; "" where there is no change at all."""
+    found = {
+        modality: compare.smallest_change(study, compare.of_modality(study, modality))
+        for modality in compare.MODALITIES
+    }
+    known = [f"{percent(s)} points on {m}s" for m, s in found.items() if not math.isnan(s)]
+    if not known:
+        return ""
+    return (
+        "The smallest true change that questions like these show with 80 % power at the 5 % level: "
+        f"{listed(known)}."
+    )
+
+
 def benchmark_tables(study: Study) -> list[Table]:
     """Change by benchmark, for modalities that have more than one."""
     modalities = list(study.benchmarks.values())

@@ -56,6 +56,8 @@ def print_summary(study_dir: str | Path, console: Console | None = None) -> None
     console.print(table)
     console.print(f"Questions: {tables.asked(study)}.")
     console.print("Scores in percent; changes in points with 95 % intervals; * is beyond noise.")
+    if smallest := tables.smallest_changes(study):
+        console.print(smallest)
     for line in below:
         console.print(escape(line), style="yellow")
     for row in tables.status_table(study).rows:

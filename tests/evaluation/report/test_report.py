@@ -1,6 +1,7 @@
 """The report of complete, unfinished and damaged studies."""
 
 import csv
+import dataclasses
 import io
 import json
 import re
@@ -23,7 +24,13 @@ from evaluation.report.markdown import to_markdown
 from evaluation.report.questions import question_tables
 from evaluation.report.read_study import FramePolicy, read_study
 from evaluation.report.sections import make_document
-from evaluation.report.tables import CSV_COLUMNS, score_table, status_table, study_csv
+from evaluation.report.tables import (
+    CSV_COLUMNS,
+    score_table,
+    smallest_changes,
+    status_table,
+    study_csv,
+)
 from evaluation.report.wording import (
     Strong,
     gain_text,
@@ -39,8 +46,9 @@ from evaluation.results import (
     read_predictions,
     save_evaluation,
     summarise,
+    write_predictions,
 )
-from evaluation.statistics import paired_difference, seeds_interval
+from evaluation.statistics import paired_difference, seeds_interval, smallest_difference
 from evaluation.study_files import Cell
 from input_pipeline.frame_budget import spec_label
 from tests.evaluation.report.synthetic_study import (
@@ -277,6 +285,55 @@ def test_several_seeds_make_one_group(tmp_path):
     html = build_report(tmp_path, tmp_path).read_text()
     assert "Faint points are single seeds" in html
     assert "hybrid, 3 seeds" in html
+
+
+def test_questions_about_one_clip_are_kept_together(tmp_path):
+    """One question on each of 100 clips, then four that are answered alike: nothing more is
+    known."""
+    results = {}
+    for k in (1, 4):
+        folder = tmp_path / str(k)
+        study = write_models(folder, models(70, 60))
+        for path in folder.rglob("predictions.jsonl"):
+            rows = [
+                dataclasses.replace(row, id=f"{row.id}/{i}", cluster=f"{row.id}.mp4")
+                for row in read_predictions(path)
+                for i in range(k)
+            ]
+            for benchmark in ("image", "v"):
+                found = path.with_name(f"{benchmark}.json")
+                record = json.loads(found.read_text())
+                found.write_text(json.dumps(record | {"n": 100 * k}))
+            write_predictions(path, rows)
+        study = read_study(folder)
+        (group,) = compare.groups(study)
+        which = compare.of_modality(study, "video")
+        results[k] = [
+            compare.gain(study, group.shown, which),
+            compare.score(study, group.shown, which),
+        ]
+        assert compare.smallest_change(study, which) == smallest_difference(results[k][0])
+    for one, four in zip(results[1], results[4], strict=True):
+        assert (one.n, four.n) == (100, 400)
+        assert (four.mean, four.low, four.high) == pytest.approx(
+            (one.mean, one.low, one.high), abs=0.01
+        )
+
+
+def test_the_smallest_change_that_could_be_seen_is_said(tmp_path):
+    study = write_models(tmp_path, models(70, 60))
+    (group,) = compare.groups(study)
+    sizes = [
+        100 * smallest_difference(compare.gain(study, group.shown, compare.of_modality(study, m)))
+        for m in ("image", "video")
+    ]
+    said = f"{sizes[0]:.1f} points on images and {sizes[1]:.1f} points on videos."
+    assert said in drawn(study)
+    console = Console(file=io.StringIO(), width=80)
+    print_summary(tmp_path, console)
+    assert said in " ".join(console.file.getvalue().split())
+    # Models that answer alike show no size, and a base alone has no change.
+    assert smallest_changes(write_models(tmp_path / "alike", models(80, 40))) == ""
 
 
 def test_the_base_is_found_through_the_cells_a_cell_starts_from(tmp_path):
