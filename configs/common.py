@@ -14,6 +14,30 @@ MODEL_ARGS = {
     "annotations": "",
     "media_root": "",
     "init_from": "",
+    "benchmarks": "",
+    "benchmark_root": "",
+}
+
+
+def _official(official: str, modality: str, **options: Any) -> dict[str, Any]:
+    return {"official": official, "modality": modality, "options": options}
+
+
+# Official benchmarks by the word of `benchmarks=`, as entries of config.data.benchmarks.
+# docs/evaluation.md says what each is; their options stand here, so that a run can change them.
+OFFICIAL = {
+    "mme": _official("mme", "image"),
+    "mmstar": _official("mmstar", "image"),
+    "mmbench": _official("mmbench", "image", language="en"),
+    "mmbench_cn": _official("mmbench", "image", language="cn"),
+    "ccbench": _official("mmbench", "image", language="cc"),
+    "pope": _official("pope", "image"),
+    "videomme": _official("videomme", "video", subtitles="none"),
+    "videomme_subtitles": _official("videomme", "video", subtitles="32"),
+    "mvbench": _official("mvbench", "video"),
+    "tempcompass": _official("tempcompass", "video"),
+    "videommmu": _official("videommmu", "video", image="append", tracks="all"),
+    "videommmu_knowledge": _official("videommmu", "video", image="append", tracks="knowledge"),
 }
 
 
@@ -54,6 +78,7 @@ def published(
     path: Hugging Face directory or hub id, for architecture, weights and tokenizer. size: a
     published size; without a path and without an argument it is `size` here, with random weights.
     frames: see `frame_spec`, with these candidates. annotations, media_root: a training set.
+    benchmarks, benchmark_root: see `official_benchmarks`.
     init_from: another run's workdir. layout: the family's layout choices and row sizes.
     """
     args = parse_arg(arg, **MODEL_ARGS)
@@ -64,11 +89,24 @@ def published(
     config.frames = ConfigDict(frame_spec(args.frames, candidates))
     config.layout = ConfigDict(layout)
     config.train.init_from = args.init_from
+    config.data.benchmarks = official_benchmarks(args.benchmarks)
+    config.data.benchmark_root = args.benchmark_root
     if args.annotations:
         config.data.train.own = ConfigDict(
             {"annotations": args.annotations, "media_root": args.media_root, "weight": 1.0}
         )
     return config
+
+
+def official_benchmarks(text: str) -> ConfigDict:
+    """Entries of config.data.benchmarks for "mme+videomme": names of official benchmarks, whose
+    files lie in folders of config.data.benchmark_root. Raises ValueError for a name that is none.
+    """
+    names = [name for name in text.split("+") if name]
+    for name in names:
+        if name not in OFFICIAL:
+            raise ValueError(f"benchmarks={text!r}: {name!r} is none of {', '.join(OFFICIAL)}")
+    return ConfigDict({name: {**OFFICIAL[name], "partial": False} for name in names})
 
 
 def frame_spec(text: str, candidates: tuple[int, ...], **hybrid: Any) -> dict[str, Any]:

@@ -63,7 +63,11 @@ def get_config() -> ConfigDict:
     config.data.replay_unit = "tokens"  # or "examples"
     # Benchmarks by name: {"annotations": path, "media_root": path, "modality": "image" | "video"},
     # and "format", "preset", "columns" as above.
+    # Or one of evaluation/benchmarks, from its publisher's files: {"official": "mme", "modality":
+    # "image"}, and where they are wanted "options" (see docs/evaluation.md) and "partial": True,
+    # which asks the questions whose media are there.
     config.data.benchmarks = ConfigDict()
+    config.data.benchmark_root = ""  # folder that official benchmarks lie in, a folder for each
     config.data.demo_world = ConfigDict()  # sizes of the built-in data set; empty: not used
     config.data.workers = 4  # examples that are probed or decoded at a time
     # "processes" can be killed when a file makes them hang or crash; "threads" start at once.

@@ -15,6 +15,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from evaluation import cell_config
+from evaluation.benchmarks import write_official
 from evaluation.evaluate import evaluate_checkpoint
 from evaluation.records import read_object
 from evaluation.report import build_report, print_summary
@@ -48,6 +49,7 @@ def run_study(run: Run) -> Path:
     mean the same policy, or if the workdir holds cells of another config, and WorkdirInUse where
     another job works there.
     """
+    write_official(run)
     check_before_study(run)
     with working_in(run.workdir, "study"):
         return _run_study(run)

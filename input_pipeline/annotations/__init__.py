@@ -14,6 +14,7 @@ from input_pipeline.annotations.records import (
     fingerprint_records,
     is_record,
     read_record_bytes,
+    read_records,
     record_file,
 )
 from input_pipeline.annotations.rejected import REASONS, AnnotationError, Rejected
@@ -32,6 +33,7 @@ __all__ = [
     "medium_name",
     "read_annotations",
     "read_record_bytes",
+    "read_records",
     "read_with_places",
     "record_file",
 ]

@@ -6,6 +6,7 @@ In:  a `MediaRef`. Out: `MediaInfo` of what can be used, uint8[F, H, W, 3] of it
 processes that a hang cannot stop, and keeps frames on disk.
 """
 
+from input_pipeline.media.archives import archive_members, is_archive
 from input_pipeline.media.decoder import Decoder
 from input_pipeline.media.errors import LASTING, PASSING, REASONS, MediaError
 from input_pipeline.media.frame_cache import CacheSettings
@@ -24,7 +25,9 @@ __all__ = [
     "Decoder",
     "MediaError",
     "MediaInfo",
+    "archive_members",
     "cut_clip",
+    "is_archive",
     "is_frame_folder",
     "kind_of_file",
     "probe",

@@ -72,7 +72,7 @@ def open_member(path: str, max_bytes: int) -> Iterator["_View"]:
         yield _Inflated(window, member.size) if deflated else window
 
 
-def members(archive: str) -> Mapping[str, int]:
+def archive_members(archive: str) -> Mapping[str, int]:
     """The files in an archive and their bytes. Raises MediaError for what cannot be read whole."""
     found = _read(archive, archive).members
     return {name: member.size for name, member in found.items()}

@@ -1,6 +1,8 @@
 """The data that a config names: data sets, what an epoch takes of them, and who decodes them."""
 
 import functools
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from input_pipeline.batches import Mixture, parse_mixture, parse_shares
 from input_pipeline.index import DatasetSpec
 from input_pipeline.media import CacheSettings, Decoder
 from input_pipeline.paths import located
+from vsft_jax.config.base import as_json
 from vsft_jax.errors import ConfigError
 
 
@@ -38,7 +41,7 @@ def mixture_of(data: ConfigDict) -> Mixture:
 
 
 def datasets_of(entries: Mapping[str, ConfigDict], root: str, mode: str) -> list[DatasetSpec]:
-    """Entries of `config.data.train` (mode "train") or `config.data.benchmarks` ("prompt").
+    """Entries of `config.data.train` (mode "train"), or of benchmarks ("prompt").
 
     root: where relative paths start, an absolute path or an address.
     """
@@ -53,6 +56,27 @@ def datasets_of(entries: Mapping[str, ConfigDict], root: str, mode: str) -> list
         )
         for name, entry in entries.items()
     ]
+
+
+def benchmarks_of(
+    entries: Mapping[str, ConfigDict], root: str, official_root: str, index_dir: Path
+) -> list[DatasetSpec]:
+    """Entries of `config.data.benchmarks`. The annotations of an official one are written by
+    `evaluation.benchmarks` into the index folder, under a name of all that they are made by, and
+    have absolute paths.
+
+    official_root: where official files lie, an absolute path or "".
+    """
+    found = []
+    for name, entry in entries.items():
+        if not entry.get("official"):
+            found += datasets_of({name: entry}, root, "prompt")
+            continue
+        made_by = json.dumps([official_root, as_json(entry)], sort_keys=True)
+        digest = hashlib.sha256(made_by.encode()).hexdigest()[:8]
+        path = index_dir / "official" / f"{name}-{digest}.jsonl"
+        found.append(DatasetSpec(name, str(path), media_root="/", mode="prompt", format="messages"))
+    return found
 
 
 def decoder_of(data: ConfigDict) -> Decoder:

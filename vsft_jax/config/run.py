@@ -166,7 +166,14 @@ class Run:
     @functools.cached_property
     def benchmarks(self) -> list[DatasetSpec]:
         """The benchmarks, in the config's order."""
-        return data.datasets_of(dict(self.config.data.benchmarks.items()), self.data_root, "prompt")
+        entries = dict(self.config.data.benchmarks.items())
+        return data.benchmarks_of(entries, self.data_root, self.benchmark_root, self.index_dir)
+
+    @functools.cached_property
+    def benchmark_root(self) -> str:
+        """Where official benchmarks lie: an absolute path, "" where the config does not say."""
+        root = self.config.data.benchmark_root
+        return located(root, self.data_root) if root else ""
 
     @property
     def decoder(self) -> Decoder:

@@ -79,7 +79,7 @@ def test_any_byte_of_a_zip_member_is_read_in_place(tmp_path, method, monkeypatch
 def test_members_of_tars_and_of_tars_in_parts(tmp_path):
     files = {f"videos/{i}.bin": _bytes(5000 + i, i) for i in range(5)}
     tar = _tar(tmp_path / "v.tar", files)
-    assert archives.members(tar) == {name: len(data) for name, data in files.items()}
+    assert archives.archive_members(tar) == {name: len(data) for name, data in files.items()}
     assert all(read_source(f"{tar}::{name}", 2**30) == data for name, data in files.items())
     parts = _split_up(tar, 4)
     assert all(read_source(f"{parts[0]}::{name}", 2**30) == data for name, data in files.items())
@@ -87,11 +87,11 @@ def test_members_of_tars_and_of_tars_in_parts(tmp_path):
 
     os.rename(parts[1], tmp_path / "elsewhere")
     with pytest.raises(MediaError, match="truncated: the part behind .*part.aa is missing"):
-        archives.members(parts[0])
+        archives.archive_members(parts[0])
     os.rename(tmp_path / "elsewhere", parts[1])
     os.remove(parts[3])
     with pytest.raises(MediaError, match="ends inside videos/"):
-        archives.members(parts[0])
+        archives.archive_members(parts[0])
 
 
 def test_what_is_wrong_with_an_archive_is_named(tmp_path):

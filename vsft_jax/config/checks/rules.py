@@ -66,6 +66,17 @@ def mixture(config: ConfigDict) -> Iterator[str]:
             yield str(error)
 
 
+def benchmarks(config: ConfigDict) -> Iterator[str]:
+    """A benchmark's questions stand in annotations, or are read from official files."""
+    for name, entry in config.data.benchmarks.items():
+        key = f"config.data.benchmarks.{name}"
+        official = [each for each in ("options", "partial") if entry.get(each)]
+        if bool(entry.get("official")) == bool(entry.get("annotations")):
+            yield f"{key}: name its annotations, or the official benchmark that it is"
+        elif official and not entry.get("official"):
+            yield f"{key}.{official[0]} has no effect: it belongs to official benchmarks"
+
+
 def asking_in_threads(config: ConfigDict) -> Iterator[str]:
     """A policy that asks a model cannot be pickled into processes."""
     specs = {"config.frames": config.frames} | _study_specs(config)
@@ -108,6 +119,7 @@ RULES: tuple[Rule, ...] = (
     mesh,
     sampling,
     mixture,
+    benchmarks,
     asking_in_threads,
     model,
 )

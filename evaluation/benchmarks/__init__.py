@@ -1,0 +1,18 @@
+"""Official benchmarks, from the files that their publishers ship to the numbers that papers print.
+
+In: a config whose benchmarks are named ("official": "mme"). Out: annotation files that the rest of
+the evaluation takes like any other, and the official numbers of scored answers.
+
+benchmark.py    what a benchmark, a question and an answered one are
+images, videos  one module a benchmark: how its files are read and its number is made
+catalogue.py    all of them by name
+folders.py      where their files may lie
+source.py       tables, pictures, subtitles; media_files.py: clips in folders and archives
+official.py     the annotation file, and the numbers of one benchmark of a run
+"""
+
+from evaluation.benchmarks.benchmark import BenchmarkError
+from evaluation.benchmarks.catalogue import BENCHMARKS
+from evaluation.benchmarks.official import official_metrics, write_official
+
+__all__ = ["BENCHMARKS", "BenchmarkError", "official_metrics", "write_official"]

@@ -1,0 +1,1 @@
+"""Benchmarks about pictures, a module each."""

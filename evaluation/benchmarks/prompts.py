@@ -1,0 +1,54 @@
+"""Options as letters, and back."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+ASK_LETTER = "Answer with the option's letter from the given choices directly."
+ASK_WORD = "Answer the question using a single word or phrase."
+
+_LETTERED = re.compile(r"\s*\(?([A-Z])[.):]\s*(.*)", re.DOTALL)
+_LINE = re.compile(r"^\s*\(?([A-Z])[.):]\s*(.+?)\s*$", re.MULTILINE)
+
+
+def lettered(options: Sequence[Any]) -> dict[str, str]:
+    """Options by letter; where each begins with its own ("A. red", "(A) red"), without that."""
+    texts = [str(option).strip() for option in options]
+    found = [_LETTERED.fullmatch(text) for text in texts]
+    letters = LETTERS[: len(texts)]
+    if all(f and f[1] == letter for f, letter in zip(found, letters, strict=True)):
+        texts = [f[2].strip() for f in found if f]
+    return dict(zip(letters, texts, strict=True))
+
+
+def options_in(question: str) -> dict[str, str]:
+    """The options that stand in a question, a line each: "A. red". They begin at the last line of
+    A; {} where there are none."""
+    found: dict[str, str] = {}
+    for letter, text in _LINE.findall(question):
+        if letter == "A":
+            found = {}
+        if letter == LETTERS[len(found)]:
+            found[letter] = text
+    return found
+
+
+def lines(choices: dict[str, str], form: str = "{}. {}") -> str:
+    """One line an option."""
+    return "\n".join(form.format(letter, text) for letter, text in choices.items())
+
+
+def letter_of(answer: Any, choices: dict[str, str]) -> str:
+    """The letter of the right option, that is named by its letter ("B", "B. red", "(B)"), its place
+    from 0 as a number, or its text. "" where it names none."""
+    if isinstance(answer, int) and not isinstance(answer, bool):
+        return list(choices)[answer] if 0 <= answer < len(choices) else ""
+    text = str(answer).strip()
+    named = [letter for letter, option in choices.items() if option.strip() == text]
+    if len(named) == 1:
+        return named[0]
+    if text.strip("().: ") in choices:
+        return text.strip("().: ")
+    found = _LETTERED.fullmatch(text)
+    return found[1] if found and found[1] in choices else ""

@@ -1,0 +1,180 @@
+"""The files of a benchmark as its publisher ships them: tables, and media in whatever they lie."""
+
+import base64
+import binascii
+import csv
+import functools
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evaluation.benchmarks.benchmark import Benchmark, BenchmarkError, Medium
+from evaluation.benchmarks.media_files import MediaFiles
+from input_pipeline.annotations import Rejected, read_records
+from input_pipeline.files import write_atomically
+from input_pipeline.media import MediaError, is_frame_folder, read_source
+
+_SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})(.*)")
+_MAX_TEXT_BYTES = 64 * 2**20
+_TABLE_ENDINGS = (".parquet", ".json", ".jsonl", ".tsv")
+
+
+class Source:
+    """A benchmark's folders, any of which may hold part of it.
+
+    kept: a folder for what has to be unpacked, base64 pictures alone.
+    """
+
+    def __init__(self, benchmark: Benchmark, folders: Sequence[Path], kept: Path):
+        self.benchmark, self.folders, self.kept = benchmark, tuple(folders), kept
+        self.tables: list[str] = []  # those that were read
+        self.left_out: dict[str, int] = {}
+
+    def fail(self, what: str) -> BenchmarkError:
+        """The error for what is missing or wrong, with where it was looked for and the remedy."""
+        where = ", ".join(map(str, self.folders))
+        return BenchmarkError(f"{self.benchmark.title}: {what}\nlooked in {where}\n{self.remedy}")
+
+    @property
+    def remedy(self) -> str:
+        """What to fetch to where."""
+        return how_to_fetch(self.benchmark, self.folders[0])
+
+    def leave_out(self, why: str, count: int) -> None:
+        """Says that a part of the set is not asked, which goes on the log and to what is kept."""
+        self.left_out[why] = count
+
+    # ── Tables. ─────────────────────────────────────────────────────────────────────────────────
+
+    def rows(self, *patterns: str) -> Iterator[dict[str, Any]]:
+        """Records of the tables that the first of the patterns to match any stands for: Parquet,
+        JSON, JSONL, or TSV with a line of names. Bytes are references into the file.
+
+        Raises BenchmarkError where there is none, or a shard of several is missing.
+        """
+        for path in self._tables(patterns):
+            self.tables.append(path)
+            if path.endswith(".tsv"):
+                yield from _tsv_rows(path)
+                continue
+            for record in read_records(path):
+                if isinstance(record.value, Rejected) or not isinstance(record.value, dict):
+                    raise self.fail(f"{record.where} is no record of it")
+                yield record.value
+
+    def has(self, pattern: str) -> bool:
+        """Whether there is such a table."""
+        return any(True for folder in self.folders for _ in folder.glob(pattern))
+
+    def one(self, *patterns: str) -> Path:
+        """The single file that the first matching pattern stands for."""
+        path = self._tables(patterns)[0]
+        self.tables.append(path)
+        return Path(path)
+
+    def _tables(self, patterns: Sequence[str]) -> list[str]:
+        for pattern in patterns:
+            for folder in self.folders:
+                found = sorted(str(p) for p in folder.glob(pattern) if is_table(p))
+                if found:
+                    self._check_shards(found)
+                    return found
+        raise self.fail(f"there is no {' or '.join(patterns)}")
+
+    def _check_shards(self, paths: Sequence[str]) -> None:
+        for path in paths:
+            if shard := _SHARD.fullmatch(path):
+                for i in range(int(shard[3])):
+                    other = f"{shard[1]}-{i:05}-of-{shard[3]}"
+                    if not any(p.startswith(other) for p in paths):
+                        raise self.fail(f"{os.path.basename(other)}… is missing")
+
+    # ── Media. ──────────────────────────────────────────────────────────────────────────────────
+
+    @functools.cached_property
+    def media(self) -> MediaFiles:
+        """Every file below the folders and in the archives there."""
+        return MediaFiles(self.folders, self.fail)
+
+    def image(self, value: Any, name: str) -> Medium:
+        """A picture of a record: {"bytes", "path"}, bytes, or base64, which is written to a file of
+        its own once. name: for people."""
+        if isinstance(value, Mapping):
+            value = value.get("bytes")
+        if isinstance(value, str) and not value.startswith("record:"):
+            value = self._written(value, name)
+        return Medium("image", name, value or None)
+
+    def video(
+        self,
+        name: str,
+        *within: str,
+        clip: Sequence[float | None] = (None, None),
+        fps: float | None = None,
+    ) -> Medium:
+        """A video by the name that the official files have, with or without an ending.
+
+        within: folders that it may lie in, the better ones first; none: any. clip: (start, end) in
+        seconds. fps: of its frames, where it may be a folder of them.
+        """
+        path = next((p for w in within or ("",) if (p := self.media.video(name, w))), None)
+        if path and fps and is_frame_folder(path):
+            path = f"{path}?fps={fps:g}"
+        return Medium("video", name, path, *clip)
+
+    def text(self, name: str) -> str:
+        """What a file beside the videos says, such as subtitles; "" where there is none.
+
+        Raises BenchmarkError where it cannot be read.
+        """
+        path = self.media.text(name)
+        if path is None:
+            return ""
+        try:
+            return read_source(path, _MAX_TEXT_BYTES).decode("utf-8", "replace")
+        except MediaError as error:
+            raise self.fail(str(error)) from error
+
+    def _written(self, text: str, name: str) -> str:
+        digest = hashlib.sha256(text.encode()).hexdigest()[:24]
+        path = self.kept / f"{digest}.jpg"  # what it is, its first bytes say
+        if not path.is_file():
+            try:
+                data = base64.b64decode(text, validate=True)
+            except (binascii.Error, ValueError) as error:
+                raise self.fail(f"the picture of {name} is no base64: {error}") from error
+            write_atomically(path, data)
+        return str(path)
+
+
+def how_to_fetch(benchmark: Benchmark, folder: Path) -> str:
+    """What to fetch to where, on one line."""
+    return (
+        f"fetch {benchmark.files}: hf download --repo-type dataset {benchmark.repositories[0]} "
+        f"--local-dir {folder}"
+    )
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is one of those that questions stand in."""
+    return path.is_file() and path.name.lower().endswith(_TABLE_ENDINGS)
+
+
+def _tsv_rows(path: str) -> Iterator[dict[str, Any]]:
+    """Rows of a tab-separated table of VLMEvalKit. A picture may be the index of the row that has
+    it."""
+    csv.field_size_limit(sys.maxsize)
+    pictures: dict[str, str] = {}
+    with open(path, encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file, delimiter="\t"):
+            found: dict[str, Any] = dict(row)
+            picture = found.get("image")
+            if picture and len(picture) > 64:
+                pictures[str(found.get("index"))] = picture
+            elif picture:
+                found["image"] = pictures.get(picture)
+            yield found

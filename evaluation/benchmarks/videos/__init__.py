@@ -1,0 +1,1 @@
+"""Benchmarks about clips, a module each."""
