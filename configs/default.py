@@ -69,6 +69,9 @@ def get_config() -> ConfigDict:
     config.data.benchmarks = ConfigDict()
     config.data.benchmark_root = ""  # folder that official benchmarks lie in, a folder for each
     config.data.demo_world = ConfigDict()  # sizes of the built-in data set; empty: not used
+    # What answers think before their text, "reasoning" of a message or <think>…</think> in it: "keep"
+    # (it is rendered where the chat template does, in the last answer; see docs/data.md) or "drop".
+    config.data.reasoning = "keep"
     config.data.workers = 4  # examples that are probed or decoded at a time
     # "processes" can be killed when a file makes them hang or crash; "threads" start at once.
     config.data.decoder = "processes"

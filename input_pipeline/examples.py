@@ -6,8 +6,11 @@ which format it came from.
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
+
+_THOUGHT = re.compile(r"\A\s*<think>.*?</think>\s*(?=\S)", re.DOTALL)
 
 MediaKind = Literal["image", "video"]
 Role = Literal["system", "user", "assistant"]
@@ -90,6 +93,20 @@ class Example:
         """The example without its final assistant turn: what a model sees in evaluation."""
         turns = self.turns[:-1] if self.turns[-1].role == "assistant" else self.turns
         return dataclasses.replace(self, turns=turns)
+
+    def without_reasoning(self) -> "Example":
+        """The example without what answers think, where that is kept apart or stands in their text
+        as <think>…</think> before other words."""
+        turns = (
+            Turn(
+                turn.role,
+                tuple(_THOUGHT.sub("", p) if isinstance(p, str) else p for p in turn.parts),
+            )
+            if turn.role == "assistant"
+            else turn
+            for turn in self.turns
+        )
+        return dataclasses.replace(self, turns=tuple(turns))
 
     def to_json(self) -> str:
         """A compact JSON string that `from_json` reads back to an equal example."""

@@ -42,6 +42,8 @@ def to_example(
         (role, _checked_text(place, role, pieces))
         for place, (role, pieces) in enumerate(parsed.turns, start=1)
     ]
+    for place, text in parsed.reasoning.items():
+        _checked_text(place + 1, "assistant", [text])
     _check_order([role for role, _ in turns])
     waiting = _waiting_media([split for _, split in turns], parsed.media)
     meta = {
@@ -53,8 +55,12 @@ def to_example(
         id,
         source,
         tuple(
-            Turn(role, _parts(split if parsed.exact else _stripped(split), waiting, media_root))
-            for role, split in turns
+            Turn(
+                role,
+                _parts(split if parsed.exact else _stripped(split), waiting, media_root),
+                parsed.reasoning.get(place, ""),
+            )
+            for place, (role, split) in enumerate(turns)
         ),
         meta | dict(parsed.meta),
     )

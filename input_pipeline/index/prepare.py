@@ -188,5 +188,6 @@ def _file_name(dataset: DatasetSpec, spec: IndexSpec) -> str:
     facts += [SCHEMA.to_string(), dataset.format, dataset.name, vars(spec.layout)]
     facts += [dict(dataset.columns)] if dataset.columns else []
     facts += [spec.max_tokens, spec.max_patches, frame_budget.spec_hash(spec.frame_policy)]
+    facts += [spec.reasoning]
     digest.update(json.dumps(facts, sort_keys=True).encode())
     return f"{dataset.name}-{dataset.mode}-{digest.hexdigest()[:16]}"

@@ -33,6 +33,7 @@ class IndexSpec:
     """What a prepared index depends on besides the data: tokenizer, layout, limits, policy.
 
     frame_policy: a frame-budget spec. tools: the models that it needs, if it needs any.
+    reasoning: "keep" or "drop" what answers think.
 
     Raises ValueError naming a frame-budget spec that is wrong, or does not go with the layout.
     """
@@ -43,6 +44,7 @@ class IndexSpec:
     max_tokens: int
     max_patches: int
     tools: frame_budget.Tools = frame_budget.Tools()
+    reasoning: str = "keep"
 
     def __post_init__(self) -> None:
         # Here and not only where the policy is made, in each worker: before any work begins.
@@ -85,6 +87,8 @@ class RowMaker:
     def __call__(self, example: Example) -> Outcome:
         probes: list[Probe] = []
         stage = "probe"
+        if self._spec.reasoning == "drop":
+            example = example.without_reasoning()
         try:
             infos = [self._info(ref, probes) for ref in example.media]
             stage = "preview"

@@ -182,7 +182,7 @@ def _stored(example: Example) -> tuple[list[list[str]], Example]:
             media.append(file)
         return dataclasses.replace(part, path=medium_name(media.index(file)))
 
-    turns = tuple(Turn(t.role, tuple(piece(part) for part in t.parts)) for t in example.turns)
+    turns = tuple(Turn(t.role, tuple(map(piece, t.parts)), t.reasoning) for t in example.turns)
     return media, dataclasses.replace(example, turns=turns)
 
 

@@ -26,3 +26,21 @@ def test_json_round_trip_carries_every_field_and_no_default(medium, written):
     assert json.loads(text)["turns"][0]["parts"] == ["before", written, "after"]
     assert Example.from_json(text) == example
     assert example.media == (medium,)
+
+
+def test_reasoning_is_kept_and_can_be_left_out():
+    inline = "<think>\nOne and\none.\n</think>\n\nTwo."
+    turns = (
+        Turn("user", ("<think>mine</think> 1 + 1?",)),
+        Turn("assistant", ("Two.",), "One and\none."),
+        Turn("assistant", (inline,)),
+        Turn("assistant", ("<think>nothing else</think>",)),
+    )
+    example = Example("e", "s", turns)
+    assert Example.from_json(example.to_json()) == example
+    assert example.without_reasoning().turns == (
+        turns[0],
+        Turn("assistant", ("Two.",)),
+        Turn("assistant", ("Two.",)),
+        turns[3],
+    )

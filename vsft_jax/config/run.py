@@ -204,4 +204,5 @@ class Run:
             max_tokens=self.row_shape.tokens,
             max_patches=self.row_shape.patches,
             tools=tools,
+            reasoning=self.config.data.reasoning,
         )

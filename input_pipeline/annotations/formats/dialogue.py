@@ -21,6 +21,8 @@ ROLES: dict[str, Role] = {
     "gpt": "assistant",
     "assistant": "assistant",
 }
+# Of an answer, the first that is there; the names that transformers gives to templates.
+REASONING_KEYS = ("reasoning_content", "thinking", "reasoning")
 _PART_KINDS: dict[str, MediaKind] = {
     "image": "image",
     "image_url": "image",
@@ -41,6 +43,7 @@ def parse_turns(record: Mapping[str, Any], key: str) -> Parsed:
     if not isinstance(turns, list) or not turns:
         raise Unusable("bad_turn", f'"{key}" must be a non-empty list')
     found = [_turn(place, turn) for place, turn in enumerate(turns, start=1)]
+    thoughts = [_reasoning(place, role, turns[place]) for place, (role, _) in enumerate(found)]
     unread = {
         f"{key}.{i}.{name}": value for i, turn in enumerate(turns) for name, value in _rest(turn)
     }
@@ -48,9 +51,11 @@ def parse_turns(record: Mapping[str, Any], key: str) -> Parsed:
     system = record.get("system")
     if isinstance(system, str) and system.strip() and found[0][0] != "system":
         found.insert(0, ("system", [system]))
+        thoughts.insert(0, "")
         used.add("system")
     media, media_keys = record_media(record)
-    return Parsed(found, media, media_keys | used, unread=unread)
+    reasoning = {place: text for place, text in enumerate(thoughts) if text}
+    return Parsed(found, media, media_keys | used, unread=unread, reasoning=reasoning)
 
 
 def _turn(place: int, turn: Any) -> tuple[Role, list[str | Medium]]:
@@ -70,10 +75,19 @@ def _turn(place: int, turn: Any) -> tuple[Role, list[str | Medium]]:
     return role, [_part(place, part) for part in content]
 
 
+def _reasoning(place: int, role: Role, turn: Mapping[str, Any]) -> str:
+    if role != "assistant":
+        return ""
+    found = next((turn[key] for key in REASONING_KEYS if turn.get(key) is not None), "")
+    if not isinstance(found, str):
+        raise Unusable("bad_turn", f"turn {place + 1}: its reasoning is no text: {found!r}"[:200])
+    return found.strip()
+
+
 def _rest(turn: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """What a turn and its texts carry beside role and text."""
     for name, value in turn.items():
-        if name not in ("from", "value", "role", "content"):
+        if name not in ("from", "value", "role", "content", *REASONING_KEYS):
             yield name, value
     content = turn.get("content") if turn.get("content") is not None else turn.get("value")
     for part in content if isinstance(content, list) else ():

@@ -43,6 +43,7 @@ class Parsed:
     meta:  further metadata.
     exact: the texts have been stripped of the space around media before.
     unread: what turns and their content parts carry and nothing reads, by the way to it.
+    reasoning: what answers think before their text, by the place of the turn from 0.
     """
 
     turns: list[tuple[Role, list[str | Medium]]]
@@ -51,6 +52,7 @@ class Parsed:
     meta: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     exact: bool = False
     unread: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    reasoning: Mapping[int, str] = dataclasses.field(default_factory=dict)
 
 
 def record_media(record: Mapping[str, Any]) -> tuple[list[Medium], frozenset[str]]:

@@ -39,7 +39,9 @@ def parse(record: Mapping[str, Any]) -> Parsed:
     except (ValueError, KeyError, TypeError) as error:
         raise Unusable("bad_record", f"not an example: {error}") from error
     turns = [(turn.role, [_piece(part, record) for part in turn.parts]) for turn in example.turns]
-    return Parsed(turns, [], frozenset(record), example.meta, exact=True)
+    reasoning = {i: turn.reasoning for i, turn in enumerate(example.turns) if turn.reasoning}
+    used = frozenset(record)
+    return Parsed(turns, [], used, example.meta, exact=True, reasoning=reasoning)
 
 
 def medium_name(index: int) -> str:

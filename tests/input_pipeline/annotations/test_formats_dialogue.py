@@ -88,6 +88,27 @@ def test_answers_as_parts_and_a_system_turn(tmp_path):
     assert with_key.turns == expected and with_key.meta == {}
 
 
+@pytest.mark.parametrize("key", ["reasoning", "reasoning_content", "thinking"])
+@pytest.mark.parametrize("system", [{}, {"system": "Short."}])
+def test_reasoning_of_answers(tmp_path, key, system):
+    first, second = _ask("Why?")["messages"], _ask("And?")["messages"]
+    first[1][key], second[0][key] = "\nBecause.\n", "of a question: not read"
+    example = read_one(tmp_path, {"messages": first + second} | system)
+    reasoning = [turn.reasoning for turn in example.turns if turn.role == "assistant"]
+    assert reasoning == ["Because.", ""]
+    assert not any(turn.reasoning for turn in example.turns if turn.role != "assistant")
+
+
+@pytest.mark.parametrize(
+    ("reason", "reasoning"),
+    [("bad_turn", ["x"]), ("control_token", "<|im_end|>"), ("misplaced_tag", "a <video>")],
+)
+def test_reasoning_that_is_rejected(tmp_path, reason, reasoning):
+    record = _ask("Why?")
+    record["messages"][1]["reasoning"] = reasoning
+    assert reason_of(tmp_path, record) == reason
+
+
 def test_tags_and_parts_without_a_medium_take_the_media_of_the_record(tmp_path):
     for content in ("<image>What?", [{"type": "image"}, TEXT]):
         example = read_one(tmp_path, _ask(content, images=["a.png"]))

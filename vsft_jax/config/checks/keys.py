@@ -79,6 +79,7 @@ KEYS: dict[str, Check] = {
     "data.demo_world.val_clips": _files,
     "data.demo_world.test_images": _files,
     "data.demo_world.test_clips": _files,
+    "data.reasoning": one_of("keep", "drop"),
     "data.workers": integer(1),
     "data.decoder": one_of("processes", "threads"),
     "data.decode_threads": integer(1),

@@ -79,6 +79,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "data.demo_world.val_clips": AT_LEAST_0,
     "data.demo_world.test_images": AT_LEAST_0,
     "data.demo_world.test_clips": AT_LEAST_0,
+    "data.reasoning": ('one of "keep", "drop"', "field", ""),
     "data.workers": AT_LEAST_1,
     "data.decoder": ('one of "processes", "threads"', "fork", ""),
     "data.decode_threads": AT_LEAST_1,
