@@ -21,7 +21,7 @@ _START_BYTES = 2**16  # tell what a file is
 _WRAPPED = re.compile(
     rb"""\s*\{(?:\s*"[^"\\]*"\s*:\s*(?:"(?:[^"\\]|\\.)*"|[-+.\w]+"""
     rb"""|\{[^{}\[\]]*\}|\[[^{}\[\]]*\])\s*,)*"""
-    rb"""\s*"(?:data|annotations|questions|records|samples|items|rows|train|val|test)"\s*:\s*"""
+    rb"""\s*"(?:data|annotations|records|samples|items|rows|train|val|test)"\s*:\s*"""
     rb"""(?=\[\s*\{)"""
 )
 _DELIMITED = re.compile(r"[ \t\n\r]*[,\]]")

@@ -61,6 +61,20 @@ def test_options_become_lines_and_the_answer_a_letter(tmp_path, options, answer)
         ([1, 2, 3], 2, ["1", "2", "3"]),  # a number among numbers is one of them, not a place
         (["A. Smith", "Bob"], "Bob", ["A. Smith", "Bob"]),  # letters only where all have theirs
         (["b", "a"], "a", ["b", "a"]),  # a text before a letter
+        (["red", "blue"], "Blue", ["red", "blue"]),
+        (["red", "blue"], "1", ["red", "blue"]),  # a place in a file of texts
+        ([False, True], True, ["False", "True"]),
+        (["No", "Yes"], True, ["No", "Yes"]),
+        (["wrong", "right"], "[B]", ["wrong", "right"]),
+        ({"0": "red", "1": "blue"}, 1, ["red", "blue"]),
+        ({"option 0": "red", "option 1": "blue"}, "option 1", ["red", "blue"]),
+        ('["red", "blue"]', "B", ["red", "blue"]),
+        ("['red', 'blue']", "B", ["red", "blue"]),
+        ("{'A': 'red', 'B': 'blue'}", "B", ["red", "blue"]),
+        ("A. red\nB. blue\n", "B", ["red", "blue"]),
+        ("red\nblue", "blue", ["red", "blue"]),
+        ("(A) red (B) blue", "B", ["red", "blue"]),
+        ("A、红 B、蓝", "B", ["红", "蓝"]),
     ],
 )
 def test_options_as_data_sets_spell_them(tmp_path, options, answer, right):
@@ -68,6 +82,29 @@ def test_options_as_data_sets_spell_them(tmp_path, options, answer, right):
     lines = [f"{letter}. {text}" for letter, text in zip("ABC", right, strict=False)]
     assert example.turns[0].text.split("\n")[1:-1] == lines
     assert example.turns[1].text == "B"
+
+
+@pytest.mark.parametrize("key", ["options", "candidates", "choices"])
+def test_options_under_the_keys_of_other_data_sets(tmp_path, key):
+    example = read_one(tmp_path, qa("blue", **{key: ["red", "blue"]}))
+    choices = {"A": "red", "B": "blue"}
+    assert example.turns[1].text == "B"
+    assert example.meta == {"answer": "B", "format": "choice", "choices": choices}
+    listed = {"question": "Which?\nA. red\nB. blue", "answer": "B", "format": "choice"}
+    example = read_one(tmp_path, listed | {"choices": choices})  # a benchmark's: not asked twice
+    assert example.turns[0].text == listed["question"] and example.meta["choices"] == choices
+
+
+def test_earlier_questions_are_turns_before_the_record_s_own(tmp_path):
+    earlier = [{"question": "What?", "answer": "A ball."}, qa("B", options=["red", "blue"])]
+    record = {"questions": earlier, "image": "a.png", "system": "Be brief."}
+    example = read_one(tmp_path, record)
+    assert [turn.role for turn in example.turns] == ["system", *["user", "assistant"] * 2]
+    assert example.turns[1].parts == (IMAGE, "What?") and example.turns[4].text == "B"
+    example = read_one(tmp_path, record | {"question": "Where?", "answer": "There."})
+    assert [turn.text for turn in example.turns[-2:]] == ["Where?", "There."]
+    assert example.meta == {"answer": "There."}
+    assert reason_of(tmp_path, qa() | {"questions": "What?"}) == "bad_turn"
 
 
 def test_an_answer_among_numbers(tmp_path):
@@ -91,6 +128,10 @@ def test_numbers_are_answers_too(tmp_path):
         ("bad_answer", qa("A", options=["B", "A"])),
         ("bad_answer", qa(-1, options=OPTIONS)),
         ("bad_record", qa("red", options="red, blue")),
+        ("bad_record", qa("red", options="(A) red (C) blue")),
+        ("bad_record", qa("red", options=3)),
+        ("bad_answer", qa("2", options=["red", "blue"])),
+        ("bad_answer", qa(True, options=["red", "blue"])),
         ("bad_record", qa("red", options=["red", ""])),
         ("bad_record", qa("red", options=[f"option {i}" for i in range(27)])),
         ("empty_answer", qa("")),
