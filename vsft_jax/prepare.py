@@ -143,5 +143,6 @@ def _prepare(
                 decoder=run.decoder,
                 max_bad_fraction=data.max_bad_fraction,
                 retry=retry and is_first(),
+                verify=is_first(),
             )
     return Prepared(paths, summaries, dict(frame_policy))

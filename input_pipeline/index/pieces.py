@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from absl import logging
+
 from input_pipeline.annotations import (
     Notes,
     Place,
@@ -23,7 +25,7 @@ from input_pipeline.annotations import (
     read_with_places,
 )
 from input_pipeline.files import write_atomically
-from input_pipeline.index.probe_cache import Probe, ProbeCache
+from input_pipeline.index.probe_cache import Probe, ProbeCache, remove_damaged
 from input_pipeline.index.quarantine import (
     BadFraction,
     QuarantineEntry,
@@ -31,7 +33,7 @@ from input_pipeline.index.quarantine import (
     read_quarantine,
 )
 from input_pipeline.index.rows import IndexSpec
-from input_pipeline.index.store import count_rows, write_rows
+from input_pipeline.index.store import check_rows, count_rows, write_rows
 from input_pipeline.index.workers import make_rows
 from input_pipeline.media import Decoder
 from input_pipeline.progress import Progress
@@ -77,11 +79,12 @@ def build_pieces(
     Raises AnnotationError and TooManyBad; pieces that were done stay.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    done = {int(path.stem) for path in folder.glob("*.arrow")}
+    counts = {int(path.stem): _counts_if_whole(path) for path in folder.glob("*.arrow")}
+    done = {chunk for chunk, bad_and_seen in counts.items() if bad_and_seen}
     total = count_records(dataset.annotations)
     bad.expect(total)
-    for path in folder.glob("*.arrow"):
-        bad.add(*_bad_and_seen(path))
+    for bad_and_seen in filter(None, counts.values()):
+        bad.add(*bad_and_seen)
     skipped = sum(max(min(chunk_records, total - chunk * chunk_records), 0) for chunk in done)
     found = read_with_places(
         *(dataset.annotations, dataset.media_root, dataset.name, dataset.format),
@@ -90,6 +93,7 @@ def build_pieces(
     todo = (item for item in found if item[0].number // chunk_records not in done)
     piece = _Piece(folder, dataset, bad)
     fresh: list[Probe] = []
+    remove_damaged(probe_cache)
     with (
         ProbeCache(probe_cache) as cache,
         Progress(f"prepare {dataset.name}", total=total - skipped, unit="records") as progress,
@@ -140,6 +144,16 @@ class _Piece:
         write_rows(path, self._rows)
         self._bad.add(*_bad_and_seen(path))
         self._chunk, self._rows, self._left_out = None, [], []
+
+
+def _counts_if_whole(path: Path) -> tuple[int, int] | None:
+    """`_bad_and_seen` of a piece that an earlier process made; None for one that is damaged."""
+    try:
+        check_rows(path)
+        return _bad_and_seen(path)
+    except (OSError, ValueError) as error:
+        logging.warning("%s is damaged, so it is made again: %s", path, error)
+        return None
 
 
 def _bad_and_seen(path: Path) -> tuple[int, int]:

@@ -20,7 +20,6 @@ from absl import logging
 from input_pipeline import frame_budget
 from input_pipeline.annotations import Notes, Rejected, fingerprint_records
 from input_pipeline.examples import Example
-from input_pipeline.files import write_atomically
 from input_pipeline.index.left_out import main_reasons
 from input_pipeline.index.pieces import CHUNK_RECORDS, DatasetSpec, build_pieces
 from input_pipeline.index.quarantine import (
@@ -31,7 +30,7 @@ from input_pipeline.index.quarantine import (
 )
 from input_pipeline.index.rows import IndexSpec, RowMaker
 from input_pipeline.index.store import SCHEMA, ExampleStore, join
-from input_pipeline.index.summary import log_summary, summarise
+from input_pipeline.index.summary import log_summary, read_summary, summarise, write_summary
 from input_pipeline.layout import LayoutError
 from input_pipeline.media import PASSING, Decoder
 from input_pipeline.text import TEXT_FILES
@@ -51,6 +50,7 @@ def prepare(
     chunk_records: int = CHUNK_RECORDS,
     max_bad_fraction: float = 1.0,
     retry: bool = False,
+    verify: bool = True,
 ) -> tuple[Path, dict[str, Any]]:
     """Prepares one data set, or finds it prepared. Returns the index file and its summary. While
     another process prepares the same one, it waits for that.
@@ -59,6 +59,8 @@ def prepare(
     media; None does so in the workers. chunk_records: after so many records the work done is kept,
     whatever happens to the process; see `pieces`. max_bad_fraction: of all examples. retry:
     prepares again what was left out for reasons that may be gone (`PASSING` media errors).
+    verify: an index that is found is compared with its checksum, which reads it; one that is
+    damaged is made again.
 
     The file's columns are those of `store.SCHEMA`. What cannot be used is written to
     <name>.quarantine.jsonl with its reason and counted in the summary; the rest goes on.
@@ -68,12 +70,12 @@ def prepare(
     index_dir.mkdir(parents=True, exist_ok=True)
     name = _file_name(dataset, spec)
     path = index_dir / f"{name}.arrow"
-    summary = _found(path, dataset.name, retry)
+    summary = _found(path, dataset.name, retry=retry, verify=verify)
     if summary is None:
         again = path.exists()
         with _lock(path):
             # Another process may have been at it meanwhile.
-            summary = None if again else _found(path, dataset.name, False)
+            summary = None if again else _found(path, dataset.name, retry=False, verify=verify)
             if summary is None:
                 summary = _build(
                     path,
@@ -92,15 +94,11 @@ def prepare(
     return path, summary
 
 
-def _summary_of(path: Path) -> Path:
-    return path.with_suffix(".summary.json")
-
-
-def _found(path: Path, name: str, retry: bool) -> dict[str, Any] | None:
+def _found(path: Path, name: str, *, retry: bool, verify: bool) -> dict[str, Any] | None:
     """The summary of an index that is there, unless it is to be made again."""
-    if not (path.exists() and _summary_of(path).exists()):
+    summary = read_summary(path, verify=verify)
+    if summary is None:
         return None
-    summary = json.loads(_summary_of(path).read_text())
     passing = {r: n for r, n in summary["quarantined"].items() if r in PASSING}
     if not passing:
         return summary
@@ -155,7 +153,7 @@ def _build(
     )
     for note in summary["notes"]:
         logging.warning("%s: %s", dataset.name, note)
-    write_atomically(_summary_of(path), json.dumps(summary, indent=1, ensure_ascii=False))
+    write_summary(path, summary)
     log_summary(summary)
     shutil.rmtree(folder)
     return summary

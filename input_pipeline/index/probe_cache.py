@@ -5,17 +5,19 @@ So probes are cached by themselves: another policy, resolution or tokenizer asks
 of the index, not for files.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
+from absl import logging
 
 from input_pipeline.annotations import is_record, record_file
 from input_pipeline.examples import MediaRef
@@ -24,6 +26,7 @@ from input_pipeline.paths import in_archive, is_remote
 
 _TABLE = "probes_1"  # number it anew when what `probe` finds out changes
 _WAIT_SECONDS = 60.0  # for another process that is writing
+_DAMAGE = (sqlite3.DatabaseError, ValueError, KeyError, TypeError, AttributeError, zlib.error)
 
 
 class Probe(NamedTuple):
@@ -37,37 +40,51 @@ class Probe(NamedTuple):
 class ProbeCache:
     """A table of probes in a file that outlives a killed process; safe to share by threads.
 
-    Several processes may read it while one writes.
+    Several processes may read it while one writes. What is damaged in it counts as not known, and
+    what it cannot keep is probed again another time: neither ends a preparation.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = os.fspath(path)
         self._lock = threading.Lock()
+        self._failed = False
         self._database = sqlite3.connect(path, timeout=_WAIT_SECONDS, check_same_thread=False)
-        with self._lock, self._database:
-            self._database.execute(
-                f"CREATE TABLE IF NOT EXISTS {_TABLE} "
-                "(medium TEXT PRIMARY KEY, stamp TEXT, facts TEXT, times BLOB) WITHOUT ROWID"
-            )
+        self._change(
+            f"CREATE TABLE IF NOT EXISTS {_TABLE} "
+            "(medium TEXT PRIMARY KEY, stamp TEXT, facts TEXT, times BLOB) WITHOUT ROWID",
+            [()],
+        )
 
     def get(self, ref: MediaRef, stamp: str) -> MediaInfo | MediaError | None:
         """What is known of a medium; None where it is not, or has changed since."""
-        with self._lock:
-            row = self._database.execute(
-                f"SELECT stamp, facts, times FROM {_TABLE} WHERE medium = ?", [_key(ref)]
-            ).fetchone()
-        if row is None or row[0] != stamp:
+        try:
+            with self._lock:
+                row = self._database.execute(
+                    f"SELECT stamp, facts, times FROM {_TABLE} WHERE medium = ?", [_key(ref)]
+                ).fetchone()
+            if row is None or row[0] != stamp:
+                return None
+            facts = json.loads(row[1])
+            if "reason" in facts:
+                return MediaError(ref.path, facts["reason"], facts["detail"])
+            return MediaInfo(**facts, frame_times=_read_times(row[2]))
+        except _DAMAGE:
             return None
-        facts = json.loads(row[1])
-        if "reason" in facts:
-            return MediaError(ref.path, facts["reason"], facts["detail"])
-        return MediaInfo(**facts, frame_times=_read_times(row[2]))
 
     def put(self, probes: Iterable[Probe]) -> None:
         """Keeps probes, in place of older ones of the same media."""
         rows = [(_key(p.ref), p.stamp, *_written(p.found)) for p in probes]
-        with self._lock, self._database:
-            self._database.executemany(f"INSERT OR REPLACE INTO {_TABLE} VALUES (?, ?, ?, ?)", rows)
+        self._change(f"INSERT OR REPLACE INTO {_TABLE} VALUES (?, ?, ?, ?)", rows)
+
+    def _change(self, statement: str, rows: Sequence[tuple]) -> None:
+        try:
+            with self._lock, self._database:
+                for row in rows:
+                    self._database.execute(statement, row)
+        except sqlite3.DatabaseError as error:
+            if not self._failed:
+                logging.warning("%s cannot keep probes: %s", self.path, error)
+            self._failed = True
 
     def close(self) -> None:
         self._database.close()
@@ -77,6 +94,25 @@ class ProbeCache:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def remove_damaged(path: str | os.PathLike[str]) -> None:
+    """Removes a file of probes that SQLite finds damaged, and says so. This reads all of it."""
+    if not os.path.exists(path):
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=_WAIT_SECONDS)) as database:
+            ((said,), *_) = database.execute("PRAGMA quick_check(1)").fetchall()
+    except sqlite3.OperationalError:  # busy, or not to be opened: that is no damage
+        return
+    except sqlite3.DatabaseError as error:
+        said = str(error)
+    if said != "ok":
+        said = " ".join(said.split())
+        logging.warning("%s is damaged, so media are probed again: %s", path, said)
+        for suffix in ("", "-journal"):
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(f"{os.fspath(path)}{suffix}")
 
 
 def stamp_of(path: str) -> str | None:

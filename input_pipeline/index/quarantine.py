@@ -1,11 +1,14 @@
 """The list of examples and files that were left out, and why: one JSON object a line."""
 
 import collections
+import contextlib
 import dataclasses
 import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from absl import logging
 
 from input_pipeline.errors import UserError
 from input_pipeline.files import replacing
@@ -46,6 +49,10 @@ class TooManyBad(UserError, ValueError):
     """So much cannot be used that something is wrong with the data set or its storage."""
 
 
+class QuarantineError(UserError):
+    """The list of what was left out cannot be written."""
+
+
 class BadFraction:
     """Watches what fraction of examples cannot be used.
 
@@ -81,26 +88,56 @@ class Quarantine:
     """Appends to a quarantine file; a context manager. One writer a file at a time.
 
     A line is one write, so a killed job loses at most the line it was writing. Opening an existing
-    file goes on with it: its entries are not written again, and a last line that was cut off is
-    removed.
+    file goes on with it: its entries are not written again, a last line that was cut off is
+    removed, and lines that are no entries stay, with a warning. A file without any entry is not
+    appended to but set aside as "<name>.damaged".
 
-    Raises ValueError when the file holds something else than quarantine entries.
+    Raises QuarantineError where the file cannot be written.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = os.fspath(path)
         self._known: set[tuple[str, ...]] = set()
-        if os.path.exists(path):
-            _drop_unfinished_line(path)
-            self._known = {entry.key for entry in read_quarantine(path)}
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._file = -1
+        with self._writing():
+            if os.path.exists(path):
+                _drop_unfinished_line(path)
+                self._go_on()
+            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     def add(self, *, source: str, id: str, path: str, stage: str, reason: str, detail: str) -> None:
-        """Records one thing left out, unless it is there already."""
+        """Records one thing left out, unless it is there already. Raises QuarantineError."""
         entry = QuarantineEntry(source, id, path, stage, reason, detail)
-        if entry.key not in self._known:
-            os.write(self._file, entry.line())
-            self._known.add(entry.key)
+        if entry.key in self._known:
+            return
+        line = memoryview(entry.line())
+        with self._writing():
+            while line:  # a disk that is nearly full takes a part
+                line = line[os.write(self._file, line) :]
+        self._known.add(entry.key)
+
+    def _go_on(self) -> None:
+        bad = []
+        for number, entry in _entries(self.path):
+            if isinstance(entry, QuarantineEntry):
+                self._known.add(entry.key)
+            else:
+                bad.append(number)
+        if bad and not self._known:
+            logging.warning("%s holds no entry: it is kept as %s.damaged", self.path, self.path)
+            os.replace(self.path, f"{self.path}.damaged")
+        elif bad:
+            logging.warning("%s: lines %s are no entries; it goes on after them", self.path, bad)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise QuarantineError(
+                f"{self.path}, the list of what cannot be decoded, cannot be written: "
+                f"{error.strerror or error}.\nMake room, or put it right, and start again"
+            ) from error
 
     def close(self) -> None:
         if self._file >= 0:
@@ -119,16 +156,24 @@ def read_quarantine(path: str | os.PathLike[str]) -> Iterator[QuarantineEntry]:
 
     Raises ValueError naming the line that is not an entry.
     """
+    for number, entry in _entries(path):
+        if not isinstance(entry, QuarantineEntry):
+            raise ValueError(f"{path}, line {number} is not a quarantine entry: {entry}")
+        yield entry
+
+
+def _entries(
+    path: str | os.PathLike[str],
+) -> Iterator[tuple[int, QuarantineEntry | Exception]]:
+    """The lines of a quarantine file by number, from 1: entries, or why a line is none."""
     with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
                 return
             try:
-                yield QuarantineEntry(**json.loads(line))
+                yield number, QuarantineEntry(**json.loads(line))
             except (ValueError, TypeError) as error:
-                raise ValueError(
-                    f"{path}, line {number} is not a quarantine entry: {error}"
-                ) from error
+                yield number, error
 
 
 def quarantine_of(path: Path) -> Path:

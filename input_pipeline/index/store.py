@@ -105,6 +105,12 @@ def count_rows(path: Path) -> int:
     return _mapped(path).num_rows
 
 
+def check_rows(path: Path) -> None:
+    """Raises OSError or ValueError where a file is no piece of an index: cut off, or with texts
+    that do not lie in it or are no UTF-8."""
+    _mapped(path).validate(full=True)
+
+
 def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), SCHEMA)
 

@@ -1,12 +1,16 @@
 """What a person wants to know about a prepared data set."""
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from absl import logging
 
 from input_pipeline import frame_budget
+from input_pipeline.files import checksum, write_atomically
+from input_pipeline.index.quarantine import quarantine_of
 from input_pipeline.index.store import ExampleStore
 
 
@@ -74,3 +78,46 @@ def log_summary(summary: Mapping[str, Any]) -> None:
         logging.info("  %s", line)
     for example in summary["budget_examples"]:
         logging.info("  %r → %s", example["instruction"].splitlines()[0][:90], example["why"])
+
+
+def write_summary(index: Path, summary: Mapping[str, Any]) -> None:
+    """Keeps the summary of an index, after checksums of the index and its quarantine file: one that
+    has a summary is finished."""
+    files = {path.name: checksum(path) for path in (index, quarantine_of(index))}
+    write_atomically(_checksums_of(index), json.dumps(files))
+    write_atomically(_summary_of(index), json.dumps(summary, indent=1, ensure_ascii=False))
+
+
+def read_summary(index: Path, *, verify: bool) -> dict[str, Any] | None:
+    """The summary of an index that is there and whole. None where it is not, which is logged if it
+    was damaged: it has to be made again. verify: read all of the index and its quarantine file."""
+    path = _summary_of(index)
+    if not (path.exists() and index.exists()):
+        return None
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        if verify:
+            _check(index)
+        if len(ExampleStore.open(index)) != summary["kept"]:
+            raise ValueError(f"{index.name} has not {summary['kept']} rows")
+        return summary
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        logging.warning("%s is damaged, so it is made again: %s", index, error)
+        return None
+
+
+def _check(index: Path) -> None:
+    """Raises an error that says what is wrong with the files of an index."""
+    if not _checksums_of(index).exists():  # of an earlier version
+        return
+    for name, written in json.loads(_checksums_of(index).read_text()).items():
+        if list(checksum(index.with_name(name))) != written:
+            raise ValueError(f"{name} does not hold the bytes that were written")
+
+
+def _summary_of(index: Path) -> Path:
+    return index.with_suffix(".summary.json")
+
+
+def _checksums_of(index: Path) -> Path:
+    return index.with_suffix(".crc32.json")

@@ -515,3 +515,54 @@ def test_what_an_index_holds_is_told_when_it_is_made(tmp_path, corpus, caplog):
     caplog.clear()
     _prepare(tmp_path, corpus, lines)
     assert caplog.messages == ["mine (train): 1 examples, prepared before"]
+
+
+def _flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("harm", [_flip, _cut, lambda path: path.write_bytes(b"")])
+@pytest.mark.parametrize("suffix", [".arrow", ".quarantine.jsonl", ".summary.json", ".crc32.json"])
+def test_a_damaged_index_is_made_again_with_a_line(tmp_path, corpus, caplog, suffix, harm):
+    records = [_record("good", video="good.mp4"), _record("missing", video="gone.mp4")]
+    lines = [json.dumps(record) for record in records]
+    path, summary, reasons = _prepare(tmp_path, corpus, lines)
+    whole = {file.name: file.read_bytes() for file in path.parent.glob(f"{path.stem}*")}
+    harm(path.with_suffix(suffix))
+    caplog.clear()
+    assert _prepare(tmp_path, corpus, lines) == (path, summary, reasons)
+    assert {file.name: file.read_bytes() for file in path.parent.glob(f"{path.stem}*")} == whole
+    if suffix != ".summary.json" or harm is not _flip:  # one letter may mean nothing
+        assert [m for m in caplog.messages if f"{path} is damaged, so it is made again: " in m]
+
+
+@pytest.mark.parametrize("suffix", [".arrow", ".quarantine.jsonl"])
+def test_a_damaged_piece_is_made_again_with_a_line(tmp_path, corpus, caplog, monkeypatch, suffix):
+    files = ("gone.mp4", "good.mp4")
+    lines = [json.dumps(_record(f"r{i}", video=files[i % 2])) for i in range(6)]
+    (tmp_path / "whole").mkdir()
+    whole = _prepare(tmp_path / "whole", corpus, lines)
+    annotations = tmp_path / "train.jsonl"
+    annotations.write_text("".join(line + "\n" for line in lines))
+    dataset = DatasetSpec("mine", str(annotations), str(corpus[0]))
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(sys.modules["input_pipeline.index.prepare"], "join_quarantines", killed)
+        prepare(dataset, corpus[1], tmp_path / "index", chunk_records=2)
+    (folder,) = (tmp_path / "index").glob("*.pieces-2")
+    (folder / f"000001{suffix}").write_bytes(b"\0" * 50 + b"\n")
+    caplog.clear()
+    path, summary = prepare(dataset, corpus[1], tmp_path / "index", chunk_records=2)
+    assert [m for m in caplog.messages if f"{folder}/000001.arrow is damaged, so it is made" in m]
+    assert summary == whole[1]
+    store = ExampleStore.open(path)
+    assert [store[i][0].id for i in range(len(store))] == ["r1", "r3", "r5"]

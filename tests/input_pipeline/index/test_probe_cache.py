@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from input_pipeline.examples import MediaRef
-from input_pipeline.index.probe_cache import Probe, ProbeCache, stamp_of
+from input_pipeline.index.probe_cache import Probe, ProbeCache, remove_damaged, stamp_of
 from input_pipeline.media import MediaError, MediaInfo
 
 REF = MediaRef("video", "/a.mp4")
@@ -70,3 +70,64 @@ def test_stamps(tmp_path):
     (tmp_path / "b.bin").write_bytes(b"")
     assert stamp_of(f"{tmp_path}?fps=2") != folder
     assert stamp_of("gs://bucket/a.mp4") == "remote"
+
+
+def _fill(path):
+    with ProbeCache(path) as cache:
+        refs = [MediaRef("video", f"/{i}.mp4") for i in range(300)]
+        cache.put([Probe(ref, "1", _info([0.0, 0.5])) for ref in refs])
+    return refs
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda content: b"no database at all" * 300,
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:4096] + b"\xff" * 4096 + content[8192:],
+    ],
+)
+def test_a_damaged_cache_is_removed_with_a_line(tmp_path, caplog, harm):
+    path = tmp_path / "probes"
+    remove_damaged(path)
+    _fill(path)
+    remove_damaged(path)
+    assert path.exists() and not caplog.messages
+    path.write_bytes(harm(path.read_bytes()))
+    with ProbeCache(path) as cache:  # used all the same, as by a process that has it open
+        cache.get(REF, "1")
+        cache.put([Probe(REF, "1", _info([0.0]))])
+    caplog.clear()
+    remove_damaged(path)
+    (line,) = caplog.messages
+    assert "is damaged, so media are probed again" in line and "\n" not in line
+    with ProbeCache(path) as cache:
+        cache.put([Probe(REF, "1", _info([0.0]))])
+        assert cache.get(REF, "1") == _info([0.0])
+
+
+def test_a_cache_that_cannot_keep_ends_nothing(tmp_path, caplog):
+    path = tmp_path / "probes"
+    refs = _fill(path)
+    with ProbeCache(path) as cache:
+        cache._database.execute("PRAGMA query_only = 1")
+        for _ in range(2):
+            cache.put([Probe(REF, "1", _info([0.0]))])
+        assert cache.get(REF, "1") is None and cache.get(refs[7], "1") == _info([0.0, 0.5])
+    (line,) = caplog.messages
+    assert line.startswith(f"{path} cannot keep probes: ")
+
+
+def test_facts_that_are_damaged_are_not_known(tmp_path):
+    path = tmp_path / "probes"
+    refs = _fill(path)
+    with ProbeCache(path) as cache:
+        for i, wrong in enumerate(["{", "[]", '{"kind": "video"}', None]):
+            cache._database.execute(
+                "UPDATE probes_1 SET facts = ? WHERE medium LIKE ?", [wrong, f'%"/{i}.mp4"%']
+            )
+        cache._database.execute(
+            "UPDATE probes_1 SET times = ? WHERE medium LIKE ?", [b"zz", '%"/4.mp4"%']
+        )
+        assert [cache.get(ref, "1") for ref in refs[:5]] == [None] * 5
+        assert cache.get(refs[5], "1") == _info([0.0, 0.5])

@@ -1,11 +1,15 @@
 """What was left out: written once, whole after a kill, and watched."""
 
+import errno
+import os
+
 import pytest
 
 from input_pipeline.index.quarantine import (
     BadFraction,
     Quarantine,
     QuarantineEntry,
+    QuarantineError,
     TooManyBad,
     join_quarantines,
     quarantine_of,
@@ -82,9 +86,48 @@ def test_quarantine_goes_on_after_a_kill(tmp_path):
     ]
 
 
-def test_a_file_that_is_no_quarantine_is_not_appended_to(tmp_path):
+def test_a_file_that_is_no_quarantine_is_not_appended_to(tmp_path, caplog):
     path = tmp_path / "notes.txt"
     path.write_text("my notes\n")
+    with Quarantine(path) as quarantine:
+        quarantine.add(**entry("a"))
+    assert (tmp_path / "notes.txt.damaged").read_text() == "my notes\n"
+    assert [each.id for each in read_quarantine(path)] == ["a"]
+    assert [m for m in caplog.messages if "notes.txt holds no entry" in m]
+    (tmp_path / "notes.txt").write_text("my notes\n")
     with pytest.raises(ValueError, match="line 1 is not a quarantine entry"):
-        Quarantine(path)
-    assert path.read_text() == "my notes\n"
+        list(read_quarantine(path))
+
+
+def test_broken_lines_do_not_keep_a_run_from_going_on(tmp_path, caplog):
+    path = tmp_path / "quarantine.jsonl"
+    with Quarantine(path) as quarantine:
+        quarantine.add(**entry("a"))
+    with open(path, "ab") as file:
+        file.write(b"\0\0\0\n[1, 2]\n" + QuarantineEntry(**entry("b")).line())
+    with Quarantine(path) as quarantine:
+        quarantine.add(**entry("b"))
+        quarantine.add(**entry("c"))
+    assert path.read_bytes().count(b"\n") == 5
+    assert [m for m in caplog.messages if "lines [2, 3] are no entries" in m]
+
+
+def test_a_full_disk_is_named_and_costs_the_line_that_did_not_fit(tmp_path, monkeypatch):
+    path, write, left = tmp_path / "quarantine.jsonl", os.write, [200]
+
+    def full(file, data):
+        if not left[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        done = write(file, data[: left[0]])
+        left[0] -= done
+        return done
+
+    with Quarantine(path) as quarantine, monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        quarantine.add(**entry("a"))
+        with pytest.raises(QuarantineError, match=f"{path}.* cannot be written: No space left"):
+            quarantine.add(**entry("b"))
+    assert path.stat().st_size == 200
+    with Quarantine(path) as quarantine:
+        quarantine.add(**entry("b"))
+    assert [each.id for each in read_quarantine(path)] == ["a", "b"]
