@@ -6,10 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from input_pipeline.examples import MediaRef
+from input_pipeline.media.errors import MediaError
 from input_pipeline.media.images import read_image
 from input_pipeline.media.probing import clip_frames
 from input_pipeline.media.resizing import Resizing, Size, resize
 from input_pipeline.media.sampling import uniform_frame_indices
+from input_pipeline.media.video.animation import is_animation, read_animation
 from input_pipeline.media.video.folder import is_frame_folder, read_folder
 from input_pipeline.media.video.frames import read_video
 from input_pipeline.media.video.timeline import Choose, Timeline, check_enough
@@ -86,7 +88,12 @@ def preview_frames(ref: MediaRef, count: int, side: int) -> np.ndarray:
 def _read(path: str, choose: Choose, resizing: Resizing, threads: int = 1) -> np.ndarray:
     if is_frame_folder(path):
         return read_folder(path, choose, resizing)
-    return read_video(path, choose, resizing, threads)
+    try:
+        return read_video(path, choose, resizing, threads)
+    except MediaError as error:
+        if error.reason != "unsupported_format" or not is_animation(path):
+            raise
+    return read_animation(path, choose, resizing)
 
 
 def _nearest_within(place: int, keys: Sequence[int], times: Sequence[float], slack: float) -> int:

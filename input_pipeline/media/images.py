@@ -35,8 +35,9 @@ _FORMATS = {
     "gif": (rb"GIF8[79]a", "Gif"),
     "bmp": (rb"BM", "Bmp"),
     "tiff": (rb"II\*\0|MM\0\*", "Tiff"),
-    "avif": (rb"....ftypavif", "Avif"),
+    "avif": (rb"....ftypavi[fs]", "Avif"),
 }
+_HEIF = re.compile(rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)
 START_BYTES = 12  # of a file, enough to tell its format
 _DECLARED_LENGTH = {"webp": (4, 8), "bmp": (2, 0)}  # its place, and how much the file is longer
 _ORIENTATION = 0x0112  # TIFF 6.0, tag 274
@@ -86,6 +87,11 @@ def image_format(start: bytes) -> str | None:
     return None
 
 
+def is_heif(start: bytes) -> bool:
+    """Whether a file begins as HEIC pictures do: MP4 boxes, but tiles of a picture for tracks."""
+    return _HEIF.match(start) is not None
+
+
 def load_image(path: str) -> tuple[bytes, ImageHeader]:
     """The bytes of an image file and its header, within the bounds. Raises MediaError."""
     data = read_source(path, bounds.MAX_IMAGE_BYTES)
@@ -107,7 +113,7 @@ def read_image(path: str) -> np.ndarray:
             "corrupt",
             f"header says {header.width}x{header.height}, data {pixels.shape[1]}x{pixels.shape[0]}",
         )
-    return np.ascontiguousarray(header.upright(_to_rgb(pixels)))
+    return np.ascontiguousarray(header.upright(to_rgb(pixels)))
 
 
 # ── Headers. ────────────────────────────────────────────────────────────────────────────────────
@@ -122,15 +128,16 @@ def _read_header(path: str, data: bytes) -> ImageHeader:
     name = image_format(data)
     if name is None:
         known = ", ".join(_FORMATS)
-        raise MediaError(
-            path, "unsupported_format", f"not one of {known}; starts with {data[:8]!r}"
-        )
+        found = f"starts with {data[:8]!r}"
+        if is_heif(data):
+            found = "it is a HEIC picture: save it as one of them, as with pillow-heif"
+        raise MediaError(path, "unsupported_format", f"not one of {known}; {found}")
     if name in _DECLARED_LENGTH:  # first, since Pillow takes a WebP that is cut for a damaged one
         _check_length(path, name, data)
     # Before Pillow, which takes its time over chunks without end.
     places = {k: (i, j) for k, i, j in _png_chunks(path, data)} if name == "png" else {}
     stream = io.BytesIO(data)
-    image = _open_lazily(path, name, stream)
+    image = open_lazily(path, name, stream)
     width, height = image.size
     bounds.check_image_pixels(path, width, height)
     exif, complete = image.info.get("exif", b""), True
@@ -146,7 +153,7 @@ def _read_header(path: str, data: bytes) -> ImageHeader:
     return ImageHeader(name, width, height, _orientation(exif))
 
 
-def _open_lazily(path: str, name: str, stream: io.BytesIO) -> "ImageFile":
+def open_lazily(path: str, name: str, stream: io.BytesIO) -> "ImageFile":
     """Pillow's image of a file of a known format, its pixels not decoded. Raises MediaError."""
     reader = _FORMATS[name][1]
     plugin = importlib.import_module(f"PIL.{reader}ImagePlugin")
@@ -156,12 +163,12 @@ def _open_lazily(path: str, name: str, stream: io.BytesIO) -> "ImageFile":
         from PIL import AvifImagePlugin
 
         AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-    with _pillow_errors(path, f"the {name} header is damaged"):
+    with pillow_errors(path, f"the {name} header is damaged"):
         return getattr(plugin, f"{reader}ImageFile")(stream)
 
 
 @contextlib.contextmanager
-def _pillow_errors(path: str, detail: str) -> Iterator[None]:
+def pillow_errors(path: str, detail: str) -> Iterator[None]:
     """Whatever Pillow raises for damage (SyntaxError, OSError, ValueError, …) is a MediaError."""
     try:
         yield
@@ -181,7 +188,7 @@ def _check_length(path: str, name: str, data: bytes) -> None:
 def _is_decoded(path: str, jpeg: "ImageFile") -> bool:
     """Whether Pillow finds all pixels in a JPEG that has no end marker: some writers forget it."""
     try:
-        with _pillow_errors(path, "the jpeg data cannot be decoded"):
+        with pillow_errors(path, "the jpeg data cannot be decoded"):
             jpeg.load()
     except MediaError:
         return False
@@ -256,19 +263,19 @@ def _opencv_pixels(path: str, data: bytes, header: ImageHeader) -> np.ndarray:
 
 def _pillow_pixels(path: str, data: bytes, header: ImageHeader) -> np.ndarray:
     """Grey [H, W] of 16 bits, RGB or RGBA of 8 bits."""
-    image = _open_lazily(path, header.format, io.BytesIO(data))
+    image = open_lazily(path, header.format, io.BytesIO(data))
     mode = image.mode
     deep = mode.startswith("I;16")
     if not (deep or mode in _PLAIN_MODES or mode in _ALPHA_MODES):  # "F", "I": what is white?
         raise MediaError(path, "unsupported_format", f"{header.format} pixels of mode {mode}")
-    with _pillow_errors(path, f"the {header.format} data cannot be decoded"):
+    with pillow_errors(path, f"the {header.format} data cannot be decoded"):
         if deep:
             return np.asarray(image, np.uint16)
         see_through = mode in _ALPHA_MODES or "transparency" in image.info
         return np.asarray(image.convert("RGBA" if see_through else "RGB"))
 
 
-def _to_rgb(pixels: np.ndarray) -> np.ndarray:
+def to_rgb(pixels: np.ndarray) -> np.ndarray:
     """Grey [H, W], RGB or RGBA of 8 or 16 bits -> uint8[H, W, 3] RGB, alpha over white."""
     if pixels.dtype == np.uint16:
         pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)

@@ -9,6 +9,7 @@ from input_pipeline.media import bounds
 from input_pipeline.media.errors import MediaError
 from input_pipeline.media.images import START_BYTES, image_format, load_image
 from input_pipeline.media.sources import open_source
+from input_pipeline.media.video.animation import animation_facts, is_animation
 from input_pipeline.media.video.container import displayed_size, open_video
 from input_pipeline.media.video.folder import folder_size, frame_folder, is_frame_folder
 from input_pipeline.media.video.frame_table import decoded_times, frame_table
@@ -64,8 +65,7 @@ def probe(ref: MediaRef) -> MediaInfo:
     if ref.kind == "image":
         header = load_image(ref.path)[1]
         return MediaInfo("image", *header.displayed_size, frame_times=(0.0,), duration_s=0.0)
-    look = _probe_folder if is_frame_folder(ref.path) else _probe_file
-    size, times, nominal = look(ref.path)
+    size, times, nominal = _look(ref.path)
     bounds.check_duration(ref.path, times[-1])
     interval = times[-1] / (len(times) - 1) if len(times) > 1 else nominal
     return cut_clip(MediaInfo("video", *size, tuple(times), times[-1] + interval), ref)
@@ -111,14 +111,22 @@ def clip_frames(ref: MediaRef, times: Sequence[float]) -> tuple[int, int]:
     return first, stop
 
 
-def _probe_folder(path: str) -> tuple[tuple[int, int], list[float], float]:
+def _look(path: str) -> tuple[tuple[int, int], list[float], float]:
     """(width, height), frame times and nominal interval in seconds."""
-    folder = frame_folder(path)
-    return folder_size(path, folder), folder.times, 1 / folder.fps
+    if is_frame_folder(path):
+        folder = frame_folder(path)
+        return folder_size(path, folder), folder.times, 1 / folder.fps
+    try:
+        return _probe_file(path)
+    except MediaError as error:
+        if error.reason != "unsupported_format" or not is_animation(path):
+            raise
+    size, times = animation_facts(path)
+    return size, times, 0.0
 
 
 def _probe_file(path: str) -> tuple[tuple[int, int], list[float], float]:
-    """Likewise."""
+    """Likewise, of what FFmpeg reads."""
     with open_video(path) as video:
         table = frame_table(video)
         rate = video.stream.average_rate or video.stream.guessed_rate

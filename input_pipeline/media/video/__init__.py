@@ -6,4 +6,5 @@ frame_table   its frames and their times
 timeline      how a caller says which frames it wants
 frames        decoding just those
 folder        the same for a folder of pictures
+animation     the same for a picture that moves
 """

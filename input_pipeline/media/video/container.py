@@ -13,12 +13,16 @@ from av.video.stream import VideoStream
 
 from input_pipeline.media import bounds
 from input_pipeline.media.errors import MediaError
+from input_pipeline.media.images import START_BYTES, is_heif
 from input_pipeline.media.resizing import Orientation
 from input_pipeline.media.sources import SeekableFile, open_source, size_of
 from input_pipeline.media.video.mp4_tables import Mp4Track, read_tracks
 
 # Playlists and the like (HLS, DASH, concat) are left out: they make the decoder open other files.
-CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpeg,mpegts,flv,asf,ogg,h264,hevc,m4v"
+CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpeg,mpegts,flv,asf,ogg,h264,hevc,m4v,dv,mxf"
+)
+_TS_DISCONT = 0x0200  # of a container's format: FFmpeg's AVFMT_TS_DISCONT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +37,11 @@ class Video:
     stream: VideoStream
     track: Mp4Track | None
     bytes: int
+
+    @property
+    def restarts(self) -> bool:
+        """Whether times may begin anew in the middle, as where broadcasts were joined."""
+        return bool(self.container.format.flags & _TS_DISCONT)
 
     @property
     def tick(self) -> Fraction:
@@ -51,6 +60,9 @@ def open_video(path: str) -> Iterator[Video]:
     with open_source(path, bounds.MAX_VIDEO_BYTES) as file:
         try:
             size, tracks = size_of(file), read_tracks(file)
+            file.seek(0)
+            if is_heif(file.read(START_BYTES)):  # FFmpeg would show one of its tiles
+                raise MediaError(path, "unsupported_format", "it is a HEIC picture, not a video")
             file.seek(0)
             with _open_container(path, file) as container:
                 stream = _video_stream(path, container)

@@ -5,6 +5,7 @@ wrong in real files, and variable frame rate has no rate at all.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
@@ -66,18 +67,28 @@ def decoded_times(path: str) -> tuple[av.VideoFrame, list[float]]:
     first: av.VideoFrame | None = None
     pts: list[int | None] = []
     dts: list[int | None] = []
+    packets: list[int] = []
     with open_video(path) as video:
-        for frame in video.container.decode(video.stream):
-            first = first or frame
-            pts.append(frame.pts)
-            dts.append(frame.dts)
-            bounds.check_frame_count(path, len(pts))
-        tick = video.tick
+        for packet in video.container.demux(video.stream):
+            if packet.dts is not None and packet.size and not packet.is_discard:
+                packets.append(packet.dts)
+            for frame in packet.decode():
+                first = first or frame
+                pts.append(frame.pts)
+                dts.append(frame.dts)
+                bounds.check_frame_count(path, len(pts))
+        tick, restarts = video.tick, video.restarts
     if first is None:
         raise _no_frames(path)
-    # AVI may store decoding times alone; of a frame that has come out they are its time.
-    for ticks in (pts, dts):
+    # AVI may store decoding times alone. Of a frame that has come out they are its time; where
+    # frames come out later than they went in, the times of the packets, in order.
+    sources: list[Sequence[int | None]] = [pts, dts]
+    if len(packets) == len(pts):
+        sources.append(sorted(packets))
+    for ticks in sources:
         known = [each for each in ticks if each is not None]
+        if restarts:
+            known = _continued(known)
         if len(known) < len(ticks) or known != sorted(known):
             continue
         times = _seconds(known, tick)
@@ -88,6 +99,20 @@ def decoded_times(path: str) -> tuple[av.VideoFrame, list[float]]:
         "no_times",
         f"{len(pts)} frames without rising timestamps; put them in an mp4 or mkv",
     )
+
+
+def _continued(ticks: Sequence[int]) -> list[int]:
+    """Times that begin anew go on instead, one interval behind the last: FFmpeg's way."""
+    if not ticks:
+        return []
+    found, shift, interval = [ticks[0]], 0, 1
+    for before, here in itertools.pairwise(ticks):
+        if here > before:
+            interval = here - before
+        else:
+            shift += before + interval - here
+        found.append(here + shift)
+    return found
 
 
 def _seconds(ticks: Sequence[int], tick: Fraction) -> list[float]:

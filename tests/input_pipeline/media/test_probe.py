@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from input_pipeline.examples import MediaRef
-from input_pipeline.media import MediaInfo, probe
+from input_pipeline.media import MediaInfo, probe, read_frames
 from tests.input_pipeline.media_fixtures import (
     jpeg_with_orientation,
     painted_frame,
+    read_number,
     shifted_copy,
     write_clip,
 )
@@ -28,6 +29,9 @@ def probe_video(path):
         ("b_frames.mkv", "libx264", {"bf": "3", "g": "12"}),
         ("hevc.mp4", "libx265", {"x265-params": "log-level=none"}),
         ("b_frames.avi", "mpeg4", {"bf": "2"}),
+        ("h264.avi", "libx264", {"bf": "3", "g": "12"}),
+        ("clip.mxf", "mpeg2video", {"bf": "2"}),
+        ("h264.mxf", "libx264", {"bf": "2"}),
         ("program_stream.mpg", "mpeg2video", {"bf": "2"}),
         ("transport_stream.ts", "libx264", {}),
         ("vp8.webm", "libvpx", {"auto-alt-ref": "1", "lag-in-frames": "16"}),
@@ -64,6 +68,24 @@ def test_frames_before_the_edit_list_are_not_counted(tmp_path):
     cut = shifted_copy(whole, tmp_path / "cut.mp4", 5)
     info = probe_video(cut)
     np.testing.assert_allclose(info.frame_times, np.arange(15) / 25, atol=1e-6)
+
+
+def test_dv(tmp_path):
+    options = {"codec": "dvvideo", "size": (720, 576), "fps": 25}
+    info = probe_video(write_clip(tmp_path / "tape.dv", 3, **options))
+    assert (info.width, info.height, info.frames) == (720, 576, 3)
+    np.testing.assert_allclose(info.frame_times, np.arange(3) / 25, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.ts", "libx264"), ("a.mpg", "mpeg2video")])
+def test_times_that_begin_anew_go_on(tmp_path, name, codec):
+    """As where recordings were joined byte by byte."""
+    once = write_clip(tmp_path / name, 20, codec=codec, options={"bf": "2"}).read_bytes()
+    (tmp_path / f"twice_{name}").write_bytes(once + once)
+    info = probe_video(tmp_path / f"twice_{name}")
+    np.testing.assert_allclose(info.frame_times, np.arange(40) / 25, atol=1e-6)
+    frames = read_frames(MediaRef("video", str(tmp_path / f"twice_{name}")), [0, 19, 20, 39])
+    assert [read_number(frame) for frame in frames] == [0, 19, 0, 19]
 
 
 def test_gif_is_a_video_when_referenced_as_one(tmp_path):
