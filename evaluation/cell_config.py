@@ -34,8 +34,8 @@ def deciding(config: Mapping[str, Any], frame_policy: Mapping[str, Any]) -> dict
     config: the cell's, as JSON values. frame_policy: its spec, of which the hash stands for
     `config.frames`: labels, and where a judge is asked, decide nothing.
     """
-    flat = _flat({**config, "frames": spec_hash(frame_policy)})
-    return {key: value for key, value in flat.items() if not _under(key, _NO_PART)}
+    values = flat({**config, "frames": spec_hash(frame_policy)})
+    return {key: value for key, value in values.items() if not _under(key, _NO_PART)}
 
 
 def config_hash(decides: Mapping[str, Any]) -> str:
@@ -86,7 +86,7 @@ def policy_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[st
     if spec_hash(before) == spec_hash(now):
         return []
     old, new = ({"frames": canonical_spec(spec)} for spec in (before, now))
-    return [text for _, text in _differences(_flat(old), _flat(new))]
+    return [text for _, text in _differences(flat(old), flat(new))]
 
 
 def _changes(before: Cell, now: Cell) -> Iterator[tuple[str, str]]:
@@ -115,12 +115,12 @@ def _under(key: str, prefixes: tuple[str, ...]) -> bool:
     return any(key == prefix or key.startswith(f"{prefix}.") for prefix in prefixes)
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested mappings as one, with dots between the names."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{key}.")
+            found |= flat(value, f"{prefix}{key}.")
         else:
             found[f"{prefix}{key}"] = value
     return found

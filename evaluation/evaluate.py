@@ -7,6 +7,7 @@ from typing import Any
 
 from absl import logging
 
+from evaluation import provenance
 from evaluation.benchmarks import official_metrics, write_official
 from evaluation.results import (
     BenchmarkResult,
@@ -77,10 +78,12 @@ def evaluate_model(
             provenance=Provenance(
                 frame_policy=dict(frame_policy),
                 trained_with=spec_label(model.frame_policy) if model.frame_policy else None,
-                checkpoint={"step": model.step, "path": str(model.source)},
+                checkpoint=provenance.checkpoint(model),
                 config=model.trained_config,
                 examples_per_second=len(store) / seconds,
                 generation=generation_settings(run.config),
+                settings=provenance.settings(run, store),
+                software=provenance.software(),
             ),
             metrics=official_metrics(run, name, answered),
         )

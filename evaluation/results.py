@@ -84,9 +84,10 @@ class Provenance:
 
     frame_policy: the resolved spec of the frame policy that the questions were asked under.
     trained_with: label of the policy that the checkpoint was trained with, for print; None for a
-    base model. checkpoint: {"step", "path"}. config: that the model was trained with.
+    base model. checkpoint: {"step", "path", "fingerprint"}. config: that the model was trained with.
     examples_per_second: of the evaluation. generation: the settings that answers were generated
-    with; None in older files.
+    with; None in older files. settings: what else answers and scores depend on, software: versions
+    and the device, see `provenance.py`; None in older files.
     """
 
     frame_policy: Mapping[str, Any]
@@ -95,6 +96,8 @@ class Provenance:
     config: Mapping[str, Any]
     examples_per_second: float
     generation: Mapping[str, Any] | None = None
+    settings: Mapping[str, Any] | None = None
+    software: Mapping[str, str] | None = None
 
     @property
     def frame_policy_label(self) -> str:

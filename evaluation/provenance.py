@@ -1,0 +1,118 @@
+"""What answers and scores depend on besides the model and the frame policy, for the record.
+
+Two results can be compared where these agree: `evaluation/compare/` names what does not.
+"""
+
+import dataclasses
+import hashlib
+import json
+import platform
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evaluation import scoring
+from input_pipeline.text import TEXT_FILES
+from vsft_jax.checkpoints.manifest import MANIFEST
+from vsft_jax.huggingface import model_fingerprint
+
+if TYPE_CHECKING:
+    from input_pipeline.index import ExampleStore
+    from vsft_jax.config import Run
+    from vsft_jax.inference import LoadedModel
+
+
+# What turns files into pixels; other versions may give other pixels.
+_DECODERS = ("av", "opencv-python-headless", "pillow")
+_OTHERS = ("vsft-jax", "jax", "jaxlib", "flax", "numpy", "tokenizers")
+
+
+def settings(run: "Run", store: "ExampleStore") -> dict[str, Any]:
+    """What must be the same for two models' answers to be comparable, as JSON values.
+
+    resolution: the rules by which media become pixels and tokens, and a row's limits, to which
+    pixels and frames are given up. template: hash of the tokenizer's files with the chat template.
+    questions: hash of what is asked, in which words, and of the right answers. scorer: hash of the
+    scorers' source. decoder: versions. dtype: of the computation.
+    """
+    rules, shape = run.layout, run.row_shape
+    found = {
+        "resolution": {
+            "rules": type(rules).__name__,
+            **dataclasses.asdict(rules),
+            "row_tokens": shape.tokens,
+            "row_patches": shape.patches,
+        },
+        "template": _hash_of_files(Path(run.tokenizer_dir) / name for name in TEXT_FILES),
+        "questions": _questions_hash(store),
+        "scorer": _hash_of_files(_sources(scoring)),
+        "decoder": _versions(_DECODERS),
+        "dtype": run.config.model.dtype,
+    }
+    return json.loads(json.dumps(found))
+
+
+def software() -> dict[str, str]:
+    """Versions that may change an answer in its last digits, and on what it was computed."""
+    import jax  # not at the top: what is read by reports needs none
+
+    return {
+        "python": platform.python_version(),
+        **_versions(_OTHERS),
+        "device": jax.devices()[0].device_kind,
+    }
+
+
+def checkpoint(model: "LoadedModel") -> dict[str, Any]:
+    """{"step", "path", "fingerprint"} of what was asked. The fingerprint tells it from another one
+    that lay at the same place: a hash of the checkpoint's manifest; of an imported model its
+    `model_fingerprint`; None where there is neither, as before a step is saved."""
+    found = {"step": model.step, "path": str(model.source)}
+    return {**found, "fingerprint": _fingerprint(model)}
+
+
+def _fingerprint(model: "LoadedModel") -> str | None:
+    manifest = model.source / "checkpoints" / str(model.step) / MANIFEST
+    if manifest.is_file():
+        return _hash_of_files([manifest])
+    imported = model.step == 0 and any(model.source.glob("*.safetensors"))
+    return model_fingerprint(model.source) if imported else None
+
+
+def _questions_hash(store: "ExampleStore") -> str:
+    """Of ids, words, kinds of media and right answers, in any order; where media lie is no part."""
+    digests = []
+    for i in range(len(store)):
+        example, _ = store[i]
+        turns = [
+            [turn.role, [part if isinstance(part, str) else part.kind for part in turn.parts]]
+            for turn in example.turns
+        ]
+        asked = [example.id, turns, example.meta.get("answer")]
+        digests.append(hashlib.sha256(json.dumps(asked).encode()).digest())
+    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()[:12]
+
+
+def _sources(module: Any) -> list[Path]:
+    """The files of a module or a package."""
+    file = Path(module.__file__)
+    return sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
+
+
+def _hash_of_files(paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(hashlib.sha256(path.read_bytes() if path.is_file() else b"").digest())
+    return digest.hexdigest()[:12]
+
+
+def _versions(names: Iterable[str]) -> dict[str, str]:
+    """Of the packages that are installed."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
