@@ -5,7 +5,7 @@ An unknown key is an error. Paths are absolute, or relative to `data.root`. Whic
 have stands in vsft_jax/config/checks/keys.py; a new key needs its line there.
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 
 def get_config() -> ConfigDict:
@@ -95,14 +95,16 @@ def get_config() -> ConfigDict:
     # "random_matched" (the control). Each has keys of its own; an unknown one is named.
     config.frames = ConfigDict({"kind": "hybrid", "candidates": (8, 16, 32, 64)})
 
-    # --- Layout: pixels to patches to tokens. --------------------------------------------------
+    # --- Layout: pixels to patches to tokens. What is unset is as the model's own processor files
+    # say, or without a path as the model was released; a job's first line says what is in force.
     config.layout = ConfigDict()
-    config.layout.image_min_pixels = 4 * 28 * 28
-    config.layout.image_max_pixels = 1280 * 28 * 28
-    config.layout.video_min_pixels = 128 * 28 * 28  # per frame
-    config.layout.video_max_pixels = 768 * 28 * 28  # per frame
-    config.layout.video_total_pixels = 24576 * 28 * 28
-    config.layout.time_mode = "float"  # temporal positions; "hf_int" for bit parity, see docs
+    config.layout.image_min_pixels = config_dict.placeholder(int)
+    config.layout.image_max_pixels = config_dict.placeholder(int)
+    config.layout.video_min_pixels = config_dict.placeholder(int)  # per frame
+    config.layout.video_max_pixels = config_dict.placeholder(int)  # per frame
+    config.layout.video_total_pixels = config_dict.placeholder(float)  # of a clip's temporal grids
+    # Temporal positions: "float" (the default), or "hf_int" for bit parity, see docs.
+    config.layout.time_mode = config_dict.placeholder(str)
     config.layout.row_tokens = 8192  # L: text positions in a packed row
     config.layout.row_patches = 16384  # N: patches in a packed row
 

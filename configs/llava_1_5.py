@@ -15,7 +15,7 @@ training set (docs/data.md); init_from= another run's workdir. For evaluation al
 The model was trained on single images and reads 4096 tokens, which are seven frames.
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 from configs import common
 
@@ -30,7 +30,9 @@ def get_config(arg: str | None = None) -> ConfigDict:
         size="7b",
         candidates=(2, 4, 6),
         layout={
-            "fit": "crop",  # how a picture becomes a square: "crop", "pad" or "stretch"
+            # How a picture becomes a square, "crop", "pad" or "stretch"; unset: as the processor
+            # files of the path say.
+            "fit": config_dict.placeholder(str),
             "row_tokens": 4096,
             "row_patches": 7 * INPUT,
         },

@@ -13,11 +13,9 @@ training set (docs/data.md); init_from= another run's workdir. For evaluation al
 --config.model.param_dtype=bfloat16 halves the memory.
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 from configs import common
-
-UNIT = 28 * 28  # pixels of one visual token in one frame
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
@@ -28,13 +26,13 @@ def get_config(arg: str | None = None) -> ConfigDict:
         size="7b",
         candidates=(8, 16, 32, 64),
         layout={
-            "image_min_pixels": 4 * UNIT,
-            "image_max_pixels": 1280 * UNIT,
-            # Of a frame; and of a clip, so that it fits into a row.
-            "video_min_pixels": 128 * UNIT,
-            "video_max_pixels": 768 * UNIT,
-            "video_total_pixels": 7168 * UNIT,
-            "time_mode": "float",
+            # Sizes of media: unset, as the processor files of the path say. All count pixels.
+            "image_min_pixels": config_dict.placeholder(int),
+            "image_max_pixels": config_dict.placeholder(int),
+            "video_min_pixels": config_dict.placeholder(int),  # of a frame
+            "video_max_pixels": config_dict.placeholder(int),  # of a frame
+            "video_total_pixels": config_dict.placeholder(float),  # of a clip's temporal grids
+            "time_mode": config_dict.placeholder(str),  # "float", or "hf_int"
             "row_tokens": 8192,
             "row_patches": 4 * 7168,  # four to a visual token
         },

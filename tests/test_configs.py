@@ -3,6 +3,7 @@
 import importlib
 import math
 import pkgutil
+from types import SimpleNamespace
 
 import jax
 import pytest
@@ -14,6 +15,7 @@ import configs
 from configs import common, demo
 from demo_world import write_tokenizer
 from input_pipeline.frame_budget import make_policy
+from input_pipeline.layout import layout_example
 from input_pipeline.media import MediaInfo
 from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
@@ -63,14 +65,23 @@ def test_every_published_size_has_a_config(name):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_row_holds_the_longest_clip_and_a_large_picture(name):
+    """At the released models' sizes, beside 256 tokens of text: every frame, if need be of fewer
+    pixels, and a whole picture of 1920 × 1080."""
     config = importlib.import_module(f"configs.{name}").get_config()
     rules, frames = Run(config, "").layout, max(config.frames.candidates)
     clip = MediaInfo("video", 1280, 720, tuple(i / 25 for i in range(1500)), 60.0)
     picture = MediaInfo("image", 1920, 1080, (0.0,), 0.0)
-    for info, indices in ((clip, tuple(range(frames))), (picture, (0,))):
-        medium = rules.lay_out(info, indices, 1.0)
-        assert 1 < medium.tokens <= config.layout.row_tokens - 256
-        assert medium.patches <= config.layout.row_patches
+    for info, shrunk in ((clip, ("", "pixels")), (picture, ("",))):
+        found = layout_example(
+            rules,
+            lambda media: SimpleNamespace(ids=range(256 + sum(m.placeholders for m in media))),
+            [info],
+            [frames],
+            config.layout.row_tokens,
+            config.layout.row_patches,
+        )
+        assert found.shrunk in shrunk
+        assert len(found.media[0].frame_indices) == (frames if info is clip else 1)
 
 
 def test_an_unknown_argument_is_named_with_the_known_ones():

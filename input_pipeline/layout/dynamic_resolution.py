@@ -47,22 +47,13 @@ def smart_resize(
     return rows, columns
 
 
-def video_pixel_ceiling(layout: "DynamicResolution", frames: int) -> float:
-    """Most pixels a frame may have in a clip of `frames` frames (qwen-vl-utils `fetch_video`).
-
-    `video_total_pixels` divides among the temporal grids, but never pushes a frame under 1.05 ×
-    `video_min_pixels`: it is a target, not a hard cap.
-    """
-    share = layout.video_total_pixels / frames * layout.temporal_patch_size
-    return max(min(layout.video_max_pixels, share), int(layout.video_min_pixels * 1.05))
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DynamicResolution:
     """The sizes, and the methods of `VisionLayout` that follow from them.
 
     Sizes are pixels; a pixel count (`*_pixels`) is height × width of one frame,
-    `video_total_pixels` of a whole clip. merge_size² patches become one token.
+    `video_total_pixels` of all temporal grids of a clip. video_max_pixels, video_total_pixels:
+    None for no such limit. merge_size² patches become one token.
     """
 
     patch_size: int
@@ -71,14 +62,14 @@ class DynamicResolution:
     image_min_pixels: int
     image_max_pixels: int
     video_min_pixels: int
-    video_max_pixels: int
-    video_total_pixels: float
+    video_max_pixels: int | None
+    video_total_pixels: float | None
 
     def __post_init__(self) -> None:
         for kind in ("image", "video"):
             low = getattr(self, f"{kind}_min_pixels")
             high = getattr(self, f"{kind}_max_pixels")
-            if not 0 < low <= high:
+            if low <= 0 or (high is not None and high < low):
                 raise ValueError(
                     f"{kind}_min_pixels={low} must be positive and at most {kind}_max_pixels={high}"
                 )
@@ -117,13 +108,26 @@ class DynamicResolution:
     def placeholder(self, medium: MediaLayout) -> tuple[str, str] | None:
         return None
 
+    def frame_limits(self, frames: int) -> tuple[float, float]:
+        """Least and most pixels of a frame in a clip of so many (qwen-vl-utils `fetch_video`).
+
+        `video_total_pixels` divides among the temporal grids, but never pushes a frame under 1.05 ×
+        `video_min_pixels`: it is a target, not a hard cap.
+        """
+        most = math.inf if self.video_max_pixels is None else float(self.video_max_pixels)
+        if self.video_total_pixels is not None:
+            share = self.video_total_pixels / frames * self.temporal_patch_size
+            most = max(min(most, share), int(self.video_min_pixels * 1.05))
+        return self.video_min_pixels, most
+
     def lay_out(
         self, info: MediaInfo, frame_indices: tuple[int, ...], shrink: float, images: int = 1
     ) -> MediaLayout:
         """See `VisionLayout.lay_out`."""
         video = info.kind == "video"
-        low = self.video_min_pixels if video else self.image_min_pixels
-        high = video_pixel_ceiling(self, len(frame_indices)) if video else self.image_max_pixels
+        low, high = float(self.image_min_pixels), float(self.image_max_pixels)
+        if video:
+            low, high = self.frame_limits(len(frame_indices))
         height, width = smart_resize(info.height, info.width, self.factor, low, high)
         if shrink < 1:
             high = max(low, shrink * height * width)

@@ -2,15 +2,14 @@
 
 import dataclasses
 import itertools
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from input_pipeline.layout import VisionLayout
 from input_pipeline.text import TOKENIZER_FILES, ChatTokenizer
+from vsft_jax.config.layout import EXPORT_RECORD, stated_by
 from vsft_jax.errors import ConfigError
 from vsft_jax.huggingface import HFError, local_directory, read_json
 from vsft_jax.models import Family, family_named
@@ -25,6 +24,7 @@ PROCESSOR_FILES = (
     "preprocessor_config.json",
     "video_preprocessor_config.json",
     "processor_config.json",
+    EXPORT_RECORD,
 )
 # What makes the size of a model; a vocabulary may have been enlarged for fine-tuning.
 _SIZES = ("depth", "width", "mlp_width", "heads", "kv_heads")
@@ -115,18 +115,11 @@ def _stored(config: ConfigDict, family: Family, directory: Path, compute: Mappin
                     f"config.model.path = {path!r} is not of config.model.size = {size!r}: its "
                     f"{part} {name} is {has}, not {wanted}"
                 )
-    return dataclasses.replace(found, vision=_with_statistics(found.vision, directory))
-
-
-def _with_statistics(vision: Any, directory: Path) -> Any:
-    """A VisionConfig with the pixel statistics of a directory's image processor."""
-    stored: dict[str, Any] = {}
-    for name in ("processor_config.json", "preprocessor_config.json"):  # new and old layout
-        if (directory / name).is_file():
-            content = read_json(directory / name)
-            stored |= content.get("image_processor", content)
-    keys = [key for key in ("image_mean", "image_std") if stored.get(key)]
-    return dataclasses.replace(vision, **{key: tuple(stored[key]) for key in keys})
+    try:
+        statistics = stated_by(directory).statistics()
+    except ValueError as error:
+        raise ConfigError(f"config.model.path = {path!r}: {error}") from error
+    return dataclasses.replace(found, vision=dataclasses.replace(found.vision, **statistics))
 
 
 def with_token_ids(
@@ -151,26 +144,6 @@ def with_token_ids(
                 f"but the tokenizer's {token} is {ids[field]}; they do not belong together"
             )
     return dataclasses.replace(architecture, **ids)
-
-
-def layout_of(config: ConfigDict, family: Family, architecture: Any) -> VisionLayout:
-    """Layout rules: geometry from the model's tower, what may be chosen from `config.layout`.
-
-    Raises ConfigError.
-    """
-    choices = config.layout.to_dict()
-    del choices["row_tokens"], choices["row_patches"]
-    try:
-        return family.layout(architecture.vision, **choices)
-    except TypeError as error:
-        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-        where = f"config.layout.{unknown[1]}" if unknown else "config.layout"
-        raise ConfigError(
-            f"{where}: the layout rules of {family.name} have no such key; those that they have "
-            f"stand in configs/{family.name}.py"
-        ) from error
-    except ValueError as error:
-        raise ConfigError(f"config.layout: {error}") from error
 
 
 def files_in(*directories: Path | None) -> dict[str, Path]:

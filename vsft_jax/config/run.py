@@ -16,7 +16,7 @@ from input_pipeline.layout import VisionLayout
 from input_pipeline.media import Decoder
 from input_pipeline.paths import is_remote, located
 from input_pipeline.text import ChatTokenizer
-from vsft_jax.config import data, model
+from vsft_jax.config import data, layout, model
 from vsft_jax.config.base import as_json
 from vsft_jax.config.checks import check_config, without_prefix
 from vsft_jax.errors import ConfigError
@@ -143,8 +143,12 @@ class Run:
 
     @functools.cached_property
     def layout(self) -> VisionLayout:
-        """The rules by which media become patches and tokens."""
-        return model.layout_of(self.config, self.family, self.architecture)
+        """The rules by which media become patches and tokens. Says where its limits come from."""
+        directory, shape = self.model_directory, self.architecture
+        choices = layout.choices_of(self.config, self.family, shape.vision, directory)
+        found = layout.layout_of(self.config, self.family, shape, choices)
+        layout.announce(self.config, found, shape.text, choices, layout.stated_by(directory))
+        return found
 
     @functools.cached_property
     def row_shape(self) -> RowShape:

@@ -10,6 +10,7 @@ from flax import nnx
 from input_pipeline.layout import VisionLayout
 from vsft_jax.models.shared import partition
 from vsft_jax.models.shared.config import Compute, ModelConfig, TextConfig
+from vsft_jax.models.shared.hf.processor import Stated
 from vsft_jax.models.shared.hf.table import Tensor
 from vsft_jax.models.shared.vlm import VisionLanguageModel
 
@@ -63,6 +64,8 @@ class Family(PortedModel):
         every version of transformers reads.
     processor_files: (config, layout) → name and content of the files from which transformers makes
         the model's processor.
+    stated_layout: (vision config, `Stated`) → the layout's choices by such files, or the released
+        models' where there are none; raises ValueError for what is not computed here.
     layout: see `MakeLayout`; choices are fields of `config.layout`.
     component_of: path of a parameter → "tower", "projector" or "llm".
     partition_rules: () → which mesh axes each parameter is split over.
@@ -77,9 +80,40 @@ class Family(PortedModel):
     to_hf: Callable[[Any], dict[str, Any]]
     released_name: Callable[[str], str]
     processor_files: Callable[[Any, Any], dict[str, dict[str, Any]]]
+    stated_layout: Callable[[Any, Stated], dict[str, Any]]
     layout: MakeLayout
     component_of: Callable[[str], str] = partition.component_of
     partition_rules: Callable[[], list[partition.PartitionRule]] = partition.partition_rules
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        model: Callable[..., VisionLanguageModel],
+        *,
+        config: Any,
+        layout: Any,
+        hf: Any,
+    ) -> "Family":
+        """The family of a folder. config, layout, hf: its modules of these names, in which
+        everything is called as here."""
+        return cls(
+            name=name,
+            model=model,
+            model_config=config.ModelConfig,
+            vision_config=config.VisionConfig,
+            text_config=config.TextConfig,
+            special_tokens=config.SPECIAL_TOKENS,
+            published_sizes=config.PUBLISHED,
+            from_hf=config.from_hf,
+            to_hf=config.to_hf,
+            checkpoint_table=hf.checkpoint_table,
+            canonical_name=hf.canonical_name,
+            released_name=hf.released_name,
+            processor_files=hf.processor_files,
+            stated_layout=layout.stated_layout,
+            layout=layout.layout,
+        )
 
     @property
     def sizes(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from input_pipeline.layout import LayoutError
-from input_pipeline.layout.dynamic_resolution import smart_resize, video_pixel_ceiling
+from input_pipeline.layout.dynamic_resolution import smart_resize
 from vsft_jax.models.qwen2_5_vl.layout import Layout
 
 SPEC = Layout()
@@ -60,9 +60,9 @@ def test_too_elongated_is_refused(size):
     assert caught.value.reason == "aspect_ratio"
 
 
-def test_video_pixel_ceiling():
-    assert video_pixel_ceiling(SPEC, 16) == 602_112
+def test_frame_limits():
+    assert SPEC.frame_limits(16)[1] == 602_112
     # 128000·784·0.9 / 768 · 2 = 235 200
-    assert video_pixel_ceiling(SPEC, 768) == pytest.approx(235_200)
+    assert SPEC.frame_limits(768)[1] == pytest.approx(235_200)
     # so many frames that the share falls under 1.05 × the minimum
-    assert video_pixel_ceiling(SPEC, 100_000) == 105_369
+    assert SPEC.frame_limits(100_000)[1] == 105_369

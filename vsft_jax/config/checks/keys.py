@@ -4,12 +4,13 @@ Those of configs/default.py, and of the entries that it leaves empty; "*" stands
 without a line here is refused, so a new one begins with its line.
 """
 
+from typing import Any
+
 from input_pipeline.annotations import PRESETS
 from input_pipeline.annotations.formats import FORMATS
 from vsft_jax.config.checks.kinds import (
     Check,
     column_map,
-    expect,
     frame_policy,
     integer,
     listing,
@@ -30,8 +31,20 @@ from vsft_jax.models.shared import attention, stacks
 
 _DTYPES = ("float32", "bfloat16")
 _TRACKERS = 'different ones of "tensorboard", "wandb", "mlflow"'
-_pixels = optional(integer(1))
 _files = optional(integer(0))
+
+
+def _or_none(check: Check) -> Check:
+    """The same check, or None: as the model's own files say, or without a limit."""
+
+    def find(value: Any) -> str | None:
+        wrong = None if value is None else check.find(value)
+        return wrong and f"{wrong}, or None"
+
+    return Check(find, optional=True)
+
+
+_pixels = _or_none(integer(1))
 
 KEYS: dict[str, Check] = {
     "seed": integer(0, 2**32 - 1),
@@ -98,12 +111,11 @@ KEYS: dict[str, Check] = {
     "layout.image_max_pixels": _pixels,
     "layout.video_min_pixels": _pixels,
     "layout.video_max_pixels": _pixels,
-    "layout.video_total_pixels": optional(number(above=0)),
-    "layout.time_mode": optional(one_of("float", "hf_int")),
-    "layout.fit": optional(one_of("crop", "pad", "stretch")),
-    "layout.image_max_tiles": optional(
-        expect("an integer >= 1, or None", lambda v: v is None or not integer(1).find(v))
-    ),
+    "layout.video_total_pixels": _or_none(number(above=0)),
+    "layout.clip_min_pixels": _pixels,
+    "layout.time_mode": _or_none(one_of("float", "hf_int")),
+    "layout.fit": _or_none(one_of("crop", "pad", "stretch")),
+    "layout.image_max_tiles": _or_none(integer(1)),
     "layout.row_tokens": integer(1),
     "layout.row_patches": integer(1),
     #

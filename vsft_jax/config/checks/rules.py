@@ -14,7 +14,8 @@ from vsft_jax.config.checks.fields import field_checks
 from vsft_jax.config.checks.kinds import without_prefix
 from vsft_jax.config.checks.values import wrong_in, wrong_values
 from vsft_jax.config.data import mixture_of
-from vsft_jax.config.model import architecture_of, family_of, layout_of
+from vsft_jax.config.layout import choices_of, layout_of
+from vsft_jax.config.model import architecture_of, family_of
 from vsft_jax.errors import ConfigError
 
 Rule = Callable[[ConfigDict], Iterator[str]]
@@ -106,7 +107,9 @@ def model(config: ConfigDict) -> Iterator[str]:
     described = settings.size or settings.vision or settings.text
     if not wrong and described and not settings.path:
         try:
-            layout = layout_of(config, family, architecture_of(config, family, None))
+            architecture = architecture_of(config, family, None)
+            choices = choices_of(config, family, architecture.vision, None)
+            layout = layout_of(config, family, architecture, choices)
         except ConfigError as error:
             yield str(error)
         else:

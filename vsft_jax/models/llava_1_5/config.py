@@ -9,6 +9,8 @@ from vsft_jax.models.shared.config import TextConfig
 from vsft_jax.models.shared.hf import llava as llava_hf
 from vsft_jax.models.shared.vit import VisionConfig
 
+__all__ = ["PUBLISHED", "SPECIAL_TOKENS", "ModelConfig", "TextConfig", "VisionConfig"]
+
 # ModelConfig's ids, by the token they belong to.
 SPECIAL_TOKENS = {"image_token_id": "<image>"}
 

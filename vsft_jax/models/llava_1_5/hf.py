@@ -5,6 +5,7 @@ from typing import Any
 from vsft_jax.models.llava_1_5.config import ModelConfig
 from vsft_jax.models.llava_1_5.layout import Layout
 from vsft_jax.models.shared.hf import llava as llava_hf
+from vsft_jax.models.shared.hf import llava_processor
 from vsft_jax.models.shared.hf.llava import canonical_name, released_name
 from vsft_jax.models.shared.hf.table import Tensor
 
@@ -22,7 +23,11 @@ def processor_files(config: ModelConfig, layout: Layout) -> dict[str, dict[str, 
     transformers knows no clips for this model: their frames are images to its processor.
     """
     side = layout.image_size
-    fit = llava_hf.stretched(side) if layout.fit == "stretch" else llava_hf.cropped(side)
+    fit = (
+        llava_processor.stretched(side)
+        if layout.fit == "stretch"
+        else llava_processor.cropped(side)
+    )
     processor = "LlavaProcessor"
     return {
         "preprocessor_config.json": {
@@ -30,7 +35,7 @@ def processor_files(config: ModelConfig, layout: Layout) -> dict[str, dict[str, 
             "processor_class": processor,
             "do_pad": layout.fit == "pad",
             **fit,
-            **llava_hf.pixels_to_hf(config.vision),
+            **llava_processor.pixels_to_hf(config.vision),
         },
         "processor_config.json": {
             "processor_class": processor,

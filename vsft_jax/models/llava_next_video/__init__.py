@@ -2,23 +2,7 @@
 
 from vsft_jax.models.family import Family
 from vsft_jax.models.llava_next_video import config, hf, layout, model
-from vsft_jax.models.shared.config import TextConfig
 
-FAMILY = Family(
-    name="llava_next_video",
-    model=model.LlavaNextVideo,
-    model_config=config.ModelConfig,
-    vision_config=config.VisionConfig,
-    text_config=TextConfig,
-    special_tokens=config.SPECIAL_TOKENS,
-    published_sizes=config.PUBLISHED,
-    from_hf=config.from_hf,
-    to_hf=config.to_hf,
-    checkpoint_table=hf.checkpoint_table,
-    canonical_name=hf.canonical_name,
-    released_name=hf.released_name,
-    processor_files=hf.processor_files,
-    layout=layout.layout,
-)
+FAMILY = Family.of("llava_next_video", model.LlavaNextVideo, config=config, layout=layout, hf=hf)
 
 __all__ = ["FAMILY"]

@@ -5,6 +5,7 @@ from typing import Any
 from vsft_jax.models.llava_next_video.config import ModelConfig
 from vsft_jax.models.llava_next_video.layout import Layout
 from vsft_jax.models.shared.hf import llava as llava_hf
+from vsft_jax.models.shared.hf import llava_processor
 from vsft_jax.models.shared.hf.llava import canonical_name, released_name
 from vsft_jax.models.shared.hf.table import Tensor
 
@@ -24,8 +25,8 @@ def processor_files(config: ModelConfig, layout: Layout) -> dict[str, dict[str, 
     processor = "LlavaNextVideoProcessor"
     shared = {
         "processor_class": processor,
-        **llava_hf.cropped(layout.image_size),
-        **llava_hf.pixels_to_hf(config.vision),
+        **llava_processor.cropped(layout.image_size),
+        **llava_processor.pixels_to_hf(config.vision),
     }
     return {
         "preprocessor_config.json": {

@@ -6,6 +6,8 @@ from typing import Any
 from input_pipeline.layout import AnyRes, MediaLayout, TokenBlock
 from input_pipeline.layout.tiles import Fit, Size, grid_taps, mean_taps
 from vsft_jax.models.llava_next_video.config import VisionConfig
+from vsft_jax.models.shared.hf import llava_processor
+from vsft_jax.models.shared.hf.processor import Stated
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,19 @@ class Layout(AnyRes):
         pool = mean_taps(self.side, self.video_pool)
         index, weights = grid_taps(self.features(medium), pool, pool)
         return TokenBlock.in_line(index.reshape(-1, self.taps), weights.reshape(-1, self.taps))
+
+
+def stated_layout(vision: VisionConfig, stated: Stated) -> dict[str, Any]:
+    """Raises ValueError where a directory's processor files state what is not computed here; they
+    leave no choice."""
+    images = "LlavaNextImageProcessor"
+    clips = ("LlavaNextVideoVideoProcessor", "LlavaNextVideoImageProcessor", images)
+    llava_processor.require_counts(stated, vision)
+    if stated.image:
+        llava_processor.require_tiles(stated.image, vision, vision.canvases, images)
+    if stated.video:
+        llava_processor.require_frames(stated.video, vision, "crop", *clips)
+    return {}
 
 
 def layout(vision: VisionConfig, **choices: Any) -> Layout:

@@ -16,21 +16,24 @@ from input_pipeline.layout.tiles import (
     linear_taps,
 )
 from vsft_jax.models.llava_onevision.config import VisionConfig
+from vsft_jax.models.shared.hf import llava_processor
+from vsft_jax.models.shared.hf.processor import Stated
 
-_BACKGROUND = (127, 127, 127)
 # Features of a canvas are left as they are up to this excess over the limit, as a ratio of sides.
 _TOLERANCE = 1.1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Layout(AnyRes):
-    """See `AnyRes` for a single image. canvas_features: see `VisionConfig`."""
+    """See `AnyRes` for a single image. canvas_features: see `VisionConfig`. background: colour
+    around one of several images, the pixels' mean."""
 
     image_size: int = 384
     patch_size: int = 14
     class_token: bool = False
     canvases: tuple[Size, ...] = VisionConfig.canvases
     canvas_features: int = 9
+    background: tuple[int, ...] = (127, 127, 127)
 
     @property
     def taps(self) -> int:
@@ -75,8 +78,22 @@ class Layout(AnyRes):
         return grid_taps(grid, *axes)
 
     def small_picture(self, picture: np.ndarray) -> np.ndarray:
-        """Padded to a square with grey, the pixels' mean."""
-        return fit_square(picture, self.image_size, "pad", _BACKGROUND)
+        """Padded to a square."""
+        return fit_square(picture, self.image_size, "pad", self.background)
+
+
+def stated_layout(vision: VisionConfig, stated: Stated) -> dict[str, Any]:
+    """Raises ValueError where a directory's processor files state what is not computed here; they
+    leave no choice."""
+    images, ratio = "LlavaOnevisionImageProcessor", f"anyres_max_{vision.canvas_features}"
+    llava_processor.require_counts(stated, vision)
+    stated.whole.require_value("vision_aspect_ratio", ratio)
+    if stated.image:
+        llava_processor.require_tiles(stated.image, vision, vision.canvases, images)
+    if stated.video:
+        clips = ("LlavaOnevisionVideoProcessor", images)
+        llava_processor.require_frames(stated.video, vision, "stretch", *clips)
+    return {}
 
 
 def layout(vision: VisionConfig, **choices: Any) -> Layout:
@@ -85,5 +102,6 @@ def layout(vision: VisionConfig, **choices: Any) -> Layout:
         **vision.input_numbers,
         canvases=vision.canvases,
         canvas_features=vision.canvas_features,
+        background=tuple(int(255 * value) for value in vision.image_mean),
         **choices,
     )

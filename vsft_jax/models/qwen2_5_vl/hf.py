@@ -4,6 +4,7 @@ from typing import Any
 
 from vsft_jax.models.qwen2_5_vl.config import ModelConfig
 from vsft_jax.models.qwen2_5_vl.layout import Layout
+from vsft_jax.models.shared.hf import qwen as qwen_hf
 from vsft_jax.models.shared.hf.table import Tensor, decoder_rows, linear, norm, tensor
 
 
@@ -57,13 +58,8 @@ def processor_files(config: ModelConfig, layout: Layout) -> dict[str, dict[str, 
     The sizes are the layout's; transformers before 5 knows no limit for a whole clip. How many
     frames a clip gets is left to whoever calls the processor.
     """
-    vision = config.vision
     shared = {
-        "patch_size": vision.patch_size,
-        "temporal_patch_size": vision.temporal_patch_size,
-        "merge_size": vision.merge_size,
-        "image_mean": list(vision.image_mean),
-        "image_std": list(vision.image_std),
+        **qwen_hf.pixels_to_hf(config.vision),
         "processor_class": "Qwen2_5_VLProcessor",
     }
     image, video = (
@@ -80,7 +76,9 @@ def processor_files(config: ModelConfig, layout: Layout) -> dict[str, dict[str, 
     )
     image["image_processor_type"] = "Qwen2VLImageProcessor"
     video["video_processor_type"] = "Qwen2VLVideoProcessor"
-    # transformers shares 90 % of so many tokens out among the frames.
-    tokens = layout.video_total_pixels / (0.9 * layout.factor**2)
-    video |= {"cap_pixels_per_frame": True, "max_video_tokens": round(tokens)}
+    video["cap_pixels_per_frame"] = layout.video_total_pixels is not None
+    if layout.video_total_pixels is not None:
+        # transformers shares 90 % of so many tokens out among the frames.
+        tokens = layout.video_total_pixels / (0.9 * layout.factor**2)
+        video["max_video_tokens"] = qwen_hf.whole(tokens)
     return {"preprocessor_config.json": image, "video_preprocessor_config.json": video}

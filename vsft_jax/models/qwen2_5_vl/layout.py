@@ -7,13 +7,26 @@ import numpy as np
 
 from input_pipeline.layout import DynamicResolution, MediaLayout, TokenBlock
 from vsft_jax.models.qwen2_5_vl.config import VisionConfig
+from vsft_jax.models.shared.hf import qwen as qwen_hf
+from vsft_jax.models.shared.hf.processor import Stated
 
 _UNIT = 28 * 28  # pixels of one visual token in one frame
 
 
+# The released models' preprocessor_config.json, from which transformers makes both processors.
+TRANSFORMERS_SIZES: dict[str, int | None] = {
+    "image_min_pixels": 4 * _UNIT,
+    "image_max_pixels": 16384 * _UNIT,
+    "video_min_pixels": 4 * _UNIT,
+    "video_max_pixels": 16384 * _UNIT,
+    "video_total_pixels": None,
+}
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Layout(DynamicResolution):
-    """See `DynamicResolution` for the sizes; defaults are qwen-vl-utils' 0.0.14.
+    """See `DynamicResolution` for the sizes; defaults are qwen-vl-utils' 0.0.14. For those of
+    transformers' processors see `TRANSFORMERS_SIZES`.
 
     window_pixels: side of an attention window.
     tokens_per_second: temporal positions in a second of video.
@@ -30,7 +43,7 @@ class Layout(DynamicResolution):
     image_max_pixels: int = 16384 * _UNIT
     video_min_pixels: int = 128 * _UNIT
     video_max_pixels: int = 768 * _UNIT
-    video_total_pixels: float = 128000 * _UNIT * 0.9
+    video_total_pixels: float | None = 128000 * _UNIT * 0.9
     time_mode: Literal["float", "hf_int"] = "float"
 
     def __post_init__(self) -> None:
@@ -69,6 +82,23 @@ def temporal_ids(medium: MediaLayout, layout: "Layout") -> np.ndarray:
         seconds_per_grid = np.trunc(seconds_per_grid)
     step = np.float32(layout.tokens_per_second) * seconds_per_grid
     return np.floor(np.arange(grids, dtype=np.float32) * step).astype(np.int32)
+
+
+def stated_layout(vision: VisionConfig, stated: Stated) -> dict[str, Any]:
+    """The layout's choices by a directory's processor files, as transformers reads them; the
+    released models' where there is no file. Raises ValueError for what is not computed here."""
+    choices: dict[str, Any] = dict(TRANSFORMERS_SIZES)
+    if stated.image:
+        choices |= qwen_hf.image_limits(stated.image, vision)
+    if stated.video:
+        qwen_hf.require_clips(stated.video, vision, "Qwen2VLVideoProcessor")
+        low, high = qwen_hf.limits(stated.video, 128 * _UNIT, 768 * _UNIT)
+        choices |= {"video_min_pixels": low, "video_max_pixels": high}
+        if stated.video.get("cap_pixels_per_frame", False):
+            unit = (vision.patch_size * vision.merge_size) ** 2
+            tokens = stated.video.get("max_video_tokens", 128000)  # of a clip
+            choices["video_total_pixels"] = int(tokens * unit * 0.9)
+    return choices
 
 
 def layout(vision: VisionConfig, **choices: Any) -> Layout:

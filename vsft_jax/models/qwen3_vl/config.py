@@ -32,8 +32,6 @@ class VisionConfig(qwen.VisionConfig):
     patch_size: int = 16
     position_side: int = 48
     deepstack_layers: tuple[int, ...] = (8, 16, 24)
-    image_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    image_std: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,6 +4,7 @@ from typing import Any
 
 from vsft_jax.models.qwen3_vl.config import ModelConfig
 from vsft_jax.models.qwen3_vl.layout import Layout
+from vsft_jax.models.shared.hf import qwen as qwen_hf
 from vsft_jax.models.shared.hf.table import Tensor, decoder_rows, linear, norm, tensor
 
 
@@ -66,19 +67,21 @@ def released_name(name: str) -> str:
 def processor_files(config: ModelConfig, layout: Layout) -> dict[str, dict[str, Any]]:
     """Name and content of the files from which transformers makes the model's processor.
 
-    The sizes are the layout's, with two differences: transformers takes the smallest size of a
-    video for the whole clip, and before version 5 it knows no limit for a single frame.
+    The sizes are the layout's but for `video_min_pixels`, which they have no place for: a smallest
+    size is that of a whole clip (`clip_min_pixels`). transformers before version 5 knows no limit
+    for a single frame.
     """
-    vision = config.vision
-    shared = {
-        "patch_size": vision.patch_size,
-        "temporal_patch_size": vision.temporal_patch_size,
-        "merge_size": vision.merge_size,
-        "image_mean": list(vision.image_mean),
-        "image_std": list(vision.image_std),
-        "processor_class": "Qwen3VLProcessor",
+    shared = {**qwen_hf.pixels_to_hf(config.vision), "processor_class": "Qwen3VLProcessor"}
+    least = layout.clip_min_pixels or layout.video_min_pixels
+    most = round(layout.video_total_pixels * layout.temporal_patch_size)
+    video: dict[str, Any] = {
+        "video_processor_type": "Qwen3VLVideoProcessor",
+        "size": {"shortest_edge": least, "longest_edge": most},
+        "cap_pixels_per_frame": layout.video_max_pixels is not None,
+        **shared,
     }
-    clip = round(layout.video_total_pixels * vision.temporal_patch_size)
+    if layout.video_max_pixels is not None:
+        video["max_video_tokens"] = qwen_hf.whole(layout.video_max_pixels / layout.factor**2)
     return {
         "preprocessor_config.json": {
             "image_processor_type": "Qwen2VLImageProcessor",
@@ -88,11 +91,5 @@ def processor_files(config: ModelConfig, layout: Layout) -> dict[str, dict[str, 
             },
             **shared,
         },
-        "video_preprocessor_config.json": {
-            "video_processor_type": "Qwen3VLVideoProcessor",
-            "size": {"shortest_edge": layout.video_min_pixels, "longest_edge": clip},
-            "cap_pixels_per_frame": True,
-            "max_video_tokens": layout.video_max_pixels // layout.factor**2,
-            **shared,
-        },
+        "video_preprocessor_config.json": video,
     }

@@ -107,6 +107,13 @@ class TextConfig:
             qk_norm=self.qk_norm,
         )
 
+    @property
+    def longest(self) -> int:
+        """Positions that the model can be used for, stretched ones counted."""
+        if self.yarn_factor != 1.0:
+            return max(self.max_positions, round(self.yarn_positions * self.yarn_factor))
+        return round(self.max_positions * self.rope_factor)
+
     def rotary_frequencies(self) -> np.ndarray:
         """float32[head_dim / 2]: radians a position."""
         if self.yarn_factor == 1.0:

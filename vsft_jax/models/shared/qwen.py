@@ -32,6 +32,8 @@ class VisionConfig:
     merge_size: int = 2
     rope_theta: float = 10000.0
     norm_eps: float = 1e-6
+    image_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    image_std: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
     def __post_init__(self) -> None:
         check(

@@ -21,6 +21,7 @@ NAME = ("a string that is not empty", "", 3, None)
 LOCAL = ("", "gs://bucket/folder", 3)
 AT_LEAST_0 = ("an integer >= 0", -1, 1.0, True, "3", None, math.nan)
 AT_LEAST_1 = ("an integer >= 1", 0, -4, 2.0, True, "3", None, math.nan)
+AT_LEAST_1_OR_NONE = ("an integer >= 1, or None", 0, -4, 2.0, True, "3", math.nan)
 NOT_NEGATIVE = ("a number at least 0", -1e-5, math.nan, math.inf, "1", True, None)
 POSITIVE = ("a number above 0", 0, 0.0, -1.0, math.nan, math.inf, "1", True)
 FRACTION = ("a number at least 0 and at most 1", -0.1, 1.1, math.nan, "1", True)
@@ -91,14 +92,15 @@ BAD: dict[str, tuple[Any, ...]] = {
     "data.prepare_processes": AT_LEAST_0,
     "data.index_dir": LOCAL,
     "frames": FRAMES,
-    "layout.image_min_pixels": AT_LEAST_1,
-    "layout.image_max_pixels": AT_LEAST_1,
-    "layout.video_min_pixels": AT_LEAST_1,
-    "layout.video_max_pixels": AT_LEAST_1,
+    "layout.image_min_pixels": AT_LEAST_1_OR_NONE,
+    "layout.image_max_pixels": AT_LEAST_1_OR_NONE,
+    "layout.video_min_pixels": AT_LEAST_1_OR_NONE,
+    "layout.video_max_pixels": AT_LEAST_1_OR_NONE,
     "layout.video_total_pixels": POSITIVE,
-    "layout.time_mode": ('one of "float", "hf_int"', "int", None),
-    "layout.fit": ('one of "crop", "pad", "stretch"', "cut", None),
-    "layout.image_max_tiles": ("an integer >= 1, or None", 0, 2.0, True, "3"),
+    "layout.clip_min_pixels": AT_LEAST_1_OR_NONE,
+    "layout.time_mode": ('one of "float", "hf_int", or None', "int", 3),
+    "layout.fit": ('one of "crop", "pad", "stretch", or None', "cut", 3),
+    "layout.image_max_tiles": AT_LEAST_1_OR_NONE,
     "layout.row_tokens": AT_LEAST_1,
     "layout.row_patches": AT_LEAST_1,
     "train.steps": AT_LEAST_0,
@@ -178,7 +180,8 @@ def test_every_key_has_a_check_and_every_check_a_key():
     keys = keys_of(default.get_config().to_dict())
     assert entries < keys
     covered = {key for key in KEYS if not any(key.startswith(e[:-1]) for e in entries)}
-    families = {"layout.fit", "layout.image_max_tiles"}  # not of default.py's family
+    # Not of default.py's family.
+    families = {"layout.fit", "layout.image_max_tiles", "layout.clip_min_pixels"}
     assert covered - families == keys - entries
     assert set(BAD) == set(KEYS)
 

@@ -47,18 +47,17 @@ def yarn(text: Mapping[str, Any], max_positions: int) -> dict[str, Any]:
     found = rope(text)
     if found.get("rope_type", found.get("type")) != "yarn":
         return {}
-    factor = found.get("factor")
+    factor: Any = found.get("factor")
     require(
         isinstance(factor, int | float) and factor >= 1,
         f"the factor of rope type 'yarn' is {factor!r}: expected a number of at least 1",
     )
-    assert isinstance(factor, int | float)
     attention = found.get("attention_factor")
     if attention is None:
-        scales = found.get("mscale"), found.get("mscale_all_dim")
+        scale, scale_all = found.get("mscale"), found.get("mscale_all_dim")
         attention = _attention(factor)
-        if all(scales):
-            attention = _attention(factor, scales[0]) / _attention(factor, scales[1])
+        if scale and scale_all:
+            attention = _attention(factor, scale) / _attention(factor, scale_all)
     return {
         "yarn_factor": float(factor),
         "yarn_positions": found.get("original_max_position_embeddings") or max_positions,

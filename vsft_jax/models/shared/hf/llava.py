@@ -139,34 +139,6 @@ def to_hf(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def pixels_to_hf(vision: VisionConfig) -> dict[str, Any]:
-    """The keys of preprocessor_config.json that are alike for images and clips of all families."""
-    return {
-        "do_convert_rgb": True,
-        "do_resize": True,
-        "resample": 3,  # bicubic
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": list(vision.image_mean),
-        "image_std": list(vision.image_std),
-    }
-
-
-def cropped(side: int) -> dict[str, Any]:
-    """Keys of preprocessor_config.json: the shorter edge resized, the centre kept."""
-    return {
-        "size": {"shortest_edge": side},
-        "do_center_crop": True,
-        "crop_size": {"height": side, "width": side},
-    }
-
-
-def stretched(side: int) -> dict[str, Any]:
-    """Keys of preprocessor_config.json: resized to a square whatever the aspect ratio."""
-    return {"size": {"height": side, "width": side}, "do_center_crop": False}
-
-
 def vision_to_hf(vision: VisionConfig) -> dict[str, Any]:
     """`vision_config` of a config.json; inverse of `vision_numbers`."""
     activation = {ours: theirs for theirs, ours in _ACTIVATIONS.items()}[vision.activation]

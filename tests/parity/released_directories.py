@@ -1,0 +1,166 @@
+"""Hugging Face directories of every family: a tiny model with a tokenizer of its own and the
+processor files of the release, written out from what is public of them."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import tokenizers
+
+from tests.input_pipeline import tiny_llama, tiny_qwen
+from vsft_jax.models import family_named
+
+_CLIP = {
+    "image_mean": [0.48145466, 0.4578275, 0.40821073],
+    "image_std": [0.26862954, 0.26130258, 0.27577711],
+}
+_HALF = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
+_STEPS = {
+    "do_convert_rgb": True,
+    "do_normalize": True,
+    "do_rescale": True,
+    "do_resize": True,
+    "resample": 3,
+    "rescale_factor": 0.00392156862745098,
+}
+_CROP = {
+    "size": {"shortest_edge": 336},
+    "do_center_crop": True,
+    "crop_size": {"height": 336, "width": 336},
+}
+_SIDES = range(384, 2305, 384)
+_QWEN3 = {"patch_size": 16, "temporal_patch_size": 2, "merge_size": 2, **_HALF}
+
+PROCESSORS = {
+    # Qwen/Qwen2.5-VL-*-Instruct: one file for images and clips.
+    "qwen2_5_vl": {
+        "preprocessor_config.json": {
+            "min_pixels": 3136,
+            "max_pixels": 12845056,
+            "patch_size": 14,
+            "temporal_patch_size": 2,
+            "merge_size": 2,
+            **_CLIP,
+            "image_processor_type": "Qwen2VLImageProcessor",
+            "processor_class": "Qwen2_5_VLProcessor",
+        }
+    },
+    # Qwen/Qwen3-VL-*-Instruct.
+    "qwen3_vl": {
+        "preprocessor_config.json": {
+            "size": {"longest_edge": 16777216, "shortest_edge": 65536},
+            **_QWEN3,
+            "crop_size": None,
+            "do_center_crop": None,
+            "image_processor_type": "Qwen2VLImageProcessorFast",
+            "processor_class": "Qwen3VLProcessor",
+        },
+        "video_preprocessor_config.json": {
+            "size": {"longest_edge": 25165824, "shortest_edge": 4096},
+            **_QWEN3,
+            "processor_class": "Qwen3VLProcessor",
+            "video_processor_type": "Qwen3VLVideoProcessor",
+        },
+    },
+    # llava-hf/llava-1.5-*-hf.
+    "llava_1_5": {
+        "preprocessor_config.json": {
+            **_STEPS,
+            **_CROP,
+            **_CLIP,
+            "image_processor_type": "CLIPImageProcessor",
+            "processor_class": "LlavaProcessor",
+        },
+        "processor_config.json": {
+            "image_token": "<image>",
+            "num_additional_image_tokens": 1,
+            "patch_size": 14,
+            "processor_class": "LlavaProcessor",
+            "vision_feature_select_strategy": "default",
+        },
+    },
+    # llava-hf/LLaVA-NeXT-Video-*-hf, as transformers saves it since clips have a file of their own.
+    "llava_next_video": {
+        "preprocessor_config.json": {
+            **_STEPS,
+            **_CROP,
+            **_CLIP,
+            "aspect_ratio_setting": "anyres",
+            "do_pad": True,
+            "image_grid_pinpoints": [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]],
+            "image_processor_type": "LlavaNextImageProcessor",
+            "processor_class": "LlavaNextVideoProcessor",
+        },
+        "video_preprocessor_config.json": {
+            **_STEPS,
+            **_CROP,
+            **_CLIP,
+            "processor_class": "LlavaNextVideoProcessor",
+            "video_processor_type": "LlavaNextVideoVideoProcessor",
+        },
+        "processor_config.json": {
+            "image_token": "<image>",
+            "num_additional_image_tokens": 1,
+            "patch_size": 14,
+            "processor_class": "LlavaNextVideoProcessor",
+            "video_token": "<video>",
+            "vision_feature_select_strategy": "default",
+        },
+    },
+    # llava-hf/llava-onevision-qwen2-*-ov-hf.
+    "llava_onevision": {
+        "preprocessor_config.json": {
+            **_STEPS,
+            **_HALF,
+            "do_pad": True,
+            "image_grid_pinpoints": [[height, width] for height in _SIDES for width in _SIDES],
+            "image_processor_type": "LlavaOnevisionImageProcessor",
+            "processor_class": "LlavaOnevisionProcessor",
+            "size": {"height": 384, "width": 384},
+        },
+        "video_preprocessor_config.json": {
+            **_STEPS,
+            **_HALF,
+            "processor_class": "LlavaOnevisionProcessor",
+            "size": {"height": 384, "width": 384},
+            "video_processor_type": "LlavaOnevisionVideoProcessor",
+        },
+        "processor_config.json": {
+            "image_token": "<image>",
+            "num_image_tokens": 729,
+            "processor_class": "LlavaOnevisionProcessor",
+            "video_token": "<video>",
+            "vision_aspect_ratio": "anyres_max_9",
+            "vision_feature_select_strategy": "full",
+        },
+    },
+}
+
+_TEXT = dict(depth=2, width=64, mlp_width=80, heads=4, kv_heads=2, head_dim=16, vocab_size=448)
+_TOWER = dict(depth=2, width=32, mlp_width=48, heads=2)
+_OWN_TOWER = {
+    "qwen2_5_vl": {"fullatt_block_indexes": (1,)},
+    "qwen3_vl": {"deepstack_layers": (0,)},
+    "llava_1_5": {"feature_layer": -1},
+    "llava_next_video": {"feature_layer": -1},
+}
+
+
+def write_directory(name: str, directory: Path) -> Path:
+    """Everything but weights: config.json, tokenizer and processor files of a family."""
+    family = family_named(name)
+    qwen = name.startswith("qwen")
+    (tiny_qwen if qwen else tiny_llama).write_checkpoint(directory)
+    tokenizer = tokenizers.Tokenizer.from_file(str(directory / "tokenizer.json"))
+    ids = {field: tokenizer.token_to_id(t) for field, t in family.special_tokens.items()}
+    published = family.published(family.sizes[0])
+    sections = {"mrope_section": (2, 3, 3)} if qwen else {}
+    config = dataclasses.replace(
+        published,
+        vision=dataclasses.replace(published.vision, **_TOWER, **_OWN_TOWER.get(name, {})),
+        text=dataclasses.replace(published.text, **_TEXT, **sections),
+        **ids,
+    )
+    for file, content in {"config.json": family.to_hf(config), **PROCESSORS[name]}.items():
+        (directory / file).write_text(json.dumps(content))
+    return directory
