@@ -16,7 +16,7 @@ from input_pipeline.media.video.folder import is_frame_folder, read_folder
 from input_pipeline.media.video.frames import read_video
 from input_pipeline.media.video.timeline import Choose, Timeline, check_enough
 
-DECODE_VERSION = 1  # raise when the pixels change: kept frames are then decoded again
+DECODE_VERSION = 2  # raise when the pixels change: kept frames are then decoded again
 
 # How far a preview may lie from its even place, as a fraction of the distance between two.
 PREVIEW_SLACK = 0.25

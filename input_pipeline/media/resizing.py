@@ -9,6 +9,7 @@ Size = tuple[int, int]  # (height, width), pixels
 
 # Low-pass width as a fraction of the scale; see `resize`.
 _BLUR = 0.36
+_LEFT_TO_SHRINK = 6  # times, after whole blocks of pixels were averaged
 
 
 def resize(picture: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -24,10 +25,19 @@ def resize(picture: np.ndarray, height: int, width: int) -> np.ndarray:
         INTER_AREA         2.42   0.91   0.98   1.48
 
     It is also faster than INTER_AREA (1280 × 720 → 840 × 476: 1.4 ms against 6.8 ms).
+
+    A Gaussian takes time with its width, so where much is to be shrunk whole blocks of pixels are
+    averaged first, as long as six times are left. The same photograph as an 8K frame with noise of
+    ±20, 7680 × 4320 → 84 × 56, 504 × 280: 25 and 47 ms at a distance of 1.83 and 0.79 from Pillow;
+    without the averages 3,460 and 330 ms at 1.82 and 0.76.
     """
     rows, columns = picture.shape[:2]
     if (rows, columns) == (height, width):
         return picture
+    block = int(min(rows / height, columns / width) / _LEFT_TO_SHRINK)
+    if block > 1:
+        rows, columns = -(-rows // block), -(-columns // block)
+        picture = cv2.resize(picture, (columns, rows), interpolation=cv2.INTER_AREA)
     sigmas = [
         _BLUR * max(1.0, old / new) if old != new else 0.0
         for old, new in ((columns, width), (rows, height))
