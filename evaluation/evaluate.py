@@ -1,6 +1,7 @@
 """Evaluate a model: the same example → budget → layout → batch path as in training, then generate
 and score."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,7 +18,7 @@ from evaluation.results import (
     summarise,
 )
 from evaluation.scoring import score
-from input_pipeline.examples import Example
+from input_pipeline.examples import Example, MediaRef
 from input_pipeline.frame_budget import spec_hash, spec_label
 from input_pipeline.index import DatasetSpec, ExampleStore
 from input_pipeline.layout import ExampleLayout
@@ -62,12 +63,14 @@ def evaluate_model(
     """
     prepared = prepare_benchmarks(run, frame_policy)
     stores = prepared.stores()
+    roots = {}
     for dataset in run.benchmarks:
         check_questions(dataset, stores[dataset.name])
+        roots[dataset.name] = dataset.media_root
     results, predictions = {}, []
     for name, store in stores.items():
         start = time.monotonic()
-        answered, failed = _predictions(run, model, name, store)
+        answered, failed = _predictions(run, model, name, store, roots[name])
         seconds = time.monotonic() - start
         summary = prepared.summaries[name]
         results[name] = summarise(
@@ -82,6 +85,7 @@ def evaluate_model(
                 config=model.trained_config,
                 examples_per_second=len(store) / seconds,
                 generation=generation_settings(run.config),
+                media_root=roots[name],
                 settings=provenance.settings(run, store),
                 software=provenance.software(),
             ),
@@ -158,19 +162,19 @@ def check_questions(dataset: DatasetSpec, store: ExampleStore) -> None:
 
 
 def _predictions(
-    run: Run, model: LoadedModel, benchmark: str, store: ExampleStore
+    run: Run, model: LoadedModel, benchmark: str, store: ExampleStore, media_root: str
 ) -> tuple[list[Prediction], int]:
     """The answered questions in the benchmark's order, and how many could not be asked."""
     found: dict[int, Prediction] = {}
     with Progress(f"evaluate {benchmark}", total=len(store), unit="questions") as progress:
         for said in answer(run, model, store):
             if said.failure is None:
-                found[said.index] = _prediction(benchmark, store, said)
+                found[said.index] = _prediction(benchmark, store, said, media_root)
             progress.advance()
     return [found[i] for i in sorted(found)], len(store) - len(found)
 
 
-def _prediction(benchmark: str, store: ExampleStore, said: Answer) -> Prediction:
+def _prediction(benchmark: str, store: ExampleStore, said: Answer, media_root: str) -> Prediction:
     example, layout = store[said.index]
     meta = example.meta
     scored = score(meta["format"], said.text, meta)
@@ -189,6 +193,8 @@ def _prediction(benchmark: str, store: ExampleStore, said: Answer) -> Prediction
         chance=meta["chance"],
         cluster=_cluster(example),
         frame_times=_frame_times(layout),
+        question=example.instruction,
+        media=[_from_root(ref, media_root).to_json() for ref in example.media],
     )
 
 
@@ -196,6 +202,11 @@ def _cluster(example: Example) -> str:
     """The clip or picture that a question is about, or what its record calls that. Clips of one
     video are one."""
     return str(example.meta.get("cluster") or "\n".join(ref.path for ref in example.media))
+
+
+def _from_root(ref: MediaRef, root: str) -> MediaRef:
+    """A medium as its record has it, where it lies below the media root."""
+    return dataclasses.replace(ref, path=ref.path.removeprefix(f"{root.rstrip('/')}/"))
 
 
 def _frame_times(layout: ExampleLayout) -> list[list[float]] | None:

@@ -27,7 +27,9 @@ class Prediction:
     score: 0..1. chance: the score that guessing would get, 0 for open answers.
     cluster: the clip or picture that it is about, by which questions belong together; "" in older
     files. frame_times: of each of its videos the seconds, from the clip's first frame, of the
-    frames that were shown; None for images and in older files.
+    frames that were shown; None for images and in older files. question: its words. media: its
+    images and clips, each as `MediaRef.to_json` has it, paths from the provenance's `media_root`
+    where they lie below it; "" and None in older files.
     """
 
     id: str
@@ -44,6 +46,8 @@ class Prediction:
     chance: float = 0.0
     cluster: str = ""
     frame_times: Sequence[Sequence[float]] | None = None
+    question: str = ""
+    media: Sequence[Sequence[str | float | None]] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +90,8 @@ class Provenance:
     trained_with: label of the policy that the checkpoint was trained with, for print; None for a
     base model. checkpoint: {"step", "path", "fingerprint"}. config: that the model was trained with.
     examples_per_second: of the evaluation. generation: the settings that answers were generated
-    with; None in older files. settings: what else answers and scores depend on, software: versions
+    with; None in older files. media_root: where the questions' media lay, an absolute path or an
+    address; "" in older files. settings: what else answers and scores depend on, software: versions
     and the device, see `provenance.py`; None in older files.
     """
 
@@ -96,6 +101,7 @@ class Provenance:
     config: Mapping[str, Any]
     examples_per_second: float
     generation: Mapping[str, Any] | None = None
+    media_root: str = ""
     settings: Mapping[str, Any] | None = None
     software: Mapping[str, str] | None = None
 

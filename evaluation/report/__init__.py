@@ -7,7 +7,7 @@ read_study/  the folder's files as a `Study`: policies by their specs, scores by
 compare.py   scores and gains with their intervals
 headline.py  the sentences at the top
 tables.py    tables and study.csv; wording.py says how numbers read
-questions.py example questions with the answers of both models
+questions.py example questions with the answers of both models; thumbnails.py what they saw
 sections.py  what the report says, in order, as a document.py; html.py and markdown.py write it
 figures/     one module for a kind of figure
 """

@@ -28,14 +28,34 @@ class Table:
 
 
 @dataclasses.dataclass(frozen=True)
+class Picture:
+    """jpeg: a small picture. text: what stands below it."""
+
+    jpeg: bytes
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Cards:
+    """A table whose rows are too long for a line: HTML sets each as a card. The first column is its
+    heading, the second its text. pictures: those of each row, in HTML alone."""
+
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    title: str
+    pictures: Sequence[Sequence[Picture]]
+
+
+@dataclasses.dataclass(frozen=True)
 class Section:
-    """One part of the report, in reading order: explanation, figures, tables, notes."""
+    """One part of the report, in reading order: explanation, figures, tables, cards, notes."""
 
     title: str
     text: str
     figures: Sequence[Figure] = ()
     tables: Sequence[Table] = ()
     notes: Sequence[str] = ()
+    cards: Sequence[Cards] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,8 +22,9 @@ def to_html(document: Document, light: Mapping[str, bytes], dark: Mapping[str, b
         lstrip_blocks=True,
     )
     environment.tests["strong"] = lambda text: isinstance(text, Strong)
+    environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
     return environment.get_template(_TEMPLATE).render(
         document=document,
-        light={name: base64.b64encode(png).decode() for name, png in light.items()},
-        dark={name: base64.b64encode(png).decode() for name, png in dark.items()},
+        light=light,
+        dark=dark,
     )

@@ -16,6 +16,9 @@ def to_markdown(document: Document) -> str:
             lines += ["", f"![{_escaped(figure.text)}]({figure.name}.png)"]
         for table in section.tables:
             lines += ["", *_table(table)]
+        for cards in section.cards:
+            table = Table(cards.headers, cards.rows, cards.title, words=cards.headers)
+            lines += ["", *_table(table)]
         if section.notes:
             lines += ["", *(f"- {_escaped(note)}" for note in section.notes)]
     return "\n".join(lines) + "\n"

@@ -65,10 +65,10 @@ def count(number: float | None, digits: int = 0) -> str:
     return f"{number:,.{digits}f}"
 
 
-def shortened(text: str) -> str:
-    """A text in one line of at most 160 characters."""
+def shortened(text: str, most: int = 160) -> str:
+    """A text in one line of at most so many characters."""
     text = " ".join(text.split())
-    return text if len(text) <= 160 else text[:159] + "…"
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def task_name(task: str) -> str:

@@ -149,6 +149,7 @@ def _write_evaluation(folder: Path, cell: Cell, spec: Mapping, world, images: bo
                 parsed=bool(parsed),
                 visual_tokens=12 * (frames or 2) // 2,
                 chance=chance,
+                question=f"What happens in {question['id']}?",
             )
         )
     asked = {"world_image": "image"} if images else {}

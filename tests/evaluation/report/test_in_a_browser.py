@@ -9,6 +9,8 @@ import pytest
 
 from evaluation.report import build_report
 from tests.evaluation.report.synthetic_study import write_study
+from tests.evaluation.report.test_report import show
+from tests.input_pipeline.media_fixtures import write_clip
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
@@ -30,6 +32,7 @@ AROUND = """<pre id="found"></pre>
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     folder = write_study(tmp_path_factory.mktemp("study"), questions=60)
+    show(folder, write_clip(folder / "clip.mp4", frames=50, size=(320, 180)))
     page = folder / "probed.html"
     page.write_text(build_report(folder, folder).read_text().replace("</body>", f"{PROBE}</body>"))
     return page
@@ -55,6 +58,6 @@ def test_the_report_opens_at_this_width(report, width, tmp_path):
     found = json.loads(match[1])
     assert found["inner"] == width
     assert found["scroll"] <= found["inner"]
-    assert found["images"] and all(found["images"])
+    assert len(found["images"]) > 50 and all(found["images"])
     assert found["wide"] == 0
     assert "CONSOLE" not in done.stderr

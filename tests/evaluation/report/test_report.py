@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 from matplotlib.text import Text
@@ -21,7 +22,7 @@ from evaluation.report.figures.style import LIGHT, group_looks, looks
 from evaluation.report.headline import findings, headline
 from evaluation.report.html import to_html
 from evaluation.report.markdown import to_markdown
-from evaluation.report.questions import question_tables
+from evaluation.report.questions import HEADERS, question_cards
 from evaluation.report.read_study import FramePolicy, read_study
 from evaluation.report.sections import make_document
 from evaluation.report.tables import (
@@ -58,6 +59,7 @@ from tests.evaluation.report.synthetic_study import (
     demo_policies,
     write_study,
 )
+from tests.input_pipeline.media_fixtures import write_clip
 
 # Of the demo as it is run without arguments.
 POLICIES = tuple(spec_label(spec.to_dict()) for spec in demo.get_config().study.frames.values())
@@ -118,6 +120,17 @@ def write_models(directory, models):
                 everything += rows
             save_evaluation(folder, SPECS[asked_with], results, everything)
     return read_study(directory)
+
+
+def show(study_dir, clip):
+    """Makes every video question of a study one about this clip."""
+    for path in study_dir.rglob("predictions.jsonl"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        for row in rows:
+            if row["frames"]:
+                times = np.linspace(0, 1.9, row["frames"]).tolist()
+                row |= {"media": [["video", str(clip)]], "frame_times": [times]}
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def drawn(study):
@@ -544,23 +557,76 @@ def test_headline_without_images(tmp_path):
 
 
 def test_example_questions_show_both_answers_budget_and_reason(one_seed, built):
-    tables = {table.title: table for table in question_tables(read_study(one_seed))}
-    assert set(tables) == {f"{label} on world_video" for label in POLICIES}
-    table = tables["hybrid on world_video"]
-    assert [row[0] for row in table.rows[:2]] == ["gained", "lost"]
+    cards = {each.title: each for each in question_cards(read_study(one_seed))[0]}
+    assert set(cards) == {f"{label} on world_video" for label in POLICIES}
+    rows = cards["hybrid on world_video"].rows
+    assert [row[0] for row in rows[:2]] == ["gained", "lost"]
     folders = [one_seed / "cells" / cell / "eval" / "hybrid" for cell in ("base", "hybrid-seed0")]
     before, after = (
         {row.id: row for row in read_predictions(folder / "predictions.jsonl")}
         for folder in folders
     )
-    for outcome, question, _, frames, why, right, base_said, tuned_said in table.rows:
+    words = {f"What happens in {i}?": i for i in after}
+    for outcome, asked, _, frames, why, right, base_said, tuned_said in rows:
+        question = words[asked]
         assert (base_said, tuned_said) == (before[question].prediction, after[question].prediction)
         assert (right, frames) == (after[question].answer, str(after[question].frames))
         assert why == after[question].why and why
         scores = (before[question].score, after[question].score)
         assert outcome != "gained" or scores == (0, 1)
         assert outcome != "lost" or scores == (1, 0)
-    assert "<h2>Example questions</h2>" in built.read_text()
+    html, markdown = built.read_text(), built.with_name("report.md").read_text()
+    assert "<h2>Example questions</h2>" in html
+    assert html.count("<article>") == sum(len(each.rows) for each in cards.values())
+    assert f"<dt>{HEADERS[-1]}</dt>" in html and f"| {' | '.join(HEADERS)} |" in markdown
+
+
+def test_example_questions_show_the_frames_that_were_seen(one_seed, tmp_path):
+    study = shutil.copytree(one_seed, tmp_path / "study")
+    clip = write_clip(tmp_path / "clip.mp4", frames=50, size=(320, 180))
+    show(study, clip)
+    cards, notes = question_cards(read_study(study))
+    assert not notes
+    (of_hybrid,) = (each for each in cards if each.title == "hybrid on world_video")
+    for row, pictures in zip(of_hybrid.rows, of_hybrid.pictures, strict=True):
+        assert len(pictures) == min(8, int(row[3]))
+        times = [float(picture.text.removesuffix(" s")) for picture in pictures]
+        assert times[0] == 0 and times == sorted(times) and 1.6 < times[-1] < 2
+        sizes = {cv2.imdecode(np.frombuffer(p.jpeg, np.uint8), 1).shape for p in pictures}
+        assert sizes == {(90, 160, 3)} and max(len(p.jpeg) for p in pictures) < 8000
+    html = build_report(study, tmp_path).read_text()
+    shown = sum(len(pictures) for each in cards for pictures in each.pictures)
+    assert html.count('src="data:image/jpeg;base64,') == shown > 40
+
+
+def test_a_clip_that_is_gone_is_said_and_the_report_goes_on(one_seed, tmp_path):
+    study = shutil.copytree(one_seed, tmp_path / "study")
+    show(study, tmp_path / "gone.mp4")
+    cards, (note,) = question_cards(read_study(study))
+    assert "gone.mp4: missing" in note and not any(map(any, (each.pictures for each in cards)))
+    show(study, "https://example.org/clip.mp4")
+    assert "a report does not fetch media" in question_cards(read_study(study))[1][0]
+    assert "<article>" in build_report(study, tmp_path).read_text()
+
+
+def test_a_page_has_no_more_pictures_than_it_may(one_seed, tmp_path, monkeypatch):
+    monkeypatch.setattr("evaluation.report.questions._MOST_PICTURES", 10)
+    study = shutil.copytree(one_seed, tmp_path / "study")
+    show(study, write_clip(tmp_path / "clip.mp4", frames=50))
+    cards, (note,) = question_cards(read_study(study))
+    assert sum(len(pictures) for each in cards for pictures in each.pictures) == 10
+    assert note.endswith("more questions show no frames: the page has 10 pictures.")
+
+
+def test_questions_of_earlier_versions_show_their_ids(one_seed, tmp_path):
+    study = shutil.copytree(one_seed, tmp_path / "study")
+    for path in study.rglob("predictions.jsonl"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        old = [{k: v for k, v in row.items() if k not in ("question", "media")} for row in rows]
+        path.write_text("".join(json.dumps(row) + "\n" for row in old))
+    cards, (note,) = question_cards(read_study(study))
+    assert cards[0].rows[0][1].startswith("world_video/")
+    assert "questions show no frames: their evaluation was done by a version" in note
 
 
 # --- studies of earlier versions ------------------------------------------------------------------
