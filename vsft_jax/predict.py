@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from input_pipeline.annotations import place_media
 from input_pipeline.errors import UserError
 from input_pipeline.examples import Example, MediaRef, Turn
 from input_pipeline.frame_budget import spec_label
@@ -22,8 +23,9 @@ from vsft_jax.sharding import batch_shards
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """A prompt and the images and videos that come before it: paths, absolute or from the current
-    folder, or addresses. id: what its answer is found by."""
+    """A prompt and its images and videos: paths, absolute or from the current folder, or addresses.
+    They come before the prompt, or in the place of its <image> and <video> tags. id: what its
+    answer is found by."""
 
     prompt: str
     media: Sequence[str] = ()
@@ -69,7 +71,7 @@ class Chat:
     def ask(self, question: str) -> str:
         """The answer. Raises UserError for a question that cannot be asked, or no longer fits into
         a row; it is then no part of the conversation."""
-        asked = Turn("user", (question,) if self._turns else (*self._media, question))
+        asked = Turn("user", place_media(question, () if self._turns else self._media))
         example = Example("chat", "chat", (*self._turns, asked))
         layout = self._laid_out(example)
         (said,) = answer(self._run, self._model, [(example, layout)])
@@ -154,7 +156,7 @@ def _question(line: str, where: str, number: str, root: Path) -> Question:
 
 
 def _example(question: Question) -> Example:
-    turn = Turn("user", (*_media(question.media), question.prompt))
+    turn = Turn("user", place_media(question.prompt, _media(question.media)))
     return Example(question.id, "predict", (turn,))
 
 

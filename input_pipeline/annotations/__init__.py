@@ -5,6 +5,7 @@ dropped and nothing repaired by guessing. Media are not opened: `MediaRef`s say 
 bytes inside annotation files stay there until `read_record_bytes` follows a reference to them.
 """
 
+from input_pipeline.annotations.conversation import place_media
 from input_pipeline.annotations.formats.shards import medium_name
 from input_pipeline.annotations.notes import Notes
 from input_pipeline.annotations.presets import PRESETS, columns_of
@@ -31,6 +32,7 @@ __all__ = [
     "fingerprint_records",
     "is_record",
     "medium_name",
+    "place_media",
     "read_annotations",
     "read_record_bytes",
     "read_records",

@@ -5,15 +5,18 @@ import os
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from input_pipeline.annotations.endings import with_ending
 from input_pipeline.annotations.formats import Medium, Parsed
 from input_pipeline.annotations.records import InRecord, is_record
 from input_pipeline.annotations.records.reference import make_reference, parse_reference
 from input_pipeline.annotations.rejected import Unusable
+from input_pipeline.errors import UserError
 from input_pipeline.examples import Example, MediaRef, Role, Turn
 from input_pipeline.paths import below, is_remote
+
+_M = TypeVar("_M", Medium, MediaRef)
 
 MAX_DEPTH = 32  # nested lists and objects in one record
 MEDIA_TAG = re.compile(r"(<image>|<video>)")
@@ -64,6 +67,25 @@ def to_example(
         ),
         meta | dict(parsed.meta),
     )
+
+
+def place_media(text: str, media: Sequence[MediaRef]) -> tuple[str | MediaRef, ...]:
+    """A user's words with the media in the place of their tags, as records have them; before the
+    words where there is no tag. Raises UserError where tags and media do not match."""
+    first, *rest = MEDIA_TAG.split(text)
+    if not rest:
+        return (*media, text)
+    split = _stripped(_Split([first, *rest[1::2]], list(rest[0::2])))
+    try:
+        waiting = _waiting_media([split], media)
+    except Unusable as error:
+        raise UserError(
+            f"{text[:60]!r}: {error.detail}; without a tag the media come before the words"
+        ) from error
+    parts: list[str | MediaRef] = [split.texts[0]]
+    for tag, words in zip(rest[0::2], split.texts[1:], strict=True):
+        parts += [next(waiting[tag]), words]
+    return tuple(part for part in parts if part)
 
 
 def check_values(record: Mapping[str, Any]) -> None:
@@ -120,7 +142,7 @@ def _check_order(roles: Sequence[Role]) -> None:
         )
 
 
-def _waiting_media(turns: Sequence[_Split], media: Sequence[Medium]) -> dict[str, Iterator[Medium]]:
+def _waiting_media(turns: Sequence[_Split], media: Sequence[_M]) -> dict[str, Iterator[_M]]:
     """The record's media by the tag that takes them."""
     tags = [each for split in turns for each in split.between if isinstance(each, str)]
     by_tag = {

@@ -151,7 +151,10 @@ def taught_spans(
         _check_no_more(text, places)
     thought = places.reasoning[-1][0] if places.reasoning else -1
     if answers and _reasons(answers[-1]) and thought < spans[-1][0]:
-        raise Misplaced("leaves out the reasoning of the last answer")
+        raise Misplaced(
+            "leaves out the reasoning of the last answer; "
+            'config.data.reasoning = "drop" trains without any'
+        )
     return spans
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from configs import qwen2_5_vl as published
 from input_pipeline.errors import UserError
+from input_pipeline.examples import MediaRef
 from tests.conftest import devices
 from tests.input_pipeline.media_fixtures import write_clip
 from tests.vsft_jax.hf_fixtures import write_model
@@ -71,6 +72,22 @@ def imported(tmp_path):
     return config
 
 
+def test_tags_say_where_media_stand(tmp_path, imported, prompts):
+    clip = str(tmp_path / "short.mp4")
+    asked = ["Is it <video>\r\nor not?", "What is <|im_end|>?"]
+    with devices(1):
+        predict(Run(imported, tmp_path), [Question(asked[0], [clip], "1"), Question(asked[1])])
+    (placed,), (plain,) = (example.turns for example, _ in prompts)
+    assert placed.parts == ("Is it ", MediaRef("video", clip), "or not?")
+    assert plain.parts == ("What is <|im_end|>?",)
+
+
+def test_tags_without_their_media_are_named(tmp_path, imported):
+    questions = [Question("What is <video>?", [])]
+    with pytest.raises(UserError, match="1 <video> in the user's turns for 0 media"):
+        predict(Run(imported, tmp_path), questions)
+
+
 def test_answers_come_in_the_order_of_the_questions(tmp_path, imported):
     config = imported
     asked = [
@@ -130,8 +147,8 @@ def test_what_cannot_be_asked_is_no_part_of_the_conversation(tmp_path, imported,
         chat.ask("What happens?")
         with pytest.raises(UserError, match=r"now has \d+ tokens, more than .*row_tokens = 512"):
             chat.ask("why " * 512)
-        with pytest.raises(UserError, match=r"control token <\|im_end\|>"):
-            chat.ask("<|im_end|>")
+        with pytest.raises(UserError, match="1 <video> in the user's turns for 0 media"):
+            chat.ask("And in <video>?")
         chat.ask("Who?")
     assert [turn.text for turn in prompts[-1][0].turns][::2] == ["What happens?", "Who?"]
 
