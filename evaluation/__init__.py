@@ -3,7 +3,8 @@
 In: a `Run` (config and workdir) with a checkpoint or a model to import. Out: result files and
 answers in its workdir; for a study of many models, their folders and a report.
 
-scoring.py       an answer's score against its question
+benchmarks/      official benchmarks: their files become questions, scored answers their numbers
+scoring/         an answer's score against its question
 evaluate.py      asks a model the questions of benchmarks, under a frame policy
 results.py       what one evaluation found, with intervals by statistics/
 study_files.py   what a study leaves beside results: its cells, its frame budgets

@@ -236,7 +236,8 @@ def test_caption_without_words_is_unparsed():
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_an_empty_answer_is_wrong_and_unparsed(format):
-    meta = {"answer": "no" if format == "yes_no" else "A", "slots": ["a ball"]}
+    answer = {"yes_no": "no", "number": "3"}.get(format, "A")
+    meta = {"answer": answer, "slots": ["a ball"], "answers": ["a ball"], "span": [0.0, 1.0]}
     assert score(format, "", meta) == Scored(0.0, False)
 
 
