@@ -131,6 +131,9 @@ def get_config() -> ConfigDict:
     # So many steps in a row whose loss or gradient is not finite (none of which changes the model)
     # end the run.
     config.train.max_bad_steps = 10
+    # A step whose loss is more than so many times the median of the last 32 steps' counts as one of
+    # them; 0: any loss counts.
+    config.train.skip_loss_above = 0.0
     # Where scalars are shown: any of "tensorboard", "wandb", "mlflow". See docs/training.md.
     config.train.trackers = ("tensorboard",)
     config.train.project = "vsft-jax"  # under which wandb and mlflow file the run

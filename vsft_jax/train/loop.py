@@ -39,7 +39,7 @@ from vsft_jax.train.record import (
     is_evaluated,
     make_trackers,
 )
-from vsft_jax.train.resume import check_unchanged, schedule_of
+from vsft_jax.train.resume import check_unchanged, saved_losses, schedule_of
 from vsft_jax.train.setup import batch_plan, initial_state, make_trainer, with_schedule
 from vsft_jax.train.step import Trainer, TrainState
 from vsft_jax.workdir_lock import working_in
@@ -264,7 +264,7 @@ def _take_step(job: _Job) -> None:
 def _finish_step(job: _Job) -> None:
     """Waits for the oldest step that was started and not finished."""
     step, metrics = job.started.popleft()
-    job.bad_steps.add(step, metrics.bad)
+    job.bad_steps.add(step, metrics)
 
 
 def _save(job: _Job, *, even_if_bad: bool) -> None:
@@ -280,6 +280,7 @@ def _save(job: _Job, *, even_if_bad: bool) -> None:
     check_finite(job.state.trainable, job.step)
     optimizer = {"opt_state": job.state.opt_state, "step": job.state.step}
     meta = {**job.meta, "step": job.step, "meter": job.meter.state()}
+    meta["recent_losses"] = saved_losses(job.state.recent_losses)
     job.checkpoints.save(job.step, job.state.params, optimizer, meta)
     job.saved = True
 

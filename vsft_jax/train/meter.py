@@ -41,8 +41,11 @@ class Meter:
             self._wait = state["since_line"]["wait"]
             self._carried_steps = state["since_line"]["steps"]
             self._carried = state["since_line"]["sums"]
+            # What an earlier version did not sum up stays 0.
+            nothing = serialization.to_state_dict(StepMetrics.nothing())
+            metrics = jax.tree.map(np.float32, state["since_line"]["metrics"])
             self._metrics = serialization.from_state_dict(
-                StepMetrics.nothing(), jax.tree.map(np.float32, state["since_line"]["metrics"])
+                StepMetrics.nothing(), {**nothing, **metrics}
             )
 
     def _reset(self) -> None:

@@ -18,13 +18,17 @@ class StepMetrics:
     loss: clu_metrics.Average
     token_accuracy: clu_metrics.Average
     grad_norm: clu_metrics.Average  # before clipping
-    bad: jax.Array | np.ndarray  # float32[], steps with a loss or gradient that is not finite
+    bad: jax.Array | np.ndarray  # float32[], steps with a loss or gradient that is not finite, and
+    spikes: jax.Array | np.ndarray  # float32[], those of them that had one, but far above the usual
 
     @classmethod
-    def from_sums(cls, sums: LossSums, grad_norm: jax.Array, finite: jax.Array) -> "StepMetrics":
-        """sums: over all answer tokens of a step. grad_norm: float32[]. finite: bool[], whether the
-        step counts; otherwise it adds nothing but itself to the bad ones."""
-        sums = jax.tree.map(lambda x: jnp.where(finite, x, 0.0), sums)
+    def from_sums(
+        cls, sums: LossSums, grad_norm: jax.Array, finite: jax.Array, spike: jax.Array
+    ) -> "StepMetrics":
+        """sums: over all answer tokens of a step. grad_norm: float32[]. finite, spike: bool[]. A
+        step that is not finite or a spike adds nothing but itself to the bad ones."""
+        good = finite & ~spike
+        sums = jax.tree.map(lambda x: jnp.where(good, x, 0.0), sums)
         learns = sums.weight > 0
         return cls(
             loss=clu_metrics.Average(total=sums.loss, count=sums.weight),
@@ -32,7 +36,8 @@ class StepMetrics:
             grad_norm=clu_metrics.Average(
                 total=jnp.where(learns, grad_norm, 0.0), count=learns.astype(jnp.float32)
             ),
-            bad=1.0 - finite.astype(jnp.float32),
+            bad=1.0 - good.astype(jnp.float32),
+            spikes=(finite & spike).astype(jnp.float32),
         )
 
     @classmethod
@@ -40,7 +45,7 @@ class StepMetrics:
         """The metrics of no steps, on the host."""
         zero = np.zeros((), np.float32)
         none = clu_metrics.Average(total=zero, count=zero)
-        return cls(loss=none, token_accuracy=none, grad_norm=none, bad=zero)
+        return cls(loss=none, token_accuracy=none, grad_norm=none, bad=zero, spikes=zero)
 
     def merge(self, other: "StepMetrics") -> "StepMetrics":
         """The metrics of both steps' tokens together."""

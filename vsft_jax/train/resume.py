@@ -8,6 +8,9 @@ partly trained with.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import jax
+import numpy as np
+
 from input_pipeline.frame_budget import spec_hash, spec_label
 from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
@@ -56,6 +59,17 @@ def check_unchanged(run: Run, frame_policy: Mapping[str, Any], meta: Mapping[str
             "on with those, or start from its parameters in another workdir "
             "(config.train.init_from)"
         )
+
+
+def saved_losses(recent: jax.Array) -> list[float | None]:
+    """`TrainState.recent_losses` as JSON values of a checkpoint's meta."""
+    return [float(loss) if np.isfinite(loss) else None for loss in jax.device_get(recent)]
+
+
+def recent_losses(meta: Mapping[str, Any], like: jax.ShapeDtypeStruct) -> jax.Array:
+    """The losses that a checkpoint's meta holds, where `like` says; NaN for those it has not."""
+    losses = np.array(meta.get("recent_losses", [None] * like.shape[0]), like.dtype)
+    return jax.device_put(losses, like.sharding)
 
 
 def _weights(config: Mapping[str, Any]) -> dict[str, float]:

@@ -19,6 +19,7 @@ from vsft_jax.parameters import flatten
 from vsft_jax.row_plan import batch_plan
 from vsft_jax.sharding import abstract_model, batch_shards, make_mesh
 from vsft_jax.train.optimizer import make_optimizer, trainable
+from vsft_jax.train.resume import recent_losses
 from vsft_jax.train.step import Trainer, TrainState
 
 
@@ -68,6 +69,7 @@ def make_trainer(
         mesh=mesh,
         accumulate=train.accumulate,
         loss_chunk=train.loss_chunk,
+        skip_loss_above=train.skip_loss_above,
         tpu_options=train.tpu_options.to_dict(),
     )
 
@@ -86,7 +88,8 @@ def initial_state(run: Run, trainer: Trainer, checkpoints: Checkpoints) -> Train
                 f"config.train.steps = {run.config.train.steps}, but {checkpoints.directory} is at "
                 f"step {step}: take another workdir or more steps"
             )
-        if (saved := Lora.of_checkpoint(checkpoints.meta())) != trainer.build.lora:
+        meta = checkpoints.meta()
+        if (saved := Lora.of_checkpoint(meta)) != trainer.build.lora:
             raise ConfigError(
                 f"config.lora gives {trainer.build.lora}, but {checkpoints.directory} was trained "
                 f"with {saved}: take another workdir"
@@ -96,7 +99,9 @@ def initial_state(run: Run, trainer: Trainer, checkpoints: Checkpoints) -> Train
         optimizer = checkpoints.restore_optimizer(
             {"opt_state": state.opt_state, "step": state.step}
         )
-        return trainer.parted(checkpoints.restore_params(state.params), **optimizer)
+        recent = recent_losses(meta, state.recent_losses)
+        params = checkpoints.restore_params(state.params)
+        return trainer.parted(params, **optimizer, recent_losses=recent)
     if run.config.train.init_from:
         return trainer.init(_params_of_run(run, trainer))
     if directory := run.model_directory:

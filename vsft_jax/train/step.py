@@ -17,6 +17,8 @@ from vsft_jax.sharding import abstract_model, with_shardings
 from vsft_jax.train.loss import LossSums, token_loss
 from vsft_jax.train.metrics import StepMetrics
 
+RECENT = 32  # steps, whose median loss tells what a usual one is
+
 
 @flax.struct.dataclass
 class TrainState:
@@ -26,6 +28,7 @@ class TrainState:
     trainable: nnx.State
     frozen: nnx.State
     opt_state: optax.OptState
+    recent_losses: jax.Array  # float32[RECENT], of the latest steps that counted; NaN before them
 
     @property
     def params(self) -> nnx.State:
@@ -39,7 +42,9 @@ class Trainer:
 
     build: makes the model with fresh parameters, under jit. trains: paths of the parameters that
     are trained; for the others there is neither gradient nor optimiser state. accumulate:
-    microbatches a step. tpu_options: XLA options for compiling the step, on TPU only.
+    microbatches a step. skip_loss_above: a step whose loss is more than so many times the median of
+    the last `RECENT` ones that counted changes nothing; 0: any counts. tpu_options: XLA options for
+    compiling the step, on TPU only.
     """
 
     build: ModelBuilder
@@ -49,6 +54,7 @@ class Trainer:
     mesh: Mesh
     accumulate: int = 1
     loss_chunk: int = 1024
+    skip_loss_above: float = 0.0
     tpu_options: Mapping[str, str | int | bool] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
@@ -56,21 +62,26 @@ class Trainer:
         """The model's static structure."""
         return abstract_model(self.build, self.rules, self.mesh)[0]
 
-    def parted(self, params: nnx.State, opt_state: optax.OptState, step: jax.Array) -> TrainState:
-        """A state from all parameters, which are parted into trained and frozen ones."""
+    def parted(self, params: nnx.State, **others: Any) -> TrainState:
+        """A state from all parameters, which are parted into trained and frozen ones, and its other
+        fields."""
 
         def trains(path: tuple[Any, ...], _: Any) -> bool:
             return "/".join(map(str, path)) in self.trains
 
         trainable, frozen = nnx.split_state(params, trains, ...)
-        return TrainState(step, trainable, frozen, opt_state)
+        return TrainState(trainable=trainable, frozen=frozen, **others)
 
     def _fresh(self, params: nnx.State) -> TrainState:
-        step = jnp.zeros((), jnp.int32)
-        state = self.parted(params, (), step)
+        state = self.parted(
+            params,
+            step=jnp.zeros((), jnp.int32),
+            opt_state=(),
+            recent_losses=jnp.full((RECENT,), jnp.nan, jnp.float32),
+        )
         # Updates are far smaller than what bfloat16 can tell apart, whatever the parameters' dtype.
         trainable = jax.tree.map(lambda x: x.astype(jnp.float32), state.trainable)
-        return TrainState(step, trainable, state.frozen, self.optimizer.init(trainable))
+        return state.replace(trainable=trainable, opt_state=self.optimizer.init(trainable))
 
     def _init(self, given: nnx.State | None = None) -> TrainState:
         fresh = nnx.split(self.build())[1]
@@ -79,7 +90,8 @@ class Trainer:
     @functools.cached_property
     def abstract_state(self) -> TrainState:
         """The state's shapes, dtypes and shardings, with no memory behind them."""
-        return with_shardings(jax.eval_shape(self._init), self.rules, self.mesh)
+        rules = (*self.rules, ("^recent_losses$", (None,)))
+        return with_shardings(jax.eval_shape(self._init), rules, self.mesh)
 
     def init(self, params: nnx.State | None = None) -> TrainState:
         """A state at step 0, with the given parameters and fresh ones where none are given
@@ -91,8 +103,8 @@ class Trainer:
     def step(self) -> jax.stages.Wrapped:
         """(state, batch) → (state, StepMetrics). The state given in is consumed.
 
-        A step whose loss or gradient is not finite, or that has no answer token, changes nothing
-        but the number of steps.
+        A step whose loss or gradient is not finite, whose loss is above what is usual, or that has
+        no answer token, changes nothing but the number of steps.
         """
         # With the shardings it came with, the state of the next step finds the compiled function.
         placed = jax.tree.map(lambda x: x.sharding, self.abstract_state)
@@ -138,8 +150,14 @@ class Trainer:
         grads = jax.tree.map(lambda g: g / jnp.maximum(sums.weight, 1.0), grads)
         grad_norm = optax.tree.norm(grads)
         finite = jnp.isfinite(sums.loss) & jnp.isfinite(grad_norm)
+        loss = sums.loss / jnp.maximum(sums.weight, 1.0)
+        # Before there were so many steps the median is NaN, and nothing is above it.
+        spike = (self.skip_loss_above > 0) & (
+            loss > self.skip_loss_above * jnp.median(state.recent_losses)
+        )
         # Without an answer token there is nothing to learn, not even for momentum and decay.
-        learns = finite & (sums.weight > 0)
+        learns = finite & ~spike & (sums.weight > 0)
+        recent = jnp.append(state.recent_losses[1:], loss)
 
         def updated(state: TrainState) -> tuple[nnx.State, optax.OptState]:
             updates, opt_state = self.optimizer.update(grads, state.opt_state, state.trainable)
@@ -150,10 +168,13 @@ class Trainer:
 
         # A branch costs nothing; choosing between two states afterwards reads both of them again.
         trainable, opt_state = jax.lax.cond(learns, updated, unchanged, state)
-        state = TrainState(
-            step=state.step + 1, trainable=trainable, frozen=state.frozen, opt_state=opt_state
+        state = state.replace(
+            step=state.step + 1,
+            trainable=trainable,
+            opt_state=opt_state,
+            recent_losses=jnp.where(learns, recent, state.recent_losses),
         )
-        return state, StepMetrics.from_sums(sums, grad_norm, finite)
+        return state, StepMetrics.from_sums(sums, grad_norm, finite, spike)
 
 
 def _a_step_later(opt_state: optax.OptState) -> optax.OptState:

@@ -11,7 +11,7 @@ import pytest
 from vsft_jax.checkpoints import Checkpoints
 from vsft_jax.config import Run
 from vsft_jax.parameters import flatten
-from vsft_jax.train import Diverged, loop, read_jsonl, train
+from vsft_jax.train import Diverged, loop, read_jsonl, step, train
 from vsft_jax.train.record.bad_steps import check_finite
 
 pytestmark = pytest.mark.usefixtures("one_device")
@@ -114,3 +114,52 @@ def test_parameters_that_are_not_finite_are_refused():
     check_finite({"a": np.ones(3), "b": np.zeros((2, 2))}, 4)
     with pytest.raises(Diverged, match="after step 5"):
         check_finite({"a": np.ones(3), "b": np.array([1.0, np.inf])}, 5)
+
+
+@pytest.fixture
+def spikes(config, monkeypatch):
+    """A config under which every step above the median of the two before it is a spike."""
+    monkeypatch.setattr(step, "RECENT", 2)
+    config.train.update(steps=9, checkpoint_every=1, keep_checkpoints=9, skip_loss_above=1.0)
+    return config
+
+
+def test_a_step_far_above_the_usual_loss_changes_nothing_and_is_named(spikes, tmp_path, caplog):
+    train(Run(spikes, tmp_path))
+    rows = read_jsonl(tmp_path / "train.jsonl")
+    skipped = read_jsonl(tmp_path / "bad_steps.jsonl")
+    bad = [each["step"] for each in skipped]
+    assert [row["step"] for row in rows if row["bad_steps"]] == bad and 0 < len(bad) < 7
+    assert min(bad) > 2 and all(rows[number - 1]["loss"] is None for number in bad)
+    assert all("config.train.skip_loss_above" in each["why"] for each in skipped)
+    (first, *_) = [m for m in caplog.messages if "changed nothing" in m]
+    assert first.startswith(f"step {bad[0]} changed nothing, since the loss was above config.train")
+    saved = {int(path.name) for path in (tmp_path / "checkpoints").iterdir()}
+    assert saved == {*range(1, 10)} - set(bad) | {9}
+    good = [row["loss"] for row in rows if not row["bad_steps"]]
+    assert all(loss <= np.median(good[i : i + 2]) for i, loss in enumerate(good[2:]))
+
+
+def test_spikes_are_those_of_a_run_that_was_never_killed(spikes, tmp_path, monkeypatch):
+    train(Run(spikes, tmp_path / "whole"))
+    put, left = loop.put_batch, [0]
+
+    def killed(*arguments):
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        return put(*arguments)
+
+    monkeypatch.setattr(loop, "put_batch", killed)
+    for left[0] in (5, 3):
+        with pytest.raises(KeyboardInterrupt):
+            train(Run(spikes, tmp_path / "killed"))
+    left[0] = 0
+    train(Run(spikes, tmp_path / "killed"))
+    found, expected = (
+        [(row["step"], row["loss"]) for row in read_jsonl(tmp_path / name / "train.jsonl")]
+        for name in ("killed", "whole")
+    )
+    assert found == expected
+    found, expected = (_saved(spikes, tmp_path / name, 9) for name in ("killed", "whole"))
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)

@@ -134,6 +134,7 @@ KEYS: dict[str, Check] = {
     "train.loss_chunk": integer(1),
     "train.pack_window": integer(1),
     "train.max_bad_steps": integer(1),
+    "train.skip_loss_above": number(least=0),
     "train.trackers": listing(one_of("tensorboard", "wandb", "mlflow"), _TRACKERS, distinct=True),
     "train.project": name(),
     "train.tpu_options": options(),

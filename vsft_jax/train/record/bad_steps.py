@@ -1,23 +1,26 @@
-"""Steps whose loss or gradient is not finite: their examples are named, and too many end a run."""
+"""Steps that do not count, since their loss is no number or a spike: their examples are named, and
+too many in a row end a run."""
 
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
-import numpy as np
 from absl import logging
 
 from input_pipeline.errors import UserError
 from input_pipeline.examples import Example
 from vsft_jax.config import Run
 from vsft_jax.parameters import not_finite
+from vsft_jax.train.metrics import StepMetrics
 
+_SPIKE = "the loss was above config.train.skip_loss_above × its median of late"
 _NAMED = 5  # examples of a bad step in its log line; the file has them all
 
 
 class Diverged(UserError):
-    """The loss is no number any more; the newest checkpoint is from before."""
+    """The loss is no number any more, or far above what it was; the newest checkpoint is from
+    before."""
 
 
 class BadSteps:
@@ -34,38 +37,39 @@ class BadSteps:
         self._most = min(train.max_bad_steps, max(1, train.steps // 2))
         self._examples = examples
 
-    def add(self, step: int, bad: jax.Array | np.ndarray) -> None:
-        """Counts a step, when it is finished. bad: float32[], 1 where it was.
+    def add(self, step: int, metrics: StepMetrics) -> None:
+        """Counts a step, when it is finished.
 
-        Raises Diverged for the last one that a run may have.
+        Raises Diverged for the last bad one that a run may have.
         """
-        if not jax.device_get(bad):
+        bad, spike = jax.device_get((metrics.bad, metrics.spikes))
+        if not bad:
             self.in_a_row = 0
             return
         self.in_a_row += 1
-        self._name(step)
+        why = _SPIKE if spike else "the loss or the gradient was not finite"
+        self._name(step, why)
         if self.in_a_row >= self._most:
             raise Diverged(
-                f"the loss or the gradient was not finite in {self.in_a_row} steps in a row, to "
+                f"{why} in {self.in_a_row} steps in a row, to "
                 f"step {step} (config.train.max_bad_steps): {self.path} names their examples.\n"
                 "If it is not they, lower config.optimizer.learning_rate; the checkpoints are from "
                 "before"
             )
 
-    def _name(self, step: int) -> None:
+    def _name(self, step: int, why: str) -> None:
         examples = [
             {"source": each.source, "id": each.id, "media": [ref.path for ref in each.media]}
             for each in self._examples(step)
         ]
         named = ", ".join(str(each["id"]) for each in examples[:_NAMED])
         logging.warning(
-            "step %d: the loss or the gradient is not finite, so it changed nothing; %d examples, "
-            "%s%s: see %s",
-            *(step, len(examples), named, ", …" if len(examples) > _NAMED else "", self.path),
+            "step %d changed nothing, since %s; %d examples, %s%s: see %s",
+            *(step, why, len(examples), named, ", …" if len(examples) > _NAMED else "", self.path),
         )
         try:
             with open(self.path, "a") as file:
-                file.write(json.dumps({"step": step, "examples": examples}) + "\n")
+                file.write(json.dumps({"step": step, "why": why, "examples": examples}) + "\n")
         except OSError as error:
             logging.warning("%s cannot be written: %s", self.path, error)
 

@@ -120,6 +120,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "train.trackers": ('ones of "tensorboard", ', ("tensorbord",), ("wandb", "wandb"), "wandb", 3),
     "train.project": NAME,
     "train.max_bad_steps": AT_LEAST_1,
+    "train.skip_loss_above": NOT_NEGATIVE,
     "train.tpu_options": ("a mapping", "", 3, {"xla_flag": None}),
     "optimizer.learning_rate.tower": NOT_NEGATIVE,
     "optimizer.learning_rate.projector": NOT_NEGATIVE,
