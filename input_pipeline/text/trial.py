@@ -18,7 +18,7 @@ def fault_of(source: str, renders: str) -> str:
     source: in Jinja. renders: a JSON list of the variables of each rendering.
     """
     tried = subprocess.Popen(
-        [sys.executable, "-I", sandbox.__file__],
+        [sys.executable, "-P", sandbox.__file__],  # -P: finds packages as we do
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
