@@ -7,9 +7,11 @@ benchmarks/      official benchmarks: their files become questions, scored answe
 scoring/         an answer's score against its question
 evaluate.py      asks a model the questions of benchmarks, under a frame policy
 results.py       what one evaluation found, with intervals by statistics/
+provenance.py    what else answers depend on, for the record
 study_files.py   what a study leaves beside results: its cells, its frame budgets
 cell_config.py   what of a config makes a cell what it is
 run_study.py     trains and evaluates the cells of a study
+compare/         two runs' answers to the same questions
 report/          from a study's folder to a report
 
 Others import from these modules: reading results needs no JAX, evaluating does.

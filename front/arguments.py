@@ -21,8 +21,15 @@ JOBS = {
     "plan": "what a training step takes on TPUs, with none at hand",
     "study": "a base model, a fine-tuned one for each frame policy × seed, and the report",
     "report": "build the report of a study again",
+    "compare": "a run's answers with those of the run --against, question by question",
 }
-_JOBS_OF = {"prompt": ("predict",), "prompts": ("predict",), "media": ("predict", "chat")}
+_JOBS_OF = {
+    "prompt": ("predict",),
+    "prompts": ("predict",),
+    "media": ("predict", "chat"),
+    "against": ("compare",),
+    "even_unlike": ("compare",),
+}
 _OVERRIDE = re.compile(r"--?(?:no)?config\.")
 _CONFIG = "config file, such as configs/demo.py:frames=8; --config.KEY=VALUE sets any of its values"
 _WORKDIR = "where the job leaves everything; without --config the config saved there is used"
@@ -40,6 +47,8 @@ class Arguments:
     prompt: str | None
     prompts: str | None
     media: tuple[str, ...]
+    against: str | None
+    even_unlike: bool
     distributed: bool
     debug: bool
 
@@ -60,6 +69,8 @@ def parse(argv: Sequence[str], program: str) -> Arguments:
         prompt=typed.prompt,
         prompts=typed.prompts,
         media=tuple(typed.media),
+        against=typed.against,
+        even_unlike=typed.even_unlike,
         distributed=typed.distributed,
         debug=typed.debug,
     )
@@ -94,6 +105,8 @@ def _parser(program: str) -> _Parser:
         default=[],
         help="predict, chat: image or video; repeatable",
     )
+    add("--against", metavar="FOLDER", help="compare: the base, a run or one of its eval folders")
+    add("--even-unlike", action="store_true", help="compare: also what was not asked alike")
     add("--distributed", action="store_true", help="join a run of several hosts (Cloud TPU pods)")
     add("--debug", action="store_true", help="show the traceback of an error")
     return parser
@@ -115,8 +128,11 @@ def _check(typed: Arguments) -> None:
     for flag, jobs in _JOBS_OF.items():
         if getattr(typed, flag) and typed.job not in jobs:
             raise UserError(
-                f"--{flag} has no effect with --job={typed.job}: it is for {' and '.join(jobs)}"
+                f"--{flag.replace('_', '-')} has no effect with --job={typed.job}: "
+                f"it is for {' and '.join(jobs)}"
             )
+    if typed.job == "compare" and not typed.against:
+        raise UserError("--job=compare needs --against=FOLDER, the run to compare with")
     if typed.job != "predict":
         return
     if bool(typed.prompt) == bool(typed.prompts):
@@ -133,8 +149,8 @@ def _nearest_flag(flag: str) -> str:
     name = flag.lstrip("-")
     if "." in name:
         return f"; values of the config are set with --config.{name.removeprefix('config.')}=…"
-    known = [field.name for field in dataclasses.fields(Arguments) if field.name != "overrides"]
-    return did_you_mean(name, known, "--")
+    fields = [field.name for field in dataclasses.fields(Arguments) if field.name != "overrides"]
+    return did_you_mean(name, [field.replace("_", "-") for field in fields], "--")
 
 
 def _is_number(item: str) -> bool:

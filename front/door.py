@@ -28,7 +28,9 @@ _READ = (
     "chat",
     "export",
     "report",
+    "compare",
 )  # what a run's folder holds, unless they import
+_FOLDERS = ("report", "compare")  # need no config, and compute nothing
 _LINES = 5  # of an error
 # Of the system, what its user can put right.
 _FILE_ERRORS = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
@@ -69,7 +71,7 @@ def _do(typed: Arguments) -> None:
 
     prepare_console()
     request = _request(typed)
-    if typed.job != "report":  # which computes nothing
+    if typed.job not in _FOLDERS:
         if typed.distributed:
             import jax
 
@@ -103,9 +105,9 @@ def _request(typed: Arguments) -> Request:
             typed, config, _workdir(typed, imports=bool(config.get("model", {}).get("path")))
         )
     workdir = _workdir(typed, imports=False)
-    if typed.job == "report":
+    if typed.job in _FOLDERS:
         if typed.overrides:
-            raise UserError(f"{typed.overrides[0]} has no effect with --job=report")
+            raise UserError(f"{typed.overrides[0]} has no effect with --job={typed.job}")
         return Request(typed, None, workdir)
     config = configs.saved(workdir)
     changes = configs.override(config, typed.overrides)

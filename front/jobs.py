@@ -127,6 +127,17 @@ def _report(request: Request) -> Done:
     return Done(f"the report: {report}")
 
 
+def _compare(request: Request) -> Done:
+    from evaluation.compare import COMPARISON_FILE, compare_folders, print_comparisons, save
+
+    typed = request.typed
+    assert typed.against, "a comparison has two sides"
+    found = compare_folders(request.workdir, typed.against, even_unlike=typed.even_unlike)
+    save(found, request.workdir / COMPARISON_FILE)
+    print_comparisons(found)
+    return Done(f"the numbers: {request.workdir / COMPARISON_FILE}")
+
+
 DO: dict[str, Callable[[Request], Done | None]] = {
     "prepare": _prepare,
     "train": _train,
@@ -137,6 +148,7 @@ DO: dict[str, Callable[[Request], Done | None]] = {
     "plan": _plan,
     "study": _study,
     "report": _report,
+    "compare": _compare,
 }
 
 

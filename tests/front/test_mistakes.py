@@ -50,6 +50,14 @@ MISTAKES = [
     ([TINY, "--workdir={run}", "--media=a.mp4"], "--media has no effect with --job=train"),
     ([TINY, "--workdir={run}", "--job=chat", "--prompt=x"], "with --job=chat: it is for predict"),
     ([TINY, "--job=chat"], "--job=chat needs --workdir=FOLDER"),
+    (
+        [TINY, "--workdir={run}", "--against=x"],
+        "--against has no effect with --job=train: it is for",
+    ),
+    ([TINY, "--workdir={run}", "--even-unlike"], "--even-unlike has no effect with --job=train"),
+    ([TINY, "--workdir={run}", "--even_unlike"], "no such flag; did you mean --even-unlike?"),
+    (["--workdir={run}", "--job=compare"], "--job=compare needs --against=FOLDER"),
+    (["--workdir={run}", "--job=compare", "--against={run}"], "no results; evaluate the run first"),
     (["--workdir={run}", "--job=report", "--config.seed=1"], "--config.seed=1 has no effect"),
     # Keys of the config.
     (

@@ -115,3 +115,16 @@ def test_a_study_is_reported_by_its_folder(tmp_path, capfd):
     said = capfd.readouterr()
     assert said.err.splitlines()[-1] == f"the report: {study / 'report.html'}"
     assert (study / "report.html").is_file() and "hybrid" in said.out
+
+
+def test_two_runs_are_compared_by_their_folders(tmp_path, capfd):
+    cells = write_study(tmp_path / "study", questions=30, policies=("hybrid",)) / "cells"
+    asked = [f"--workdir={cells}/hybrid-seed0", f"--against={cells}/base", "--job=compare"]
+    assert main(asked) == 2
+    refused = capfd.readouterr().err
+    assert "settings: not recorded in either" in refused and "--even-unlike" in refused
+    assert main([*asked, "--even-unlike"]) == 0
+    said = capfd.readouterr()
+    assert "world_video under hybrid: 30 questions" in said.out and "base → this" in said.out
+    numbers = cells / "hybrid-seed0" / "comparison.json"
+    assert said.err.splitlines()[-1] == f"the numbers: {numbers}" and numbers.is_file()

@@ -4,7 +4,7 @@ Everything is read as specs and numbers. What older studies named by labels is l
 result files.
 """
 
-from evaluation.report.read_study.files import read_study
+from evaluation.report.read_study.files import read_evaluations, read_study
 from evaluation.report.read_study.policies import FramePolicy
 from evaluation.report.read_study.runs import compare_runs, read_folder
 from evaluation.report.read_study.study import Evaluation, Model, Study
@@ -15,6 +15,7 @@ __all__ = [
     "Model",
     "Study",
     "compare_runs",
+    "read_evaluations",
     "read_folder",
     "read_study",
 ]
