@@ -18,7 +18,7 @@ from evaluation import cell_config
 from evaluation.benchmarks import write_official
 from evaluation.evaluate import evaluate_checkpoint
 from evaluation.records import read_object
-from evaluation.report import build_report, print_summary
+from evaluation.report import print_summary, read_folder, write_report
 from evaluation.results import BenchmarkResult, evaluation_folder
 from evaluation.study_files import CELL_FILE, Budget, Cell, IndexSummary
 from input_pipeline.frame_budget import canonical_spec, spec_hash, spec_label
@@ -75,8 +75,9 @@ def _run_study(run: Run) -> Path:
                 evaluate_checkpoint(Run(config, folder), policy)
             if missing:
                 progress.advance()
-    report = build_report(workdir, workdir)
-    print_summary(workdir)
+    study = read_folder(workdir)
+    report = write_report(study, workdir)
+    print_summary(study)
     logging.info("report: %s", report)
     return report
 

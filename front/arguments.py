@@ -20,12 +20,13 @@ JOBS = {
     "export": "write the model as a Hugging Face directory",
     "plan": "what a training step takes on TPUs, with none at hand",
     "study": "a base model, a fine-tuned one for each frame policy × seed, and the report",
-    "report": "build the report of a study again",
+    "report": "build the report of a study again, or one of any runs",
     "compare": "a run's answers with those of the run --against, question by question",
 }
 _JOBS_OF = {
     "prompt": ("predict",),
     "prompts": ("predict",),
+    "run": ("report",),
     "media": ("predict", "chat"),
     "against": ("compare",),
     "even_unlike": ("compare",),
@@ -47,6 +48,7 @@ class Arguments:
     prompt: str | None
     prompts: str | None
     media: tuple[str, ...]
+    run: tuple[str, ...]
     against: str | None
     even_unlike: bool
     distributed: bool
@@ -69,6 +71,7 @@ def parse(argv: Sequence[str], program: str) -> Arguments:
         prompt=typed.prompt,
         prompts=typed.prompts,
         media=tuple(typed.media),
+        run=tuple(typed.run),
         against=typed.against,
         even_unlike=typed.even_unlike,
         distributed=typed.distributed,
@@ -107,6 +110,13 @@ def _parser(program: str) -> _Parser:
     )
     add("--against", metavar="FOLDER", help="compare: the base, a run or one of its eval folders")
     add("--even-unlike", action="store_true", help="compare: also what was not asked alike")
+    add(
+        "--run",
+        metavar="FOLDER",
+        action="append",
+        default=[],
+        help="report: a run to compare, wherever it lies; repeatable, the base first",
+    )
     add("--distributed", action="store_true", help="join a run of several hosts (Cloud TPU pods)")
     add("--debug", action="store_true", help="show the traceback of an error")
     return parser

@@ -21,6 +21,7 @@ SAVED = "config.json"  # what training leaves: {"config": its values, "frames": 
 _OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]*)")
 # Sections whose keys depend on the model family or the kind of policy: no default fills them up.
 _OWN_KEYS = ("frames", "layout")
+_WORKED_OUT = {"train.epochs": "train.steps", "train.batch_examples": "train.batch_rows"}
 _EXPECTED = {
     int: "a whole number",
     float: "a number",
@@ -141,6 +142,21 @@ def override(config: ConfigDict, items: Sequence[str]) -> list[str]:
         _set(config, key, words)
         if (after := _value(config, key)) != before:
             changes.append(f"config.{key}: {before} → {after}")
+    return changes
+
+
+def work_out_again(config: ConfigDict, items: Sequence[str]) -> list[str]:
+    """Sets back to 0 what a training worked out from a value that `items` set, and keeps in its
+    config, where they do not set it as well; else that value would have no effect.
+
+    Returns what changed, as `override` does.
+    """
+    given = _by_key(items)
+    changes = []
+    for source, found in _WORKED_OUT.items():
+        if source in given and found not in given and (before := _value(config, found)):
+            config_path.set_value(found, config, 0)
+            changes.append(f"config.{found}: {before} → 0, worked out from config.{source}")
     return changes
 
 

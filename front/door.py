@@ -111,6 +111,7 @@ def _request(typed: Arguments) -> Request:
         return Request(typed, None, workdir)
     config = configs.saved(workdir)
     changes = configs.override(config, typed.overrides)
+    changes += configs.work_out_again(config, typed.overrides)
     print(*[f"config: {workdir / configs.SAVED}", *changes], sep="\n", file=sys.stderr)
     return Request(typed, config, workdir)
 
@@ -123,6 +124,8 @@ def _workdir(typed: Arguments, imports: bool) -> Path:
         if typed.job in ("predict", "chat") and imports:
             return workdirs.of_user()
         raise UserError(f"--job={typed.job} needs --workdir=FOLDER")
+    if typed.run:  # whose report is left in a folder of its own
+        return workdirs.writable(typed.workdir)
     if not typed.config or (typed.job in _READ and not imports):
         return workdirs.existing(typed.workdir)
     return workdirs.writable(typed.workdir)

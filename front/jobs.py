@@ -120,10 +120,13 @@ def _study(request: Request) -> Done:
 
 
 def _report(request: Request) -> Done:
-    from evaluation.report import build_report, print_summary
+    from evaluation.report import compare_runs, print_summary, read_folder, write_report
+    from front.workdirs import existing
 
-    report = build_report(request.workdir, request.workdir)
-    print_summary(request.workdir)
+    runs = [existing(folder, "run") for folder in request.typed.run]
+    study = compare_runs(runs) if runs else read_folder(request.workdir)
+    report = write_report(study, request.workdir)
+    print_summary(study)
     return Done(f"the report: {report}")
 
 

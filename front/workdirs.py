@@ -6,15 +6,15 @@ from pathlib import Path
 from input_pipeline.errors import UserError, did_you_mean
 
 
-def existing(named: str) -> Path:
-    """A folder that must be there. Raises UserError, naming one that is near."""
+def existing(named: str, flag: str = "workdir") -> Path:
+    """A folder that must be there. Raises UserError with the flag, naming one that is near."""
     workdir = _local(named)
     if not workdir.exists():
         beside = workdir.parent.iterdir() if workdir.parent.is_dir() else ()
         near = did_you_mean(named, [str(path) for path in beside if path.is_dir()])
-        raise UserError(f"--workdir={named}: no such folder{near}")
+        raise UserError(f"--{flag}={named}: no such folder{near}")
     if not workdir.is_dir():
-        raise UserError(f"--workdir={named} is a file: name a folder")
+        raise UserError(f"--{flag}={named} is a file: name a folder")
     return workdir
 
 

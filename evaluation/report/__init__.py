@@ -13,7 +13,7 @@ figures/     one module for a kind of figure
 """
 
 from evaluation.report.build import build_report, write_report
-from evaluation.report.read_study import compare_runs
+from evaluation.report.read_study import compare_runs, read_folder
 from evaluation.report.terminal import print_summary
 
-__all__ = ["build_report", "compare_runs", "print_summary", "write_report"]
+__all__ = ["build_report", "compare_runs", "print_summary", "read_folder", "write_report"]

@@ -1,7 +1,6 @@
 """The study's result as a table in the terminal."""
 
 import math
-from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -9,11 +8,11 @@ from rich.table import Table
 
 from evaluation.report import compare, tables
 from evaluation.report.headline import findings, headline
-from evaluation.report.read_study import read_folder
+from evaluation.report.read_study import Study
 from evaluation.report.wording import BELOW_CHANCE, NOT_FINISHED, Strong, gain_text, percent
 
 
-def print_summary(study_dir: str | Path, console: Console | None = None) -> None:
+def print_summary(study: Study, console: Console | None = None) -> None:
     """Prints the headline, the findings and the table of scores of a study or of runs.
 
     A row holds one kind of benchmark, so that names and numbers fit into 80 columns; a longer name
@@ -21,7 +20,6 @@ def print_summary(study_dir: str | Path, console: Console | None = None) -> None
     no bold letters.
     """
     console = console or Console()
-    study = read_folder(study_dir)
     console.print()
     console.print(escape(headline(study)), style="bold")
     for finding in findings(study):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from front import configs, main
+from front import configs, door, main
 from tests.evaluation.report.synthetic_study import write_study
 from vsft_jax.config import Run, as_json
 
@@ -60,6 +60,19 @@ def test_training_goes_on(run, capfd):
     assert configs.saved(run).train.steps == 3
 
 
+def test_epochs_of_a_run_that_goes_on_count(run, monkeypatch, capfd):
+    given = []
+    monkeypatch.setitem(door.DO, "train", lambda request: given.append(request.config.train))
+    assert main([f"--workdir={run}", "--config.train.epochs=3", "--config.train.log_every=1"]) == 0
+    assert (given[0].steps, given[0].epochs, given[0].batch_rows) == (0, 3.0, 8)
+    told = capfd.readouterr().err
+    assert "config.train.steps: 2 → 0, worked out from config.train.epochs\n" in told
+
+    assert main([f"--workdir={run}", "--config.train.epochs=3", "--config.train.steps=7"]) == 0
+    assert (given[1].steps, given[1].epochs) == (7, 3.0)
+    assert "worked out" not in capfd.readouterr().err
+
+
 def test_it_is_evaluated_with_overrides_in_sight(run, capfd):
     overrides = ["--config.eval.max_new_tokens=2", "--config.eval.batch_rows=8"]
     assert main([f"--workdir={run}", "--job=evaluate", *overrides]) == 0
@@ -107,6 +120,22 @@ def test_it_talks(run, world, monkeypatch, capfd):
     said = capfd.readouterr()
     assert said.out.startswith("> Which way does it move?\n") and "\n> And then?\n" in said.out
     assert "asks about motion" in said.err
+
+
+def test_runs_are_compared_wherever_they_lie(tmp_path, capfd):
+    cells = write_study(tmp_path / "study", questions=24) / "cells"
+    runs = [shutil.copytree(cells / "fixed-2-seed0", tmp_path / "elsewhere" / "two")]
+    runs.append(shutil.copytree(cells / "fixed-16-seed0", tmp_path / "sixteen"))
+    named = [f"--run={run}" for run in runs]
+    out = tmp_path / "comparison"
+    assert main([f"--workdir={out}", "--job=report", *named]) == 0
+    said = capfd.readouterr()
+    assert said.err.splitlines()[-1] == f"the report: {out / 'report.html'}"
+    assert "sixteen" in said.out and (out / "study.csv").read_text().count("\nelsewhere/two,base,")
+
+    assert main([f"--workdir={out}", "--job=report", *named, f"--run={tmp_path}/sixten"]) == 2
+    told = capfd.readouterr().err
+    assert f"--run={tmp_path}/sixten: no such folder; did you mean {runs[1]}?" in told
 
 
 def test_a_study_is_reported_by_its_folder(tmp_path, capfd):

@@ -343,7 +343,7 @@ def test_the_smallest_change_that_could_be_seen_is_said(tmp_path):
     said = f"{sizes[0]:.1f} points on images and {sizes[1]:.1f} points on videos."
     assert said in drawn(study)
     console = Console(file=io.StringIO(), width=80)
-    print_summary(tmp_path, console)
+    print_summary(read_study(tmp_path), console)
     assert said in " ".join(console.file.getvalue().split())
     # Models that answer alike show no size, and a base alone has no change.
     assert smallest_changes(write_models(tmp_path / "alike", models(80, 40))) == ""
@@ -467,7 +467,7 @@ def test_a_base_below_chance_is_said_beside_the_gain(tmp_path):
     text = drawn(study)
     assert "task (n = 100): base below chance (25.0 %), 10.0 % under hybrid." in text
     console = Console(file=io.StringIO(), width=80)
-    print_summary(tmp_path, console)
+    print_summary(read_study(tmp_path), console)
     said = "hybrid: base below chance on video, 10.0 % against 25.0 %"
     assert said in console.file.getvalue()
 
@@ -784,7 +784,7 @@ def test_a_directory_without_cells_is_an_error(tmp_path):
 def test_print_summary(damaged):
     shutil.rmtree(damaged / "cells" / "fixed-2-seed0" / "eval")
     console = Console(file=io.StringIO(), width=140)
-    print_summary(damaged, console)
+    print_summary(read_study(damaged), console)
     text = console.file.getvalue()
     assert "gained most on video" in text
     for label in POLICIES:
@@ -795,7 +795,7 @@ def test_print_summary(damaged):
 def test_the_table_in_the_terminal_keeps_names_and_numbers_at_80_columns(one_seed, tmp_path):
     study = read_study(one_seed)
     with (tmp_path / "redirected.txt").open("w") as file:
-        print_summary(one_seed, Console(file=file, width=80))
+        print_summary(read_study(one_seed), Console(file=file, width=80))
     text = (tmp_path / "redirected.txt").read_text()
     assert "\x1b" not in text and "…" not in text
     assert max(map(len, text.splitlines())) <= 80
@@ -818,7 +818,7 @@ def test_a_name_longer_than_its_column_goes_on_in_the_next_line(tmp_path):
                 holder["frame_policy"]["label"] = label
         path.write_text(json.dumps(record))
     console = Console(file=io.StringIO(), width=80)
-    print_summary(tmp_path, console)
+    print_summary(read_study(tmp_path), console)
     table = console.file.getvalue().partition("frame policy")[2]
     assert table.count("x") == 60 and "80.0 → 60.0" in table and "40.0 → 70.0" in table
 

@@ -9,7 +9,14 @@ import pytest
 from rich.console import Console
 
 from evaluation.records import ResultError
-from evaluation.report import build_report, compare, compare_runs, print_summary, write_report
+from evaluation.report import (
+    build_report,
+    compare,
+    compare_runs,
+    print_summary,
+    read_folder,
+    write_report,
+)
 from evaluation.report.read_study import read_study
 from tests.evaluation.report.synthetic_study import write_study
 
@@ -89,7 +96,7 @@ def test_a_single_run_shows_its_scores(runs):
     html = build_report(run, run).read_text()
     assert f"video {score} (" in html and "nothing to compare it with" in html
     console = Console(file=io.StringIO(), width=80)
-    print_summary(run, console)
+    print_summary(read_folder(run), console)
     assert re.search(rf"^ +video +{score} ", console.file.getvalue(), re.MULTILINE)
 
 
