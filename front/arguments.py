@@ -115,7 +115,7 @@ def _parser(program: str) -> _Parser:
         metavar="FOLDER",
         action="append",
         default=[],
-        help="report: a run to compare, wherever it lies; repeatable, the base first",
+        help="report: a run to compare; repeatable; the base is called base, or the first",
     )
     add("--distributed", action="store_true", help="join a run of several hosts (Cloud TPU pods)")
     add("--debug", action="store_true", help="show the traceback of an error")
