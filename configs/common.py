@@ -38,6 +38,19 @@ OFFICIAL = {
     "tempcompass": _official("tempcompass", "video"),
     "videommmu": _official("videommmu", "video", image="append", tracks="all"),
     "videommmu_knowledge": _official("videommmu", "video", image="append", tracks="knowledge"),
+    "videomme_v2": _official("videomme_v2", "video", subtitles="none"),
+    "mlvu": _official("mlvu", "video"),
+    "longvideobench": _official("longvideobench", "video", subtitles="none"),
+    "charades_sta": _official("charades_sta", "video"),
+    "tomato": _official("tomato", "video"),
+    "lvbench": _official("lvbench", "video"),
+    "egoschema": _official("egoschema", "video"),
+    "nextqa": _official("nextqa", "video"),
+    "textvqa": _official("textvqa", "image"),
+    "ai2d": _official("ai2d", "image"),
+    "realworldqa": _official("realworldqa", "image"),
+    "ocrbench": _official("ocrbench", "image"),
+    "mmmu": _official("mmmu", "image"),
 }
 
 

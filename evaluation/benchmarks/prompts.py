@@ -4,12 +4,38 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from evaluation.benchmarks.benchmark import Medium, Question
+
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 ASK_LETTER = "Answer with the option's letter from the given choices directly."
 ASK_WORD = "Answer the question using a single word or phrase."
 
 _LETTERED = re.compile(r"\s*\(?([A-Z])[.):]\s*(.*)", re.DOTALL)
 _LINE = re.compile(r"^\s*\(?([A-Z])[.):]\s*(.+?)\s*$", re.MULTILINE)
+
+
+def choice_question(
+    id: str,
+    content: tuple[str | Medium, ...],
+    choices: dict[str, str],
+    answer: str,
+    *,
+    task: str,
+    cluster: str,
+    **facts: Any,
+) -> Question:
+    """A question that is answered by a letter of its choices. See `Question`."""
+    return Question(
+        id=id,
+        content=content,
+        task=task,
+        format="choice",
+        answer=answer,
+        chance=1 / len(choices),
+        cluster=cluster,
+        choices=choices,
+        facts=facts,
+    )
 
 
 def lettered(options: Sequence[Any]) -> dict[str, str]:

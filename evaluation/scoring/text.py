@@ -59,7 +59,8 @@ def score_contains(prediction: str, meta: Mapping[str, Any]) -> Scored:
     given = _read(prediction, meta)
     if not given:
         return UNPARSED
-    return Scored(float(any(_stands_in(_read(text, meta), given) for text in answers)), True)
+    wanted = [read for text in answers if (read := _read(text, meta))]
+    return Scored(float(any(_stands_in(text, given) for text in wanted)), True)
 
 
 def score_caption(prediction: str, meta: Mapping[str, Any]) -> Scored:
@@ -112,7 +113,7 @@ def _answers(meta: Mapping[str, Any], required: bool = True) -> list[str]:
         return []
     if isinstance(answers, str) or not isinstance(answers, Sequence) or not answers:
         raise ValueError(f"meta.answers: expected a non-empty list of texts, got {answers!r}")
-    if not all(isinstance(text, str) and text.strip() for text in answers):
+    if not all(isinstance(text, str) for text in answers) or not any(map(str.strip, answers)):
         raise ValueError(f"meta.answers: expected texts that are not empty, got {answers!r}")
     return list(answers)
 

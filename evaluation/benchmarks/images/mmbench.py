@@ -5,7 +5,7 @@ from typing import Any
 
 from evaluation.benchmarks.benchmark import Answered, Benchmark, Metrics, Question
 from evaluation.benchmarks.numbers import grouped, mean, percent, percent_by
-from evaluation.benchmarks.prompts import ASK_LETTER, LETTERS, lines
+from evaluation.benchmarks.prompts import ASK_LETTER, LETTERS, choice_question, lines
 from evaluation.benchmarks.source import Source
 
 _ROTATION = 1_000_000  # is added to the index for each rotation of a question's options
@@ -29,17 +29,15 @@ def read(source: Source, options: Mapping[str, Any]) -> Iterator[Question]:
             )
         index = int(row["index"])
         text = [_text(row.get("hint")), _text(row["question"]), lines(choices), ASK_LETTER]
-        name = str(index % _ROTATION)
-        yield Question(
-            id=str(index),
-            content=(source.image(row["image"], str(index)), "\n".join(filter(None, text))),
+        yield choice_question(
+            str(index),
+            (source.image(row["image"], str(index)), "\n".join(filter(None, text))),
+            choices,
+            answer,
             task=row["category"],
-            format="choice",
-            answer=answer,
-            chance=1 / len(choices),
-            cluster=name,
-            choices=choices,
-            facts={"plain": index < _ROTATION, "l2_category": row.get("L2-category") or ""},
+            cluster=str(index % _ROTATION),
+            plain=index < _ROTATION,
+            l2_category=row.get("L2-category") or "",
         )
 
 

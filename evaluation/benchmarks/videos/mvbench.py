@@ -10,7 +10,7 @@ from typing import Any
 
 from evaluation.benchmarks.benchmark import Benchmark, Question
 from evaluation.benchmarks.numbers import mean_over_tasks
-from evaluation.benchmarks.prompts import letter_of, lettered, lines
+from evaluation.benchmarks.prompts import choice_question, letter_of, lettered, lines
 from evaluation.benchmarks.source import Source
 
 _NTU = "fine_grained_pose"  # clips that their owner does not let others hand on
@@ -77,15 +77,13 @@ def _question(
         fps=_FRAMES_FPS if folder.endswith("frames_fps3_hq") else None,
     )
     text = f"Question:{record['question']}\nOption:\n{lines(choices, '({}) {}')}\n"
-    return Question(
-        id=f"{task}/{number}",
-        content=(video, f"{text}Only give the best option."),
+    return choice_question(
+        f"{task}/{number}",
+        (video, f"{text}Only give the best option."),
+        choices,
+        answer,
         task=task,
-        format="choice",
-        answer=answer,
-        chance=1 / len(choices),
         cluster=f"{folder}/{record['video']}",
-        choices=choices,
     )
 
 

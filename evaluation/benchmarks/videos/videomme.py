@@ -7,7 +7,7 @@ from typing import Any
 
 from evaluation.benchmarks.benchmark import Answered, Benchmark, Metrics, Question
 from evaluation.benchmarks.numbers import by_task, percent_by
-from evaluation.benchmarks.prompts import lettered, lines
+from evaluation.benchmarks.prompts import choice_question, lettered, lines
 from evaluation.benchmarks.source import Source
 
 _ASK = (
@@ -31,21 +31,17 @@ def read(source: Source, options: Mapping[str, Any]) -> Iterator[Question]:
         if said:
             text.insert(0, f"This video's subtitles are listed below:\n{said}")
         text += [row["question"].strip(), lines(choices), "The best answer is:"]
-        yield Question(
-            id=row["question_id"],
-            content=(source.video(name), "\n".join(text)),
+        yield choice_question(
+            row["question_id"],
+            (source.video(name), "\n".join(text)),
+            choices,
+            row["answer"].strip(),
             task=row["task_type"],
-            format="choice",
-            answer=row["answer"].strip(),
-            chance=1 / len(choices),
             cluster=name,
-            choices=choices,
-            facts={
-                "length": row["duration"],
-                "domain": row["domain"],
-                "sub_category": row["sub_category"],
-                "has_subtitles": bool(said),
-            },
+            length=row["duration"],
+            domain=row["domain"],
+            sub_category=row["sub_category"],
+            has_subtitles=bool(said),
         )
 
 

@@ -390,7 +390,269 @@ def videommmu(folder: Path) -> None:
     )
 
 
-# Word of `benchmarks=` → its writer, and the folder that it may lie in.
+def videomme_v2(folder: Path) -> None:
+    """Four groups, of each kind and structure; subtitles of one, word by word."""
+    kinds = [("relevance", None), ("logic", "[1,2,3,4]"), ("logic", "[1, [2, 3], 4]")]
+    kinds.append(("logic", "[[1, 2], 3, 4]"))
+    rows = [
+        {
+            "video_id": f"{i + 1:03}",
+            "url": "https://…",
+            "group_type": kind,
+            "group_structure": structure,
+            "question_id": f"{i + 1:03}-{j}",
+            "question": "What happens?",
+            "options": "\n".join(f"{letter}. {letter.lower()}x" for letter in "ABCDEFGH"),
+            "answer": "ABCD"[j - 1],
+            "level": j % 3 + 1 if kind == "logic" else None,
+            "second_head": "Order",
+            "third_head": "Order of two",
+        }
+        for i, (kind, structure) in enumerate(kinds)
+        for j in (4, 1, 3, 2)  # not in their order
+    ]
+    table(folder / "test.parquet", rows)
+    data = clip(folder)
+    zipped(folder / "videos/001-002.zip", {"001.mp4": data, "002.mp4": data})
+    zipped(folder / "videos/003-004.zip", {"003.mp4": data, "004.mp4": data})
+    words = [{"text": word, "start_time": 0.1, "end_time": 0.2} for word in ("so", "it", "is")]
+    (folder / "subtitle").mkdir()
+    (folder / "subtitle/001.jsonl").write_text("\n".join(map(json.dumps, words)))
+
+
+# fmt: off
+MLVU_TASKS = (
+    "1_plotQA", "2_needle", "3_ego", "4_count", "5_order", "6_anomaly_reco", "7_topic_reasoning",
+)
+# fmt: on
+
+
+def mlvu(folder: Path) -> None:
+    """The publisher's folders; clips as files."""
+    data = clip(folder)
+    for task in MLVU_TASKS:
+        name = f"{task[2:]}_1.mp4"
+        record = {
+            "video": name,
+            "duration": 2.0,
+            "question": "What is it?",
+            "candidates": ["red", "blue", "green", "grey"],
+            "answer": "blue",
+            "question_type": task[2:],
+        }
+        (folder / "MLVU/json").mkdir(parents=True, exist_ok=True)
+        (folder / f"MLVU/json/{task}.json").write_text(json.dumps([record]))
+        path = folder / f"MLVU/video/{task}/{name}"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(data)
+    written = [{"video": "x.mp4", "question": "Tell.", "answer": "…"}]
+    (folder / "MLVU/json/9_summary.json").write_text(json.dumps(written))
+
+
+def mlvu_dev(folder: Path) -> None:
+    """The table of `sy1998/MLVU_dev`: options inside the question."""
+    question = "What is it?\n(A) red\n(B) blue\n(C) green"
+    rows = [
+        {"video_name": "1_plotQA/a.mp4", "question": question, "answer": "B", "task_type": task}
+        for task in ("plotQA", "needle")
+    ]
+    table(folder / "data/test-00000-of-00001.parquet", rows)
+    zipped(folder / "video_part_1.zip", {"1_plotQA/a.mp4": clip(folder)})
+
+
+def longvideobench(folder: Path) -> None:
+    """Videos in a tar of three parts, subtitles in a whole one."""
+    base = {
+        "question": "What did she hold?",
+        "candidates": ["a cup", "a hat"],
+        "correct_choice": 1,
+        "question_category": "S2E",
+        "starting_timestamp_for_subtitles": 0,
+    }
+    lengths = (15, 60, 600, 3600)
+    rows = [
+        {
+            **base,
+            "id": f"v{i}_0",
+            "video_path": f"v{i}.mp4",
+            "subtitle_path": f"v{i}_en.json",
+            "duration_group": length,
+            "duration": float(length),
+        }
+        for i, length in enumerate(lengths)
+    ]
+    (folder / "lvb_val.json").write_text(json.dumps(rows))
+    data = clip(folder)
+    tarred(folder / "whole.tar", {f"videos/v{i}.mp4": data for i in range(4)})
+    whole = (folder / "whole.tar").read_bytes()
+    (folder / "whole.tar").unlink()
+    size = -(-len(whole) // 3)
+    for i, letter in enumerate("abc"):
+        part = folder / f"videos.tar.part.a{letter}"
+        part.write_bytes(whole[i * size : (i + 1) * size])
+    lines = [{"start": "00:00:00.1", "end": "00:00:00.9", "line": "Look at this."}]
+    tarred(folder / "subtitles.tar", {"subtitles/v1_en.json": json.dumps(lines).encode()})
+
+
+def charades_sta(folder: Path) -> None:
+    rows = [
+        {"video": "3MSZA.mp4", "caption": "person turn a light on.", "timestamp": [0.3, 1.5]},
+        {"video": "3MSZA.mp4", "caption": "person sits down.", "timestamp": [1.0, 7.0]},
+    ]
+    table(folder / "data/test-00000-of-00001.parquet", rows)
+    zipped(folder / "Charades_v1_480.zip", {"Charades_v1_480/3MSZA.mp4": clip(folder)})
+
+
+def tomato(folder: Path) -> None:
+    rows = [
+        {
+            "video_path": f"videos/human/{i}.mp4",
+            "question": "Which way?",
+            "options": ["Left", "Right", "Not at all"],
+            "answer": i,
+            "reason_type": ["direction", "count"][i],
+        }
+        for i in range(2)
+    ]
+    table(folder / "data/test-00000-of-00001.parquet", rows)
+    data = clip(folder)
+    zipped(folder / "videos.zip", {f"videos/human/{i}.mp4": data for i in range(2)})
+
+
+def lvbench(folder: Path) -> None:
+    question = "What year is it?\n(A) 1636\n(B) 1366\n(C) 1363\n(D) 1633"
+    rows = [
+        {
+            "video_path": "Cm73ma6Ibcs.mp4",
+            "question": question,
+            "answer": "D",
+            "question_type": kinds,
+            "uid": str(i),
+        }
+        for i, kinds in enumerate((["key information retrieval"], ["reasoning", "summarization"]))
+    ]
+    table(folder / "data/train-00000-of-00001.parquet", rows)
+    zipped(folder / "video_chunks/a.zip", {"Cm73ma6Ibcs.mp4": clip(folder)})
+
+
+def egoschema(folder: Path) -> None:
+    name = "0074f737-11cb-497d-8d07-77c3a8127391"
+    row = {
+        "question_idx": "17",
+        "question": "What is she doing?",
+        "video_idx": name,
+        "option": [f"{letter}. c does {letter}" for letter in "ABCDE"],
+        "answer": "3",
+    }
+    table(folder / "Subset/test-00000-of-00001.parquet", [row])
+    table(folder / "MC/test-00000-of-00001.parquet", [row | {"answer": None}])
+    zipped(folder / "videos_chunked_01.zip", {f"videos/{name}.mp4": clip(folder)})
+
+
+def nextqa(folder: Path) -> None:
+    rows = [
+        {
+            "video": 4010069381,
+            "frame_count": 369,
+            "question": "how do the two man play",
+            "answer": i,
+            "qid": i,
+            "type": kind,
+            **{f"a{k}": text for k, text in enumerate(("roll", "tap", "strum", "hit", "pat"))},
+        }
+        for i, kind in enumerate(("CH", "TN", "DC"))
+    ]
+    table(folder / "MC/test-00000-of-00001.parquet", rows)
+    zipped(folder / "videos.zip", {"NExTVideo/4010069381.mp4": clip(folder)})
+
+
+# ── More pictures. ──────────────────────────────────────────────────────────────────────────────
+
+
+def textvqa(folder: Path) -> None:
+    row = {
+        "image_id": "003a8ae2ef43b901",
+        "question_id": 34602,
+        "question": "what is the BRAND of this camera?",
+        "image": image(),
+        "answers": ["nous les gosses", "dakota", "clos culombu", *["dakota digital"] * 6, ""],
+        "ocr_tokens": ["DAKOTA"],
+    }
+    table(folder / "data/validation-00000-of-00001.parquet", [row])
+
+
+def ai2d(folder: Path) -> None:
+    row = {"question": "which?", "options": ["a", "c", "b", "d"], "answer": "2", "image": image()}
+    table(folder / "data/test-00000-of-00001.parquet", [row])
+
+
+def realworldqa(folder: Path) -> None:
+    ask = "Please answer directly with only the letter of the correct option and nothing else."
+    rows = [
+        {
+            "image": image(),
+            "question": f"Which way?\nA. Left.\nB. Right.\nC. Straight.\n{ask}",
+            "answer": "B",
+        },
+        {
+            "image": image(1),
+            "question": "How many? Please answer directly with a single word or number.",
+            "answer": "3",
+        },
+    ]
+    table(folder / "data/test-00000-of-00001.parquet", rows)
+
+
+def ocrbench(folder: Path) -> None:
+    rows = [
+        {
+            "dataset": "IIIT5K",
+            "question": "what is written in the image?",
+            "question_type": "Regular Text Recognition",
+            "answer": ["CENTRE"],
+            "image": image(),
+        },
+        {
+            "dataset": "HME100k",
+            "question": "Please write out the expression using LaTeX format.",
+            "question_type": "Handwritten Mathematical Expression Recognition",
+            "answer": ["4 9 \\div 6 = 8"],
+            "image": image(1),
+        },
+    ]
+    table(folder / "data/test-00000-of-00001.parquet", rows)
+
+
+def mmmu(folder: Path) -> None:
+    """A question with two pictures, one of them in an option, and an open one."""
+    rows = [
+        {
+            "id": "validation_Basic_Medical_Science_3",
+            "question": "What is in <image 1>? See <image 1>.",
+            "options": "['<image 2>', \"it's a bone\", 'none']",
+            "question_type": "multiple-choice",
+            "answer": "B",
+            "image_1": image(1),
+            "image_2": image(2),
+            "image_3": None,
+            "subfield": "Anatomy",
+        },
+        {
+            "id": "validation_Math_7",
+            "question": "<image 1> How long?",
+            "options": "[]",
+            "question_type": "open",
+            "answer": "['12.5', '12.5 m']",
+            "image_1": image(3),
+            "image_2": None,
+            "image_3": None,
+            "subfield": "Geometry",
+        },
+    ]
+    table(folder / "data/validation-00000-of-00001.parquet", rows)
+
+
+# Name → its writer, and the folder that it may lie in.
 WRITERS = {
     "mme": (mme, "lmms-lab/MME"),
     "mmstar": (mmstar, "MMStar"),
@@ -400,4 +662,17 @@ WRITERS = {
     "mvbench": (mvbench, "MVBench"),
     "tempcompass": (tempcompass, "TempCompass"),
     "videommmu": (videommmu, "VideoMMMU"),
+    "videomme_v2": (videomme_v2, "Video-MME-v2"),
+    "mlvu": (mlvu, "MVLU"),
+    "longvideobench": (longvideobench, "longvideobench"),
+    "charades_sta": (charades_sta, "charades_sta"),
+    "tomato": (tomato, "datasets--lmms-lab--TOMATO/snapshots/0123abc"),
+    "lvbench": (lvbench, "LVBench"),
+    "egoschema": (egoschema, "egoschema"),
+    "nextqa": (nextqa, "lmms-eval__NExTQA"),
+    "textvqa": (textvqa, "textvqa"),
+    "ai2d": (ai2d, "ai2d"),
+    "realworldqa": (realworldqa, "lmms-lab-encoder/RealWorldQA"),
+    "ocrbench": (ocrbench, "OCRBench"),
+    "mmmu": (mmmu, "MMMU"),
 }

@@ -63,6 +63,7 @@ def test_every_benchmark_from_its_official_files_to_its_numbers(
         config.data.benchmark_root = str(root)
         config.data.index_dir = str(tmp_path / "index")
         config.frames = ConfigDict({"kind": "fixed", "frames": 4})
+        config.layout.row_tokens = 1024
         config.eval.update(max_new_tokens=2, batch_rows=64)
     monkeypatch.setattr("evaluation.evaluate.load_model", _untrained)
     run = Run(config, tmp_path / "run")
