@@ -42,6 +42,7 @@ from vsft_jax.train.record import (
 from vsft_jax.train.resume import check_unchanged, saved_losses, schedule_of
 from vsft_jax.train.setup import batch_plan, initial_state, make_trainer, with_schedule
 from vsft_jax.train.step import Trainer, TrainState
+from vsft_jax.train.watchdog import Peers, Watchdog
 from vsft_jax.workdir_lock import working_in
 
 # Steps whose batches are on the devices at a time: the next one is there when one ends, and no more
@@ -67,6 +68,7 @@ def train(run: Run, evaluate: Evaluate | None = None) -> None:
     """
     check_trackers(run.config.train.trackers)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(Peers())
         watch = stack.enter_context(PreemptionWatch())
         job = None
         try:
@@ -117,6 +119,7 @@ class _Job:
     trackers: Trackers
     quarantine: Quarantine
     preemption: PreemptionWatch
+    watchdog: Watchdog
     started: collections.deque[tuple[int, StepMetrics]] = dataclasses.field(
         default_factory=collections.deque
     )
@@ -205,6 +208,7 @@ def _begin(
         trackers=stack.enter_context(contextlib.closing(trackers)),
         quarantine=stack.enter_context(Quarantine(_own_file(run.workdir, "quarantine"))),
         preemption=watch,
+        watchdog=stack.enter_context(Watchdog(run.config.train.watchdog_seconds)),
     )
 
 
@@ -212,6 +216,8 @@ def _go_on(job: _Job) -> None:
     """Takes the steps that are left; logs, saves and evaluates where they are due."""
     run, settings = job.run, job.run.config.train
     rates = learning_rates(run.config)
+    # Counted anew by every process that goes on: after an end for this reason a person has put the
+    # media right, and what was missing before must not end the run again.
     undecoded = BadFraction(run.config.data.max_bad_fraction, job.quarantine.path)
     if _lacks_evaluation(run, job.evaluate, job.step):
         _evaluate(job)
@@ -242,7 +248,11 @@ def _go_on(job: _Job) -> None:
 
 def _take_step(job: _Job) -> None:
     first = job.step == job.begun
-    with job.preemption.interruptible(nothing_to_lose=first), job.meter.waiting():
+    with (
+        job.preemption.interruptible(nothing_to_lose=first),
+        job.meter.waiting(),
+        job.watchdog.waiting_for(f"its part of the batch of step {job.step + 1}, from the media"),
+    ):
         batch = next(job.batches)
     for failure in batch.failures:
         job.quarantine.add(stage="decode", **failure)
@@ -251,7 +261,7 @@ def _take_step(job: _Job) -> None:
     rows = job.run.config.train.batch_rows
     arrays = put_batch(device_arrays(batch), job.trainer.mesh, rows)
     if first:
-        with job.preemption.interruptible(nothing_to_lose=True):
+        with job.preemption.interruptible(nothing_to_lose=True), _devices(job, job.step + 1):
             state, metrics = _first_step(job.trainer, job.state, arrays)
     else:
         with jax.transfer_guard("disallow"):
@@ -264,7 +274,16 @@ def _take_step(job: _Job) -> None:
 def _finish_step(job: _Job) -> None:
     """Waits for the oldest step that was started and not finished."""
     step, metrics = job.started.popleft()
+    with _devices(job, step):
+        jax.block_until_ready(metrics)
     job.bad_steps.add(step, metrics)
+
+
+def _devices(job: _Job, step: int) -> contextlib.AbstractContextManager[None]:
+    others = " and those of the other processes, which may wait for a host that says so"
+    return job.watchdog.waiting_for(
+        f"its devices{others if jax.process_count() > 1 else ''} to finish step {step}"
+    )
 
 
 def _save(job: _Job, *, even_if_bad: bool) -> None:

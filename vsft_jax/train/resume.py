@@ -66,7 +66,7 @@ def saved_losses(recent: jax.Array) -> list[float | None]:
     return [float(loss) if np.isfinite(loss) else None for loss in jax.device_get(recent)]
 
 
-def recent_losses(meta: Mapping[str, Any], like: jax.ShapeDtypeStruct) -> jax.Array:
+def recent_losses(meta: Mapping[str, Any], like: jax.Array) -> jax.Array:
     """The losses that a checkpoint's meta holds, where `like` says; NaN for those it has not."""
     losses = np.array(meta.get("recent_losses", [None] * like.shape[0]), like.dtype)
     return jax.device_put(losses, like.sharding)

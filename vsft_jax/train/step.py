@@ -81,7 +81,8 @@ class Trainer:
         )
         # Updates are far smaller than what bfloat16 can tell apart, whatever the parameters' dtype.
         trainable = jax.tree.map(lambda x: x.astype(jnp.float32), state.trainable)
-        return state.replace(trainable=trainable, opt_state=self.optimizer.init(trainable))
+        opt_state = self.optimizer.init(trainable)
+        return dataclasses.replace(state, trainable=trainable, opt_state=opt_state)
 
     def _init(self, given: nnx.State | None = None) -> TrainState:
         fresh = nnx.split(self.build())[1]
@@ -168,7 +169,8 @@ class Trainer:
 
         # A branch costs nothing; choosing between two states afterwards reads both of them again.
         trainable, opt_state = jax.lax.cond(learns, updated, unchanged, state)
-        state = state.replace(
+        state = dataclasses.replace(
+            state,
             step=state.step + 1,
             trainable=trainable,
             opt_state=opt_state,
