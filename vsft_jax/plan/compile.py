@@ -28,8 +28,9 @@ from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
 from vsft_jax.parameters import flatten
 from vsft_jax.plan.chips import Chip, parse_topology
+from vsft_jax.plan.estimate import Estimator
 from vsft_jax.plan.flops import ModelFlops, model_flops
-from vsft_jax.plan.hlo import Estimator, Program
+from vsft_jax.plan.hlo import Program
 from vsft_jax.plan.report import print_plan
 from vsft_jax.plan.result import Plan
 from vsft_jax.sharding import batch_sharding, batch_shards, make_mesh
@@ -125,14 +126,14 @@ def plan_step(run: Run, devices: Sequence[jax.Device], rows: int) -> Plan:
             options: dict[str, str | bool] = {"xla_dump_to": dump, "xla_dump_hlo_as_text": True}
             compiled = lowered.compile(compiler_options=options)
             seconds = time.monotonic() - start
-            program = _program(dump)
+            program, used = _program(dump), _buffers(dump, compiled)
     except jax.errors.JaxRuntimeError as error:
         needed, available = _out_of_memory(str(error), chip)
         seconds = time.monotonic() - start
         return Plan(
             **known, fits=False, needed=needed, available=available, compile_seconds=seconds
         )
-    memory = _memory(compiled, trainer, batch)
+    memory = _memory(compiled, used, trainer, batch)
     cost = Estimator(program, chip, torus).total()
     flops = _model_flops(run, trainer)
     return Plan(
@@ -181,9 +182,15 @@ def bytes_per_device(tree: Any) -> int:
 
 
 def _memory(
-    compiled: jax.stages.Compiled, trainer: Trainer, batch: Mapping[str, jax.ShapeDtypeStruct]
+    compiled: jax.stages.Compiled,
+    used: int,
+    trainer: Trainer,
+    batch: Mapping[str, jax.ShapeDtypeStruct],
 ) -> dict[str, float]:
-    """Part -> bytes a device. The first four go by shapes, the rest by the compiler's account."""
+    """Part -> bytes a device. The first four go by shapes, the rest by the compiler's account.
+
+    used: see `_buffers`.
+    """
     state = trainer.abstract_state
     found: Any = compiled.memory_analysis()
     parts = {
@@ -192,17 +199,13 @@ def _memory(
         "batch": bytes_per_device(batch),
         "gradients": bytes_per_device(state.trainable),
     }
-    temporaries = found.temp_size_in_bytes - parts["gradients"]
-    if temporaries < 0:  # they never exist all at once
-        parts["gradients"], temporaries = found.temp_size_in_bytes, 0
-    arguments = parts["parameters"] + parts["optimiser"] + parts["batch"]
-    outputs = found.output_size_in_bytes - found.alias_size_in_bytes
+    padding = found.argument_size_in_bytes - sum(parts.values()) + parts["gradients"]
+    temporaries = used - found.argument_size_in_bytes - parts["gradients"]
+    if temporaries < 0:  # the gradients never exist all at once
+        parts["gradients"], temporaries = parts["gradients"] + temporaries, 0
     return parts | {
         "activations and other temporaries": temporaries,
-        "padding, outputs and program": found.argument_size_in_bytes
-        - arguments
-        + outputs
-        + found.generated_code_size_in_bytes,
+        "padding and program": padding + found.generated_code_size_in_bytes,
     }
 
 
@@ -223,11 +226,30 @@ def _program(dump: str) -> Program:
     A compiled object's `as_text` fails on some topologies over asynchronous instructions. Of the
     compiler's several texts, the one after code generation carries estimates of cycles.
     """
-    texts = [path.read_text() for path in Path(dump).glob("*.after_codegen.txt")]
-    text = max(texts, key=len, default="")
+    text = _written(dump, "after_codegen.txt")
     if "estimated_cycles" not in text:
         raise RuntimeError("this libtpu writes no program with estimated cycles: try another one")
     return Program.parse(text)
+
+
+def _buffers(dump: str, compiled: jax.stages.Compiled) -> int:
+    """Bytes of the device's memory that the program's buffers take at once, with its arguments.
+
+    From the compiler's assignment of buffers; where it writes none, from `memory_analysis`, which
+    in libtpu 0.0.42 counts more temporaries than there are at once.
+    """
+    text = _written(dump, "after_optimizations-memory-usage-report.txt")
+    found = re.search(r"Memory Space: default.*\nTotal bytes: (\d+)", text)
+    if found:
+        return int(found[1])
+    sizes: Any = compiled.memory_analysis()
+    outputs: int = sizes.output_size_in_bytes - sizes.alias_size_in_bytes
+    return outputs + sizes.argument_size_in_bytes + sizes.temp_size_in_bytes
+
+
+def _written(dump: str, ending: str) -> str:
+    """The largest file of this kind that the compiler wrote: that of the step."""
+    return max((path.read_text() for path in Path(dump).glob(f"*.{ending}")), key=len, default="")
 
 
 def _model_flops(run: Run, trainer: Trainer) -> ModelFlops:

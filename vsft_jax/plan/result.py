@@ -3,8 +3,8 @@
 import dataclasses
 from typing import Any
 
+from vsft_jax.plan.estimate import Cost
 from vsft_jax.plan.flops import ModelFlops
-from vsft_jax.plan.hlo import Cost
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,8 +15,10 @@ from vsft_jax.errors import ConfigError
 from vsft_jax.parameters import flatten
 from vsft_jax.plan import compile as planning
 from vsft_jax.plan.chips import CHIPS, GIB, parse_topology
+from vsft_jax.plan.estimate import Estimator, kernel_cost
 from vsft_jax.plan.flops import model_flops
-from vsft_jax.plan.hlo import Estimator, Program
+from vsft_jax.plan.hlo import Program
+from vsft_jax.plan.products import product_flops
 from vsft_jax.plan.report import print_plan
 from vsft_jax.train import make_trainer
 
@@ -183,6 +185,78 @@ def test_time_is_added_up_along_the_schedule():
     assert seconds == pytest.approx(2 * 0.75 * 1e9 / (2 * 45e9) + 2e-6)
     assert cost.waiting == pytest.approx(seconds)  # the gathers hide behind the product
     assert cost.seconds == pytest.approx(cost.matrix + cost.other + cost.waiting)
+
+
+def _instruction(line):
+    (found,) = Program.parse(f"ENTRY %main (p: f32[8]) -> f32[8] {{\n  {line}\n}}\n").computations[
+        "main"
+    ]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("product", "left", "right", "multiplications"),
+    [
+        # Twelve products in a batch; the same as one convolution whose window meets one at a time.
+        (
+            "bf16[12,64,32] dot(%a, %b), lhs_batch_dims={0}, lhs_contracting_dims={2}",
+            *("bf16[12,64,128]", "bf16[12,128,32]", 12 * 64 * 128 * 32),
+        ),
+        (
+            "bf16[12,64,32] convolution(%a, %b), window={size=12 stride=11 pad=0_0 lhs_dilate=12}, "
+            "dim_labels=0bf_0io->0bf",
+            *("bf16[12,64,128]", "bf16[12,128,32]", 12 * 64 * 128 * 32),
+        ),
+        # Two contracted dimensions: one is the window.
+        (
+            "f32[160,256,1] convolution(%a, %b), window={size=2}, dim_labels=0fb_0io->bf0",
+            *("bf16[2,1024,160]", "bf16[2,1024,256]", 2 * 1024 * 160 * 256),
+        ),
+        # A picture with a border of padding: corners meet 4 of 9 places, edges 6.
+        (
+            "f32[1,4,4,8] convolution(%a, %b), window={size=3x3 pad=1_1x1_1}, "
+            "dim_labels=b01f_01io->b01f",
+            *("f32[1,4,4,3]", "f32[3,3,3,8]", (4 * 4 + 8 * 6 + 4 * 9) * 3 * 8),
+        ),
+    ],
+)
+def test_operations_of_products(product, left, right, multiplications):
+    assert product_flops(_instruction(f"%p = {product}"), left, right) == 2 * multiplications
+
+
+def test_a_kernel_in_a_loop_over_rows_is_known_by_where_it_comes_from():
+    sizes = ["s32[1,4,3]"] * 2 + ["f32[2,1024,80]"] * 3
+    shapes = "{" + ", ".join(f"{size}{{2,1,0}}" for size in sizes) + "}"
+
+    def call(name, origin):
+        return _instruction(
+            f'%{name} = (f32[2,1024,80]) custom-call(%a), custom_call_target="tpu_custom_call", '
+            f'operand_layout_constraints={shapes}, metadata={{op_name="jit(_splash_attention)/'
+            f'{origin}/pallas_call"}}'
+        )
+
+    alone = call("splash_mha_fwd_residuals.3", "splash_mha_fwd_residuals")
+    looped = call("closed_call.48", "splash_mha_fwd_residuals/while/body/closed_call")
+    assert looped.kernel == alone.kernel == "splash_mha_fwd_residuals"
+    assert kernel_cost(looped, V5E) == kernel_cost(alone, V5E) > (0, 0)
+
+
+@pytest.mark.parametrize(
+    "branches",
+    [
+        "branch_computations={%cheap, %dear}",
+        "true_computation=%dear, false_computation=%cheap",
+        "true_computation=%cheap, false_computation=%dear",
+    ],
+)
+def test_the_dearer_branch_counts(branches):
+    copy = '  ROOT %c = f32[8] copy(%p), backend_config={{"estimated_cycles":"{}"}}'
+    lines = ["%cheap (p: f32[8]) -> f32[8] {", copy.format(3), "}"]
+    lines += ["%dear (p: f32[8]) -> f32[8] {", copy.format(3000), "}"]
+    lines += ["ENTRY %main (p: f32[8]) -> f32[8] {"]
+    lines += [f"  ROOT %c = f32[8] conditional(%i, %p, %p), {branches}", "}", ""]
+    cost = Estimator(Program.parse("\n".join(lines)), V5E, (2, 2)).total()
+    assert cost.seconds == pytest.approx(3000 / 1.5e9)
 
 
 def test_rings_close_on_long_axes_only():
