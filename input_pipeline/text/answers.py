@@ -70,9 +70,9 @@ def unmarked(marked: str) -> str:
     return _PAIRED.sub("", marked)
 
 
-def closed(marked: str, end: re.Pattern[str]) -> bool:
-    """Whether `end` stands anywhere behind the last answer."""
-    return end.search(marked.rpartition(_ANSWER[1])[2]) is not None
+def behind_last(marked: str) -> str:
+    """What is written behind the last answer."""
+    return unmarked(marked.rpartition(_ANSWER[1])[2])
 
 
 def close(marked: str, end: str) -> str:

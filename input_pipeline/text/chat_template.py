@@ -57,7 +57,7 @@ class ChatTemplate:
         """source: Jinja source. file: where it stands, for errors.
 
         variables: of the template, such as {"eos_token": "<|im_end|>"}. ends_of_turn: the texts
-        that may close an answer; where the template writes none of them, the first is added.
+        that may close an answer; where the template leaves answers open, the first is added.
         media_types: what the template is told that a medium is, by its kind. control_tokens: what
         the tokenizer reads as one token wherever it stands.
 
@@ -79,10 +79,10 @@ class ChatTemplate:
         # In training, what stands before an answer must be what the model is given in evaluation.
         self._unstable = [n for n in (1, 3) if not shown[n + 1].startswith(shown[n])]
         prompt = answers.unmarked(self._apply(_PROBE[:1], asks=True))
-        self.generation_prompt = prompt.removeprefix(shown[1]) if prompt != shown[1] else ""
+        self.generation_prompt = prompt[len(shown[1]) :] if prompt.startswith(shown[1]) else ""
         marked = self._apply(_PROBE[:2], marked=True)
         self._has_generation = sandbox.GENERATION[0] in marked
-        self._missing_end = "" if answers.closed(marked, self._end) else ends_of_turn[0]
+        self._missing_end = "" if answers.behind_last(marked).strip() else ends_of_turn[0]
 
     def conversation(self, example: Example, replacements: Sequence[Replacement]) -> Rendered:
         """The whole conversation, media replaced, every answer closed.

@@ -78,11 +78,9 @@ class ChatTokenizer:
         self._special_tokens = dict(special_tokens or {})
         self.media_tokens = dict(media_tokens)
         self._extra_stop_ids = tuple(extra_stop_ids)
-        self._control = tuple(
-            token.content
-            for token in tokenizer.get_added_tokens_decoder().values()
-            if token.special
-        )
+        added = tokenizer.get_added_tokens_decoder().values()
+        special = (token.content for token in added if token.special)
+        self._control = tuple(dict.fromkeys([*special, *media_tokens.values()]))
         self.media_ids = {kind: self.token_id(token) for kind, token in media_tokens.items()}
         ends = [END_OF_TURN] if tokenizer.token_to_id(END_OF_TURN) is not None else []
         ends += [e for e in (self._special_tokens.get("eos_token"),) if e and e not in ends]
@@ -182,7 +180,7 @@ class ChatTokenizer:
                     f"U+{ord(mark[0]):X}, which Unicode keeps out of texts"
                 )
             # In a user's text it is text; an answer with it would end twice, or in letters.
-            for token in self._control if turn.role == "assistant" and "<" in text else ():
+            for token in self._control if turn.role == "assistant" else ():
                 if token in text:
                     raise ChatError(
                         f"example {example.id!r}: its {turn.role} text contains the control "

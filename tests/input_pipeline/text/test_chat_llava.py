@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from input_pipeline.examples import Example, MediaRef, Turn
-from input_pipeline.text import ChatTokenizer
-from tests.input_pipeline import tiny_llama
+from input_pipeline.text import ChatError, ChatTokenizer
+from tests.input_pipeline import tiny_llama, tiny_qwen
 from tests.input_pipeline.text.test_chat_tokenizer import as_messages
 
 IMAGE, VIDEO = MediaRef("image", "/data/a.png"), MediaRef("video", "/data/b.mp4")
@@ -95,3 +95,15 @@ def test_one_placeholder_for_both_kinds(tmp_path):
 
 def _edges(mask):
     return np.flatnonzero(np.diff(mask.astype(int))) + 1
+
+
+def test_an_end_that_is_no_token_is_refused(checkpoint):
+    """The vocabulary has no <|im_end|>: it would be taught as letters."""
+    directory = checkpoint.parent / "chatml"
+    tiny_llama.write_checkpoint(directory)
+    (directory / "chat_template.jinja").write_text(tiny_qwen.TEMPLATE)
+    chat = ChatTokenizer.load(directory, tiny_llama.MEDIA_TOKENS)
+    words = example(("user", "What is it?"), ("assistant", "A ball."))
+    with pytest.raises(ChatError, match=r"does not close an answer: behind 'A ball.' stands '<\|i"):
+        chat.encode(words)
+    assert len(chat.encode_prompt(words).ids)
