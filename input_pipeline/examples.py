@@ -24,6 +24,8 @@ class MediaRef:
         an absolute path of a file;
         for a video, an absolute path of a folder with its frames in the natural order of their
             file names, at 1 frame a second or as "<folder>?fps=<frames a second>" says;
+        "frames:[[<file>, …], [<seconds>, …]]": a video as a list of pictures, each with a path of
+            these forms, and their times; see `paths.frame_list`;
         "<archive>::<member>": a file, or for a video a folder of frames, inside a zip or tar; see
             `media.archives`;
         "gs://…", "s3://…" and the like: a remote file, read through fsspec;
@@ -32,18 +34,31 @@ class MediaRef:
     start_s, end_s: a clip of a video: the frames whose time t, in seconds from the first frame of
         the whole video, has start_s <= t <= end_s; None: from its beginning, to its end. The
         frame indices and frame times of a clip count from the clip's first frame.
+    fps, nframes: how many frames a second of a video, or how many, are to be shown, in place of
+        what the frame policy says. An fps that is the file's own rate asks for nothing.
+    min_pixels, max_pixels: height × width of a picture or frame, in place of the layout's limits.
     """
 
     kind: MediaKind
     path: str
     start_s: float | None = None
     end_s: float | None = None
+    fps: float | None = None
+    nframes: int | None = None
+    min_pixels: int | None = None
+    max_pixels: int | None = None
+
+    @property
+    def asks(self) -> bool:
+        """Whether it has a number of its own for what the frame policy or the layout says."""
+        return any((self.fps, self.nframes, self.min_pixels, self.max_pixels))
 
     def to_json(self) -> list[str | float | None]:
         """A JSON list without what is left at its default; `MediaRef(*list)` reads it back."""
-        if self.start_s is None and self.end_s is None:
-            return [self.kind, self.path]
-        return [self.kind, self.path, self.start_s, self.end_s]
+        fields = list(dataclasses.astuple(self))
+        if not self.asks:
+            fields = fields[:2] if self.start_s is None and self.end_s is None else fields[:4]
+        return fields
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,15 +1,17 @@
 """Where a path leads: to a place of this machine's file system, or to an address."""
 
+import json
 import os
 import posixpath
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
 _IN_ARCHIVE = re.compile(r"(.+?\.(?:zip|tar)(?:\.[\w.]+)?)::(.+)", re.IGNORECASE | re.DOTALL)
 
+_FRAME_LIST = "frames:"
 _MOST_DECODINGS = 8  # "%2525252e" is decoded four times until it is a dot; nobody means more
 
 
@@ -74,3 +76,17 @@ def in_archive(path: str) -> tuple[str, str] | None:
     any other form. Archives are files of this machine."""
     found = None if is_remote(path) else _IN_ARCHIVE.fullmatch(path)
     return (found[1], found[2]) if found else None
+
+
+def frame_list(files: Sequence[str], times: Sequence[float]) -> str:
+    """The path of a video that is a list of pictures: each a path of its own, with its time in
+    seconds."""
+    return _FRAME_LIST + json.dumps([list(files), list(times)], ensure_ascii=False)
+
+
+def in_frame_list(path: str) -> tuple[list[str], list[float]] | None:
+    """(files, times) of what `frame_list` made; None for a path of any other form."""
+    if not path.startswith(_FRAME_LIST):
+        return None
+    files, times = json.loads(path.removeprefix(_FRAME_LIST))
+    return files, times

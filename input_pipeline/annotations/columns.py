@@ -20,7 +20,7 @@ import string
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from input_pipeline.annotations.formats.parsed import MEDIA_KEYS
+from input_pipeline.annotations.formats.medium import MEDIA_KEYS
 from input_pipeline.annotations.nested import from_text
 from input_pipeline.annotations.records import InRecord
 from input_pipeline.annotations.rejected import AnnotationError, Unusable

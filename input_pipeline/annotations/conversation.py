@@ -14,7 +14,7 @@ from input_pipeline.annotations.records.reference import make_reference, parse_r
 from input_pipeline.annotations.rejected import Unusable
 from input_pipeline.errors import UserError
 from input_pipeline.examples import Example, MediaRef, Role, Turn
-from input_pipeline.paths import below, is_remote
+from input_pipeline.paths import below, frame_list, is_remote
 
 _M = TypeVar("_M", Medium, MediaRef)
 
@@ -186,14 +186,22 @@ def _parts(
 
 def _resolved(medium: Medium, root: str) -> MediaRef:
     """The medium under its root; symbolic links inside the root may lead elsewhere."""
-    path = medium.path
-    if isinstance(path, str) and is_record(path) and not isinstance(path, InRecord):
-        path = _record_below(path, root)
-    elif not isinstance(path, InRecord):
-        path = with_ending(_below(path, root))
-        if medium.fps and medium.kind == "video" and _may_be_folder(path):
-            path = f"{path}?fps={medium.fps:g}"  # of frames
-    return MediaRef(medium.kind, path, medium.start_s, medium.end_s)
+    numbers = (medium.nframes, medium.min_pixels, medium.max_pixels)
+    span, fps = (medium.start_s, medium.end_s), medium.fps
+    if medium.frames:
+        files = [_placed(file, root) for file in medium.frames]
+        return MediaRef(medium.kind, frame_list(files, medium.times), *span, None, *numbers)
+    path = _placed(medium.path, root)
+    if fps and medium.kind == "video" and not is_record(path) and _may_be_folder(path):
+        path, fps = f"{path}?fps={fps:g}", None  # of its pictures
+    return MediaRef(medium.kind, path, *span, fps, *numbers)
+
+
+def _placed(path: str, root: str) -> str:
+    """Where a path of the annotations leads."""
+    if isinstance(path, InRecord):
+        return path
+    return _record_below(path, root) if is_record(path) else with_ending(_below(path, root))
 
 
 def _record_below(path: str, root: str) -> str:

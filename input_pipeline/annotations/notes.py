@@ -28,7 +28,7 @@ class Notes:
 
     def __init__(self) -> None:
         self._unread: dict[str, _Count] = {}  # by key
-        self._mentions = _Count("")
+        self._mentions, self._asking = _Count(""), _Count("")
         self._examples = self._with_media = 0
 
     def add_unread(self, field: Unread, where: str) -> None:
@@ -39,6 +39,9 @@ class Notes:
     def add_example(self, example: Example, where: str) -> None:
         """An example that can be used."""
         self._examples += 1
+        if any(medium.asks for medium in example.media):
+            self._asking.first = self._asking.first or where
+            self._asking.count += 1
         if example.media:
             self._with_media += 1
         elif not self._with_media and _MENTION.search(example.instruction):
@@ -50,6 +53,12 @@ class Notes:
         for known in self._unread.values():
             more = f" (and in {known.count - 1} more records)" if known.count > 1 else ""
             yield known.first + more
+        if self._asking.count:
+            yield (
+                f"{self._asking.count} of {self._examples} examples say themselves how many frames "
+                "or pixels a medium has (fps, nframes, min_pixels, max_pixels), which beats "
+                f"config.frames and config.layout; the first is {self._asking.first}"
+            )
         mentions = self._mentions.count
         if not self._with_media and mentions and mentions >= _OFTEN * self._examples:
             yield (

@@ -18,7 +18,7 @@ from absl import logging
 
 from input_pipeline.annotations.columns import ColumnMap
 from input_pipeline.annotations.conversation import check_values, to_example
-from input_pipeline.annotations.formats import CLIP_KEYS, find_format
+from input_pipeline.annotations.formats import CLIP_KEYS, NUMBER_KEYS, find_format
 from input_pipeline.annotations.notes import Notes
 from input_pipeline.annotations.presets import preset_for
 from input_pipeline.annotations.records import Record, read_records
@@ -186,7 +186,7 @@ def _example(value: Any, record: Record, format: ModuleType, source: str, root: 
 @functools.cache
 def _read_keys(format: ModuleType, clip: bool) -> frozenset[str]:
     """The keys that were looked for in a record. clip: it has a video, which they may cut."""
-    of_clips = ("clip", "fps", *itertools.chain(*CLIP_KEYS)) if clip else ()
+    of_clips = ("clip", *NUMBER_KEYS, *itertools.chain(*CLIP_KEYS)) if clip else ()
     return format.KEYS | frozenset(of_clips)
 
 

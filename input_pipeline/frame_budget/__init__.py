@@ -13,7 +13,7 @@ from input_pipeline.frame_budget.budget import (
     frames_within,
 )
 from input_pipeline.frame_budget.judge import UNUSABLE
-from input_pipeline.frame_budget.policies import make_policy
+from input_pipeline.frame_budget.policies import asked_budget, make_policy
 from input_pipeline.frame_budget.spec import (
     canonical_spec,
     check_multiples,
@@ -35,6 +35,7 @@ __all__ = [
     "Policy",
     "Refused",
     "Tools",
+    "asked_budget",
     "budget_lines",
     "budget_summary",
     "canonical_spec",

@@ -15,6 +15,7 @@ from typing import Any
 from input_pipeline.frame_budget.budget import (
     BudgetQuery,
     Decide,
+    FrameBudget,
     Policy,
     at_level,
     nearest_candidate,
@@ -32,6 +33,8 @@ from input_pipeline.frame_budget.tools import Tools
 
 NOVELTY_WORDS = {-1: "low novelty", 0: "medium novelty", 1: "high novelty"}
 DEMAND_SIGNS = {"low": " (-)", "low-medium": "", "medium": "", "high": " (+)"}
+_OWN_RATE = 0.05
+_MOST_ASKED = 768  # qwen-vl-utils' FPS_MAX_FRAMES
 
 _Spec = Mapping[str, Any]
 _NO_TOOLS = Tools()
@@ -55,6 +58,28 @@ def make_policy(spec: _Spec, tools: Tools = _NO_TOOLS, *, frames_at_a_time: int 
             "resolve_spec(spec, budgets) fills it in from the budgets of the policy under 'of'"
         )
     return Policy(spec, frames_at_a_time, _decider(spec, tools, frames_at_a_time))
+
+
+def asked_budget(
+    query: BudgetQuery, fps: float | None, nframes: int | None, frames_at_a_time: int
+) -> FrameBudget | None:
+    """What the data itself asks for one clip, in place of a policy; None where it asks nothing.
+
+    nframes: frames, rounded to a multiple of `frames_at_a_time`. fps: frames a second of the clip,
+    4 to 768 in all, as in qwen-vl-utils; the file's own rate, give or take 5 %, asks for nothing.
+    """
+    own = query.media.fps
+    if query.media.kind == "image" or not (nframes or fps):
+        return None
+    if nframes:
+        frames = max(round(nframes / frames_at_a_time), 1) * frames_at_a_time
+        spec: dict[str, Any] = {"kind": "fixed", "frames": frames}
+    elif fps and abs(fps - own) > _OWN_RATE * own:
+        spec = {"kind": "fps", "frames_per_second": fps, "max_frames": _MOST_ASKED}
+    else:
+        return None
+    budget = make_policy(spec, frames_at_a_time=frames_at_a_time)(query)
+    return FrameBudget(budget.frames, f"{budget.reason}, as the data asks")
 
 
 def _decider(spec: _Spec, tools: Tools, frames_at_a_time: int) -> Decide:

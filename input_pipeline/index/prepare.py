@@ -35,7 +35,7 @@ from input_pipeline.layout import LayoutError
 from input_pipeline.media import PASSING, Decoder
 from input_pipeline.text import TEXT_FILES
 
-_VERSION = 6  # raise when the meaning of a column changes: old indexes are then not reused
+_VERSION = 7  # raise when the meaning of a column changes: old indexes are then not reused
 _PROBES = "probes.sqlite"
 
 

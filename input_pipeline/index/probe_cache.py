@@ -7,6 +7,7 @@ of the index, not for files.
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import sqlite3
@@ -22,7 +23,7 @@ from absl import logging
 from input_pipeline.annotations import is_record, record_file
 from input_pipeline.examples import MediaRef
 from input_pipeline.media import MediaError, MediaInfo
-from input_pipeline.paths import in_archive, is_remote
+from input_pipeline.paths import in_archive, in_frame_list, is_remote
 
 _TABLE = "probes_1"  # number it anew when what `probe` finds out changes
 _WAIT_SECONDS = 60.0  # for another process that is writing
@@ -120,6 +121,9 @@ def stamp_of(path: str) -> str | None:
 
     Remote files are taken to stay what they are under their address.
     """
+    if listed := in_frame_list(path):
+        stamps = [stamp_of(file) or "" for file in listed[0]]
+        return hashlib.sha256(" ".join(stamps).encode()).hexdigest() if all(stamps) else None
     if is_record(path):
         path = record_file(path)
         path = path if os.path.exists(path) else os.path.dirname(path)  # <TFDS folder>/<split>

@@ -130,18 +130,21 @@ class RowMaker:
 
     def _row(self, example: Example, infos: Sequence[MediaInfo]) -> dict[str, Any]:
         spec = self._spec
-        budgets = [
-            self._policy(
-                frame_budget.BudgetQuery(
-                    example.id,
-                    example.instruction,
-                    info,
-                    functools.partial(self._preview, ref, stamp_of(ref.path)),
-                    _media_id(ref),
-                )
+        queries = [
+            frame_budget.BudgetQuery(
+                example.id,
+                example.instruction,
+                info,
+                functools.partial(self._preview, ref, stamp_of(ref.path)),
+                _media_id(ref),
             )
             for ref, info in zip(example.media, infos, strict=True)
         ]
+        asked = [
+            frame_budget.asked_budget(query, ref.fps, ref.nframes, spec.layout.min_frames)
+            for query, ref in zip(queries, example.media, strict=True)
+        ]
+        budgets = [own or self._policy(query) for own, query in zip(asked, queries, strict=True)]
 
         def lay_out(frames: Sequence[int]) -> ExampleLayout:
             return layout_example(
@@ -156,8 +159,10 @@ class RowMaker:
         frames = [budget.frames for budget in budgets]
         layout = lay_out(frames)
         most = [
-            frame_budget.frames_within(self._most_frames, info.frames, spec.layout.min_frames)
-            for info in infos
+            own.frames
+            if own
+            else frame_budget.frames_within(self._most_frames, info.frames, spec.layout.min_frames)
+            for own, info in zip(asked, infos, strict=True)
         ]
         largest = layout if most == frames else lay_out(most)
         clips = [i for i, info in enumerate(infos) if info.kind == "video"]

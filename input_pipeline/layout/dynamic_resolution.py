@@ -47,6 +47,16 @@ def smart_resize(
     return rows, columns
 
 
+def _own_limits(info: MediaInfo, low: float, high: float) -> tuple[float, float]:
+    """The limits that the data sets for a medium, in place of the layout's `low` and `high`; a
+    clip's share of pixels among its frames stays a limit (qwen-vl-utils `fetch_video`)."""
+    low = info.min_pixels or min(low, info.max_pixels or low)
+    if info.kind == "video":
+        high = max(high, int(low * 1.05))
+        return low, min(info.max_pixels or high, high)
+    return low, info.max_pixels or max(high, low)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DynamicResolution:
     """The sizes, and the methods of `VisionLayout` that follow from them.
@@ -128,6 +138,8 @@ class DynamicResolution:
         low, high = float(self.image_min_pixels), float(self.image_max_pixels)
         if video:
             low, high = self.frame_limits(len(frame_indices))
+        if info.min_pixels or info.max_pixels:
+            low, high = _own_limits(info, low, high)
         height, width = smart_resize(info.height, info.width, self.factor, low, high)
         if shrink < 1:
             high = max(low, shrink * height * width)

@@ -13,7 +13,7 @@ import json
 import os
 import threading
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -72,10 +72,11 @@ def read_frames_cached(
 def entry_key(ref: MediaRef, frame_indices: Sequence[int], size: Size) -> str:
     """A name for the pixels: what the medium is, which frames at which size, decoded how."""
     if is_frame_folder(ref.path):
-        files = frame_folder(ref.path).files
+        folder = frame_folder(ref.path)
+        files = folder.files
         shown = [files[i] for i in sorted(set(frame_indices)) if i < len(files)]
         prints = [fingerprint(file, bounds.MAX_IMAGE_BYTES) for file in [*shown, files[0]]]
-        content: str | list[str | int] = [*prints, len(files)]
+        content: str | list[Any] = [*prints, folder.times]  # which tell what a cut leaves
     else:
         content = fingerprint(ref.path, bounds.MAX_VIDEO_BYTES)
     indices = [int(index) for index in frame_indices]

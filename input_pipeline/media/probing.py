@@ -27,6 +27,7 @@ class MediaInfo:
         are not stretched; neither do the decoders of the reference implementations.)
     frame_times: seconds, presentation order, first frame = 0.0; (0.0,) for an image.
     duration_s: seconds, the last frame's time plus one mean frame interval; 0.0 for an image.
+    min_pixels, max_pixels: limits that the data sets for this medium; see `MediaRef`.
     """
 
     kind: MediaKind
@@ -34,6 +35,8 @@ class MediaInfo:
     height: int
     frame_times: tuple[float, ...]
     duration_s: float
+    min_pixels: int | None = None
+    max_pixels: int | None = None
 
     @property
     def frames(self) -> int:
@@ -66,16 +69,19 @@ def probe(ref: MediaRef) -> MediaInfo:
         header = load_image(ref.path)[1]
         return MediaInfo("image", *header.displayed_size, frame_times=(0.0,), duration_s=0.0)
     size, times, nominal = _look(ref.path)
-    bounds.check_duration(ref.path, times[-1])
     interval = times[-1] / (len(times) - 1) if len(times) > 1 else nominal
+    bounds.check_duration(ref.path, times[-1] + interval)
     return cut_clip(MediaInfo("video", *size, tuple(times), times[-1] + interval), ref)
 
 
 def cut_clip(info: MediaInfo, ref: MediaRef) -> MediaInfo:
-    """What a whole video was found to be -> what the clip of it is that `ref` asks for.
+    """What a whole medium was found to be -> what the clip of it is that `ref` asks for, with the
+    limits that `ref` sets.
 
     Raises MediaError("empty_clip").
     """
+    if ref.min_pixels or ref.max_pixels:
+        info = dataclasses.replace(info, min_pixels=ref.min_pixels, max_pixels=ref.max_pixels)
     if ref.start_s is None and ref.end_s is None:
         return info
     times = info.frame_times
@@ -111,11 +117,11 @@ def clip_frames(ref: MediaRef, times: Sequence[float]) -> tuple[int, int]:
     return first, stop
 
 
-def _look(path: str) -> tuple[tuple[int, int], list[float], float]:
+def _look(path: str) -> tuple[tuple[int, int], Sequence[float], float]:
     """(width, height), frame times and nominal interval in seconds."""
     if is_frame_folder(path):
         folder = frame_folder(path)
-        return folder_size(path, folder), folder.times, 1 / folder.fps
+        return folder_size(path, folder), folder.times, folder.interval
     try:
         return _probe_file(path)
     except MediaError as error:

@@ -16,6 +16,14 @@ def _example(*parts):
         (MediaRef("video", "/a.mp4", 1.5, 2.25), ["video", "/a.mp4", 1.5, 2.25]),
         (MediaRef("video", "/a.mp4", 1.5), ["video", "/a.mp4", 1.5, None]),
         (MediaRef("video", "/a.mp4", None, 2.0), ["video", "/a.mp4", None, 2.0]),
+        (
+            MediaRef("video", "/a.mp4", nframes=8, max_pixels=50176),
+            ["video", "/a.mp4", None, None, None, 8, None, 50176],
+        ),
+        (
+            MediaRef("video", "/a.mp4", 1.0, fps=2.0),
+            ["video", "/a.mp4", 1.0, None, 2.0, *[None] * 3],
+        ),
         (MediaRef("video", "/é?fps=2.5"), ["video", "/é?fps=2.5"]),
         (MediaRef("image", "record:/a.parquet#7/image"), ["image", "record:/a.parquet#7/image"]),
     ],

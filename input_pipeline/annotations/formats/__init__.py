@@ -12,11 +12,12 @@ from types import ModuleType
 from typing import Any
 
 from input_pipeline.annotations.formats import conversations, messages, question_answer, shards
-from input_pipeline.annotations.formats.parsed import CLIP_KEYS, Medium, Parsed
+from input_pipeline.annotations.formats.medium import CLIP_KEYS, NUMBER_KEYS, Medium
+from input_pipeline.annotations.formats.parsed import Parsed
 from input_pipeline.annotations.rejected import AnnotationError
 from input_pipeline.annotations.unread import lookalikes
 
-__all__ = ["CLIP_KEYS", "FORMATS", "Medium", "Parsed", "find_format"]
+__all__ = ["CLIP_KEYS", "FORMATS", "NUMBER_KEYS", "Medium", "Parsed", "find_format"]
 
 FORMATS: dict[str, ModuleType] = {
     "conversations": conversations,

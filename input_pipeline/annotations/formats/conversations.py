@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from input_pipeline.annotations.formats.dialogue import has_turns, parse_turns
-from input_pipeline.annotations.formats.parsed import MEDIA_KEYS, Parsed
+from input_pipeline.annotations.formats.medium import MEDIA_KEYS
+from input_pipeline.annotations.formats.parsed import Parsed
 
 WANTED = '"conversations": [{"from": "human", "value": …}, …]'
 KEYS = frozenset({"conversations", "system", *MEDIA_KEYS})

@@ -8,7 +8,8 @@ parts: {"type": "text", "text": …}, {"type": "image_url", "image_url": {"url":
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from input_pipeline.annotations.formats.parsed import Medium, Parsed, part_medium, record_media
+from input_pipeline.annotations.formats.medium import Medium, part_medium, record_media
+from input_pipeline.annotations.formats.parsed import Parsed
 from input_pipeline.annotations.nested import from_text
 from input_pipeline.annotations.rejected import Unusable
 from input_pipeline.examples import MediaKind, Role

@@ -8,8 +8,9 @@ taught. "questions": [{"question": …, "answer": …}, …] come before the rec
 from collections.abc import Mapping
 from typing import Any
 
+from input_pipeline.annotations.formats.medium import MEDIA_KEYS, Medium, record_media
 from input_pipeline.annotations.formats.options import read_options, right_letter
-from input_pipeline.annotations.formats.parsed import MEDIA_KEYS, Medium, Parsed, record_media
+from input_pipeline.annotations.formats.parsed import Parsed
 from input_pipeline.annotations.rejected import Unusable
 from input_pipeline.examples import Role
 

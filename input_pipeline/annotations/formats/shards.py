@@ -8,7 +8,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from input_pipeline.annotations.formats.parsed import Medium, Parsed
+from input_pipeline.annotations.formats.medium import Medium
+from input_pipeline.annotations.formats.parsed import Parsed
 from input_pipeline.annotations.rejected import Unusable
 from input_pipeline.examples import Example, MediaRef
 
@@ -57,4 +58,9 @@ def _piece(part: str | MediaRef, record: Mapping[str, Any]) -> str | Medium:
         raise Unusable("bad_media", f"{part.path!r} is not among the record's {len(media)} media")
     if media[int(number)] is None:
         raise Unusable("bad_media", f"left out of the record: {record['problems'][int(number)]}")
-    return Medium(part.kind, media[int(number)], part.start_s, part.end_s)
+    return Medium(
+        *(part.kind, media[int(number)], part.start_s, part.end_s, part.fps),
+        nframes=part.nframes,
+        min_pixels=part.min_pixels,
+        max_pixels=part.max_pixels,
+    )

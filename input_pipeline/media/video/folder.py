@@ -1,4 +1,4 @@
-"""A folder of pictures as a video."""
+"""A folder or list of pictures as a video."""
 
 import contextlib
 import dataclasses
@@ -15,27 +15,31 @@ from input_pipeline.media.images import load_image, read_image
 from input_pipeline.media.resizing import Resizing, resize
 from input_pipeline.media.sources import is_local
 from input_pipeline.media.video.timeline import Choose, Timeline, check_enough
-from input_pipeline.paths import in_archive
+from input_pipeline.paths import in_archive, in_frame_list
 
 DEFAULT_FPS = 1.0
+_LEAST_FPS, _MOST_FPS = 1 / bounds.MAX_DURATION_S, 1000
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
 @dataclasses.dataclass(frozen=True)
 class FrameFolder:
-    """The pictures of a clip as files, in the natural order of their names ("9" before "10")."""
+    """The pictures of a clip as files: of a folder in the natural order of their names ("9" before
+    "10").
+
+    times: seconds from the first, one for each file. interval: between two, seconds.
+    """
 
     files: tuple[str, ...]
-    fps: float
-
-    @property
-    def times(self) -> list[float]:
-        """Seconds, one for each file."""
-        return [i / self.fps for i in range(len(self.files))]
+    times: tuple[float, ...]
+    interval: float
 
 
 def is_frame_folder(path: str) -> bool:
-    """Whether the source is a folder, here or in an archive, with or without a frame rate."""
+    """Whether the source is a list of pictures, or a folder, here or in an archive, with or without
+    a frame rate."""
+    if in_frame_list(path):
+        return True
     if in_archive(path):
         # A member is asked for by its name; only a folder may have a rate.
         return "?fps=" in path or bool(folder_in_archive(path))
@@ -43,10 +47,18 @@ def is_frame_folder(path: str) -> bool:
 
 
 def frame_folder(path: str) -> FrameFolder:
-    """The pictures of a frame folder: its files with the endings of pictures, but for hidden ones.
+    """The pictures of a list, or of a frame folder: its files with the endings of pictures, but for
+    hidden ones.
 
-    path: "<folder>" or "<folder>?fps=<frames a second>". Raises MediaError.
+    path: of `paths.frame_list`, or "<folder>" or "<folder>?fps=<frames a second>".
+    Raises MediaError.
     """
+    if listed := in_frame_list(path):
+        files, seconds = listed
+        bounds.check_frame_count(path, len(files))
+        times = tuple(each - seconds[0] for each in seconds)
+        interval = times[-1] / (len(times) - 1) if len(times) > 1 else 1 / DEFAULT_FPS
+        return FrameFolder(tuple(files), times, interval)
     folder, fps = _split_rate(path)
     try:
         inside = folder_in_archive(folder) if in_archive(folder) else os.listdir(folder)
@@ -57,7 +69,8 @@ def frame_folder(path: str) -> FrameFolder:
         raise MediaError(path, "no_frames", f"a folder without {PICTURE_ENDINGS} files")
     bounds.check_frame_count(path, len(names))
     names.sort(key=natural_order)
-    return FrameFolder(tuple(os.path.join(folder, name) for name in names), fps)
+    times = tuple(place / fps for place in range(len(names)))
+    return FrameFolder(tuple(os.path.join(folder, name) for name in names), times, 1 / fps)
 
 
 def natural_order(name: str) -> list[tuple[int, str]]:
@@ -95,10 +108,12 @@ def read_folder(path: str, choose: Choose, resizing: Resizing) -> np.ndarray:
 
 @contextlib.contextmanager
 def _in_folder(path: str, file: str) -> Iterator[None]:
-    """What goes wrong with a file of a frame folder is the folder's fault."""
+    """What goes wrong with a file of a frame folder is the folder's fault; of a list, its own."""
     try:
         yield
     except MediaError as error:
+        if in_frame_list(path):
+            raise
         raise MediaError(path, error.reason, f"{os.path.basename(file)}: {error.detail}") from error
 
 
@@ -114,6 +129,7 @@ def _split_rate(path: str) -> tuple[str, float]:
         fps = float(rate)
     except ValueError:
         fps = 0.0
-    if not 0 < fps <= 1000:
-        raise MediaError(path, "bad_source", f"fps={rate}: wanted a number in (0, 1000]")
+    if not _LEAST_FPS <= fps <= _MOST_FPS:
+        wanted = f"wanted a number from {_LEAST_FPS:.1g} to {_MOST_FPS}"
+        raise MediaError(path, "bad_source", f"fps={rate}: {wanted}")
     return folder, fps

@@ -133,7 +133,7 @@ def test_tags_and_parts_without_a_medium_take_the_media_of_the_record(tmp_path):
         ("bad_turn", _ask(None)),
         ("bad_media", _ask([{"type": "image_url", "image_url": {"url": "data:image/png,x"}}])),
         ("bad_media", _ask([{"type": "image_url", "image_url": {"url": "https://x.org/a.png"}}])),
-        ("bad_media", _ask([{"type": "video", "video": ["1.png", "2.png"]}])),
+        ("bad_media", _ask([{"type": "video", "video": ["1.mp4", "2.png"]}])),
         ("path_outside_root", _ask([{"type": "image", "image": "file:///etc/passwd"}])),
         ("empty_question", _ask([])),
         ("empty_question", _ask([{"type": "text", "text": " \n"}])),

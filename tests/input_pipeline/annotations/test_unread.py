@@ -169,20 +169,20 @@ def test_keys_that_were_not_read_are_named_once_for_a_set(tmp_path):
         tmp_path,
         [
             GOOD,
-            qa(1, video="a.mp4", start_time=3, end_time=4),
-            qa(2, video="a.mp4", start_time=5, alternatives=["red", "blue"]),
+            qa(1, video="a.mp4", start_s=3, end_s=4),
+            qa(2, video="a.mp4", start_s=5, alternatives=["red", "blue"]),
             qa(3, image="i.png", vidoe="b.mp4"),
         ],
     )
     file = f"{tmp_path}/data.jsonl"
     assert lines == [
-        f'{file}, line 2: "start_time": 3 is not read, did you mean "start"? '
+        f'{file}, line 2: "start_s": 3 is not read, did you mean "start"? '
         "(and in 1 more records)",
-        f'{file}, line 2: "end_time": 4 is not read, did you mean "end"?',
+        f'{file}, line 2: "end_s": 4 is not read, did you mean "end"?',
         f'{file}, line 3: "alternatives" is not read, did you mean "options"?',
         f'{file}, line 4: "vidoe": \'b.mp4\' is not read, did you mean "video"?',
     ]
-    assert list(lookalikes({"start_time": 3}, {"question", "answer"})) == []
+    assert list(lookalikes({"start_s": 3}, {"question", "answer"})) == []
 
 
 def test_a_set_that_speaks_of_clips_and_has_none_is_noticed(tmp_path, caplog):

@@ -6,6 +6,7 @@ import pytest
 
 from input_pipeline.layout import LayoutError
 from input_pipeline.layout.dynamic_resolution import smart_resize
+from input_pipeline.media import MediaInfo
 from vsft_jax.models.qwen2_5_vl.layout import Layout
 
 SPEC = Layout()
@@ -66,3 +67,30 @@ def test_frame_limits():
     assert SPEC.frame_limits(768)[1] == pytest.approx(235_200)
     # so many frames that the share falls under 1.05 × the minimum
     assert SPEC.frame_limits(100_000)[1] == 105_369
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"max_pixels": 50_176},
+        {"min_pixels": 200_704},
+        {"min_pixels": 784, "max_pixels": 1568},
+        {"min_pixels": 2_000_000, "max_pixels": 4_000_000},
+    ],
+)
+@pytest.mark.parametrize("size", [(720, 1280), (98, 98), (200, 300)])
+def test_sizes_that_the_data_sets_are_those_of_qwen_vl_utils(own, size):
+    oracle = pytest.importorskip("qwen_vl_utils.vision_process")
+    image = pytest.importorskip("PIL.Image").new("RGB", size[::-1])
+    found = SPEC.lay_out(MediaInfo("image", *size[::-1], (0.0,), 0.0, **own), (0,), 1.0)
+    assert (found.width, found.height) == oracle.fetch_image({"image": image, **own}, 14).size
+    clip = MediaInfo("video", *size[::-1], tuple(i / 4 for i in range(16)), 4.0, **own)
+    found = SPEC.lay_out(clip, tuple(range(16)), 1.0)
+    # fetch_video: 128 and 768 tokens of 28 × 28 pixels a frame
+    low = own.get("min_pixels", 128 * 784)
+    high = max(768 * 784, int(low * 1.05))
+    high = min(own.get("max_pixels", high), high)
+    low = min(low, high)  # where qwen-vl-utils would go below the one and above the other
+    assert (found.height, found.width) == oracle.smart_resize(*size, 28, low, high)
+    smallest = SPEC.lay_out(clip, tuple(range(16)), 0.0)
+    assert smallest.height * smallest.width <= found.height * found.width

@@ -1,5 +1,6 @@
 """Bytes from files, folders, records and remote storage."""
 
+import dataclasses
 import os
 from fractions import Fraction
 
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from input_pipeline.examples import MediaRef
+from input_pipeline.index.probe_cache import stamp_of
 from input_pipeline.media import (
     MediaError,
     cut_clip,
@@ -24,6 +26,7 @@ from input_pipeline.media import remote as remote_files
 from input_pipeline.media.frames import preview_frames
 from input_pipeline.media.sources import open_source
 from input_pipeline.media.video.folder import frame_folder, natural_order
+from input_pipeline.paths import frame_list
 from tests.input_pipeline.media_fixtures import painted_frame, read_number, write_clip
 
 
@@ -120,6 +123,37 @@ def test_a_folder_is_a_clip(folder):
     clip = MediaRef("video", f"{folder}?fps=4", 1.0, 2.0)
     assert [read_number(f) for f in read_frames(clip, range(5))] == [5, 6, 7, 8, 9]
     assert kind_of_file(folder) == "video"
+
+
+def test_a_list_of_pictures_is_a_clip(folder, tmp_path):
+    files = [f"{folder}/{number}.png" for number in (3, 1, 12, 7)]
+    ref = MediaRef("video", frame_list(files, [10.0, 10.5, 12.0, 40.0]))
+    info = probe(ref)
+    assert (info.width, info.height, info.frame_times) == (128, 96, (0.0, 0.5, 2.0, 30.0))
+    assert info.duration_s == pytest.approx(40.0)
+    assert [read_number(f) for f in read_frames(ref, [0, 1, 3])] == [3, 1, 7]
+    assert read_frames(ref, [2, 3], (28, 56)).shape == (2, 28, 56, 3)
+    cut = dataclasses.replace(ref, start_s=0.4, end_s=3.0)
+    assert [read_number(f) for f in read_frames(cut, [0])] == [1]
+    assert probe(MediaRef("video", frame_list(files[:1], [7.0]))).frame_times == (0.0,)
+    assert kind_of_file(ref.path) == "video"
+    stamp = stamp_of(ref.path)
+    os.utime(files[2], (1, 1))
+    assert stamp_of(ref.path) != stamp
+    gone = f"{folder}/gone.png"
+    with pytest.raises(MediaError) as caught:
+        read_frames(MediaRef("video", frame_list([files[0], gone], [0.0, 1.0])), [0, 1])
+    assert (caught.value.path, caught.value.reason) == (gone, "missing")
+    assert stamp_of(frame_list([gone], [0.0])) is None
+
+
+@pytest.mark.parametrize("rate", ["1e-310", "1e-5"])
+def test_a_rate_of_hours_a_picture_is_refused(tmp_path, rate):
+    """One picture, that would last longer than any video may."""
+    cv2.imwrite(str(tmp_path / "1.png"), painted_frame(1))
+    assert reason(probe, MediaRef("video", f"{tmp_path}?fps={rate}")) == "bad_source"
+    long = frame_list([str(tmp_path / "1.png")] * 2, [0.0, 13 * 3600.0])
+    assert reason(probe, MediaRef("video", long)) == "too_long"
 
 
 def test_bad_folders(folder, tmp_path):
