@@ -179,7 +179,7 @@ def get_config() -> ConfigDict:
 
     # --- Export --------------------------------------------------------------------------------
     config.export = ConfigDict()
-    config.export.dtype = "bfloat16"  # of the exported weights; or "float32"
+    config.export.dtype = "bfloat16"  # of the exported weights; or "float16" or "float32"
 
     # --- Study: one base model, then a fine-tuned model for each frame policy × seed. ----------
     config.study = ConfigDict()

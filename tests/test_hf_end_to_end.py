@@ -185,8 +185,12 @@ def test_an_imported_model_is_evaluated_trained_and_exported(source, benchmark, 
     kernel = np.asarray(trained.params["merger"]["fc2"]["kernel"][...])
     np.testing.assert_array_equal(new["model.visual.merger.mlp.2.weight"].numpy().T, kernel)
     for directory in (out, tmp_path / "tokenizer"):
-        for name in ("tokenizer.json", "preprocessor_config.json", "chat_template.jinja"):
+        for name in ("tokenizer.json", "chat_template.jinja"):
             assert (directory / name).read_bytes() == (source / name).read_bytes()
+    # The sizes are the config's, not the directory's.
+    processor = json.loads((out / "preprocessor_config.json").read_text())
+    assert processor["size"]["longest_edge"] == config.layout.image_max_pixels
+    assert (tmp_path / "tokenizer" / "preprocessor_config.json").is_file()
 
 
 def test_without_path_and_checkpoint_there_is_nothing_to_ask(shared_config, tmp_path):

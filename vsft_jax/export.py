@@ -18,8 +18,10 @@ import numpy as np
 from absl import logging
 from jax.experimental import multihost_utils
 
+from input_pipeline.frame_budget import spec_label
+from input_pipeline.layout import VisionLayout
 from input_pipeline.progress import Progress
-from vsft_jax.config import Run
+from vsft_jax.config import EXPORT_RECORD, Run, stated_by
 from vsft_jax.errors import ConfigError
 from vsft_jax.huggingface import (
     INDEX,
@@ -33,12 +35,13 @@ from vsft_jax.huggingface import (
 )
 from vsft_jax.inference import LoadedModel, load_model
 from vsft_jax.lora import merge
+from vsft_jax.models.shared.hf.processor import NAMES, VIDEO_FILE, Stated, sampling_to_hf
 from vsft_jax.processes import is_first, wait_for_all
 
 LARGEST_FILE = 5 * 10**9  # bytes, as transformers' own
 RECORD = "export.json"  # what was exported; by it an interrupted export is recognised
 
-_DTYPES = {"bfloat16": ml_dtypes.bfloat16, "float32": np.float32}
+_DTYPES = {"bfloat16": ml_dtypes.bfloat16, "float16": np.float16, "float32": np.float32}
 
 # (name, shape, function that makes the array on the host)
 _Tensor = tuple[str, tuple[int, ...], Callable[[], np.ndarray]]
@@ -50,10 +53,11 @@ def export(run: Run, *, largest_file: int = LARGEST_FILE) -> Path:
     """Writes the workdir's newest checkpoint, or without one the model of `config.model.path`.
 
     Leaves <workdir>/hf with weights in `config.export.dtype` (adapters merged), config.json,
-    generation_config.json, the tokenizer's and the processor's files, and `RECORD`. A directory
-    that is already there is replaced. largest_file: bytes of one weight file.
+    generation_config.json, the tokenizer's and the processor's files, `EXPORT_RECORD`, and
+    `RECORD`. A directory that is already there is replaced. largest_file: bytes of one weight file.
 
-    Returns the directory. Raises ConfigError for another dtype than "bfloat16" and "float32".
+    Returns the directory. Raises ConfigError for another dtype than those of `_DTYPES`, and where
+    weights do not fit into it.
     """
     wanted = run.config.export.dtype
     if wanted not in _DTYPES:
@@ -89,8 +93,15 @@ def _tensors(run: Run, model: LoadedModel, dtype: np.dtype) -> list[_Tensor]:
     def fetch(array: jax.Array, layer: int | None) -> np.ndarray:
         part = take(array, layer, dtype=dtype)
         if part.is_fully_addressable:
-            return np.asarray(part)
-        return multihost_utils.process_allgather(part, tiled=True)
+            host = np.asarray(part)
+        else:
+            host = multihost_utils.process_allgather(part, tiled=True)
+        if dtype == np.float16 and not np.isfinite(host).all():
+            raise ConfigError(
+                "config.export.dtype = 'float16': a weight is beyond its largest number, 65504; "
+                "export in bfloat16"
+            )
+        return host
 
     params = merge(model.graphdef, model.params)
     made = hf_tensors(family, shape, params, fetch=fetch)
@@ -190,27 +201,73 @@ def _write_rest(
                 "weight_map": {name: file for file, parts in files.items() for name, _ in parts},
             },
         )
-    family, shape = run.family, run.model_config
     kept = run.kept_files()
+    for name, content in _processor(run, model).items():
+        kept.pop(name, None)
+        if content is not None:
+            _write_json(directory / name, content)
     for name, path in kept.items():
         shutil.copyfile(path, directory / name)
     template = read_json(kept["tokenizer_config.json"]).get("chat_template")
     if isinstance(template, str) and not {"chat_template.jinja", "chat_template.json"} & set(kept):
         # Processors do not look for it in the tokenizer's config.
         (directory / "chat_template.jinja").write_text(template, encoding="utf-8")
-    if not {"preprocessor_config.json", "processor_config.json"} & set(kept):
-        for name, content in family.processor_files(shape, run.layout).items():
-            _write_json(directory / name, content)
     if "generation_config.json" not in kept:
         stops = list(model.tokenizer.stop_ids())
         _write_json(
             directory / "generation_config.json",
             {"do_sample": False, "eos_token_id": stops, "pad_token_id": stops[0]},
         )
-    source = run.model_directory
+    _write_json(directory / "config.json", _config(run, dtype))
+    layout = {key: choice.value for key, choice in run.layout_choices.items()}
+    record = {"family": run.family.name, "layout": layout, "frames": model.frame_policy}
+    _write_json(directory / EXPORT_RECORD, record)
+
+
+def _processor(run: Run, model: LoadedModel) -> dict[str, dict[str, Any] | None]:
+    """Processor files that say how the model sees media, None for one that must not be there; {}
+    where those of the directory that the model came from say so already."""
+    family, frames = run.family, model.frame_policy
+    vision, source = run.architecture.vision, run.model_directory
+    sampling = sampling_to_hf(frames)
+    if frames and not sampling:
+        logging.info(
+            "the frame policy %s decides for each example: it is in %s, and whoever calls "
+            "transformers' processor samples clips",
+            *(spec_label(frames), EXPORT_RECORD),
+        )
+    if source and any((source / name).is_file() for name in NAMES) and not sampling:
+        stated = family.layout(vision, **family.stated_layout(vision, stated_by(source)))
+        if not _differences(stated, run.layout):
+            return {}
+    files: dict[str, dict[str, Any] | None] = dict.fromkeys(NAMES)
+    files |= family.processor_files(run.model_config, run.layout)
+    written = {name: content for name, content in files.items() if content}
+    if VIDEO_FILE in written:
+        written[VIDEO_FILE] |= sampling
+    again = family.layout(vision, **family.stated_layout(vision, Stated.of(written)))
+    if lost := _differences(again, run.layout):
+        logging.warning(
+            "transformers' processor has no place for %s: media that these decide about may become "
+            "other tokens there; %s has them",
+            *(", ".join(f"{key} = {value}" for key, value in lost.items()), EXPORT_RECORD),
+        )
+    return files
+
+
+def _differences(one: VisionLayout, other: VisionLayout) -> dict[str, Any]:
+    """Fields of the other that the one has not."""
+    return {key: value for key, value in vars(other).items() if vars(one)[key] != value}
+
+
+def _config(run: Run, dtype: np.dtype) -> dict[str, Any]:
+    """config.json: that of the directory that the model came from, or one made of its numbers."""
+    source, made = run.model_directory, run.family.to_hf(run.model_config)
     changed = run.config.model.vision or run.config.model.text
-    stored = read_json(source / "config.json") if source and not changed else family.to_hf(shape)
-    _write_json(directory / "config.json", {"torch_dtype": dtype.name} | _with_dtype(stored, dtype))
+    stored = read_json(source / "config.json") if source and not changed else made
+    kept = {key: value for key, value in stored.items() if key != "quantization_config"}
+    kept.setdefault("architectures", made["architectures"])
+    return {"torch_dtype": dtype.name} | _with_dtype(kept, dtype)
 
 
 def _with_dtype(value: Any, dtype: np.dtype) -> Any:

@@ -7,6 +7,8 @@ with the objects and paths that follow from the two. A config that cannot be run
 
 from vsft_jax.config.base import as_json
 from vsft_jax.config.checks import refuse
+from vsft_jax.config.exported import EXPORT_RECORD
+from vsft_jax.config.layout import stated_by
 from vsft_jax.config.ready import (
     check_before_evaluation,
     check_before_study,
@@ -18,6 +20,7 @@ from vsft_jax.config.ready import (
 from vsft_jax.config.run import Run
 
 __all__ = [
+    "EXPORT_RECORD",
     "Run",
     "as_json",
     "check_before_evaluation",
@@ -26,5 +29,6 @@ __all__ = [
     "check_data",
     "evaluation_row_problems",
     "refuse",
+    "stated_by",
     "training_row_problems",
 ]

@@ -14,14 +14,12 @@ from ml_collections import ConfigDict
 
 from input_pipeline.layout import VisionLayout
 from input_pipeline.media import MediaInfo
+from vsft_jax.config.exported import EXPORT_RECORD, exported_layout
 from vsft_jax.errors import ConfigError
 from vsft_jax.huggingface import read_json
 from vsft_jax.models import Family
 from vsft_jax.models.shared.config import TextConfig
 from vsft_jax.models.shared.hf.processor import NAMES, VIDEO_FILE, Stated
-
-# What an export of ours holds beside transformers' files: layout and frame policy, as trained with.
-EXPORT_RECORD = "vsft.json"
 
 _ROW = ("row_tokens", "row_patches")
 
@@ -39,12 +37,6 @@ def stated_by(directory: Path | None) -> Stated:
     return Stated.of({name: read_json(directory / name) for name in there if directory})
 
 
-def export_record(directory: Path | None) -> Mapping[str, Any]:
-    """What an export of ours recorded, {} for another directory. Raises HFError."""
-    path = directory / EXPORT_RECORD if directory else None
-    return read_json(path) if path and path.is_file() else {}
-
-
 def choices_of(
     config: ConfigDict, family: Family, vision: Any, directory: Path | None
 ) -> dict[str, Choice]:
@@ -59,7 +51,7 @@ def choices_of(
     except (TypeError, ValueError, AttributeError) as error:
         raise ConfigError(f"config.model.path = {config.model.path!r}: {error}") from error
     found = {key: Choice(value, _file_of(key, stated)) for key, value in sizes.items()}
-    recorded = export_record(directory).get("layout", {})
+    recorded = exported_layout(directory)
     found |= {key: Choice(value, EXPORT_RECORD) for key, value in recorded.items()}
     given = {key: v for key, v in config.layout.items() if v is not None and key not in _ROW}
     return found | {key: Choice(value, "config.layout") for key, value in given.items()}

@@ -9,7 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from input_pipeline.text import TOKENIZER_FILES, ChatTokenizer
-from vsft_jax.config.layout import EXPORT_RECORD, stated_by
+from vsft_jax.config.layout import stated_by
 from vsft_jax.errors import ConfigError
 from vsft_jax.huggingface import HFError, local_directory, read_json
 from vsft_jax.models import Family, family_named
@@ -24,7 +24,6 @@ PROCESSOR_FILES = (
     "preprocessor_config.json",
     "video_preprocessor_config.json",
     "processor_config.json",
-    EXPORT_RECORD,
 )
 # What makes the size of a model; a vocabulary may have been enlarged for fine-tuning.
 _SIZES = ("depth", "width", "mlp_width", "heads", "kv_heads")

@@ -16,9 +16,11 @@ from input_pipeline.layout import VisionLayout
 from input_pipeline.media import Decoder
 from input_pipeline.paths import is_remote, located
 from input_pipeline.text import ChatTokenizer
-from vsft_jax.config import data, layout, model
+from vsft_jax.config import data, model
 from vsft_jax.config.base import as_json
 from vsft_jax.config.checks import check_config, without_prefix
+from vsft_jax.config.exported import exported_frames
+from vsft_jax.config.layout import Choice, announce, choices_of, layout_of, stated_by
 from vsft_jax.errors import ConfigError
 from vsft_jax.lora import Lora
 from vsft_jax.models import Family
@@ -144,11 +146,22 @@ class Run:
     @functools.cached_property
     def layout(self) -> VisionLayout:
         """The rules by which media become patches and tokens. Says where its limits come from."""
-        directory, shape = self.model_directory, self.architecture
-        choices = layout.choices_of(self.config, self.family, shape.vision, directory)
-        found = layout.layout_of(self.config, self.family, shape, choices)
-        layout.announce(self.config, found, shape.text, choices, layout.stated_by(directory))
+        shape, choices = self.architecture, self.layout_choices
+        found = layout_of(self.config, self.family, shape, choices)
+        announce(self.config, found, shape.text, choices, stated_by(self.model_directory))
         return found
+
+    @functools.cached_property
+    def layout_choices(self) -> dict[str, Choice]:
+        """What was chosen of the layout rules, and where it stands."""
+        vision = self.architecture.vision
+        return choices_of(self.config, self.family, vision, self.model_directory)
+
+    @functools.cached_property
+    def exported_frames(self) -> dict[str, Any] | None:
+        """The frame policy of a model that was trained here before it was exported: what
+        `config.model.path` carries with it, None where it is any other model."""
+        return exported_frames(self.model_directory)
 
     @functools.cached_property
     def row_shape(self) -> RowShape:

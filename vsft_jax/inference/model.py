@@ -24,7 +24,7 @@ class LoadedModel:
     """Parameters with all that is needed to use them.
 
     frame_policy: the resolved frame-budget spec it was trained with; None for a model that was
-        imported, whose step is 0.
+        imported, whose step is 0, unless it is an export of ours.
     trained_config: the training config. source: workdir or Hugging Face directory.
     """
 
@@ -62,7 +62,7 @@ def load_model(run: Run) -> LoadedModel:
         else:
             source = run.model_directory or run.workdir
             params = load_params(family, model_config, source, shapes)
-        facts = meta or {"frames": None, "step": 0, "config": run.as_json}
+        facts = meta or {"frames": run.exported_frames, "step": 0, "config": run.as_json}
         graphdef = lora.for_evaluation(run.config, graphdef, params)
     return LoadedModel(
         graphdef=graphdef,

@@ -165,7 +165,7 @@ KEYS: dict[str, Check] = {
     "eval.top_k": integer(0),
     "eval.frames": one_of("checkpoint", "config"),
     #
-    "export.dtype": one_of(*_DTYPES),
+    "export.dtype": one_of(*_DTYPES, "float16"),
     #
     "study.base": section(),  # what becomes of the config with them: see `rules`
     "study.frames.*": frame_policy(),

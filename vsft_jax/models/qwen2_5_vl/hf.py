@@ -78,7 +78,7 @@ def processor_files(config: ModelConfig, layout: Layout) -> dict[str, dict[str, 
     video["video_processor_type"] = "Qwen2VLVideoProcessor"
     video["cap_pixels_per_frame"] = layout.video_total_pixels is not None
     if layout.video_total_pixels is not None:
-        # transformers shares 90 % of so many tokens out among the frames.
-        tokens = layout.video_total_pixels / (0.9 * layout.factor**2)
-        video["max_video_tokens"] = qwen_hf.whole(tokens)
+        # transformers shares 90 % of so many tokens out among the frames, in whole pixels.
+        tokens = (layout.video_total_pixels + 0.5) / (0.9 * layout.factor**2)
+        video["max_video_tokens"] = tokens
     return {"preprocessor_config.json": image, "video_preprocessor_config.json": video}

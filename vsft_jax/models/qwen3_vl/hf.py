@@ -81,7 +81,8 @@ def processor_files(config: ModelConfig, layout: Layout) -> dict[str, dict[str, 
         **shared,
     }
     if layout.video_max_pixels is not None:
-        video["max_video_tokens"] = qwen_hf.whole(layout.video_max_pixels / layout.factor**2)
+        tokens = layout.video_max_pixels / layout.factor**2  # of a frame
+        video["max_video_tokens"] = int(tokens) if tokens.is_integer() else tokens
     return {
         "preprocessor_config.json": {
             "image_processor_type": "Qwen2VLImageProcessor",

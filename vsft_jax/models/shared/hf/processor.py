@@ -120,5 +120,16 @@ def require_processor(settings: Settings, types: Sequence[str], **numbers: int) 
         settings.require(value == number, f"{key} = {value!r}, but the tower's is {number}")
 
 
+def sampling_to_hf(frames: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Keys of a video processor that samples a clip as a frame-budget spec does, {} for a policy
+    that they cannot express: one that looks at the question or the clip."""
+    if frames and frames["kind"] == "fixed":
+        return {"do_sample_frames": True, "num_frames": frames["frames"], "fps": None}
+    if frames and frames["kind"] == "fps":
+        limits = {key: frames[key] for key in ("min_frames", "max_frames")}
+        return {"do_sample_frames": True, "fps": frames["frames_per_second"], **limits}
+    return {}
+
+
 def _set(keys: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in keys.items() if value is not None}

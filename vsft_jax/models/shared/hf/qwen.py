@@ -59,11 +59,6 @@ def pixels_to_hf(vision: VisionConfig) -> dict[str, Any]:
     }
 
 
-def whole(number: float) -> float:
-    """An integer where it is one: some settings have fractions of a token."""
-    return int(number) if number == int(number) else number
-
-
 def _require(settings: Settings, types: tuple[str, ...], vision: VisionConfig) -> None:
     require_processor(
         settings,
