@@ -11,7 +11,7 @@ from evaluation.benchmarks.source import Source
 
 def read(source: Source, options: Mapping[str, Any]) -> Iterator[Question]:
     """The options stand in the questions' text."""
-    for row in source.rows("*.parquet", "*/val-*.parquet", "MMStar.tsv"):
+    for row in source.rows("*.parquet", "*/val-*.parquet"):
         name = str(row["index"])
         yield Question(
             id=name,

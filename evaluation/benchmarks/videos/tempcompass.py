@@ -11,8 +11,8 @@ from evaluation.benchmarks.source import Source
 
 _ASK = {
     "multi-choice": "Please directly give the best option:",
-    "caption_matching": "Please directly give the best option:",
     "yes_no": "Please answer yes or no:",
+    "caption_matching": "Please directly give the best option:",
 }
 # "A. red", "Caption A: …", "Option 1: …", "Sentence B: …"
 _OPTION = re.compile(r"((?:[A-Z][a-z]+ )?)([A-Z]|[1-9])([.:]) ?(.+)")

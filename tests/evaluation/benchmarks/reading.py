@@ -1,0 +1,39 @@
+"""Reads an official benchmark in a folder, and answers its questions."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from evaluation.benchmarks.benchmark import Answered, Metrics, Question
+from evaluation.benchmarks.catalogue import BENCHMARKS
+from evaluation.benchmarks.source import Source
+from evaluation.scoring import score
+
+
+def read(name: str, folder: Path, **options: Any) -> list[Question]:
+    """Its questions, with the default of each option that is not given."""
+    benchmark = BENCHMARKS[name]
+    source = Source(benchmark, [folder], folder / ".kept")
+    chosen = {key: allowed[0] for key, allowed in benchmark.options.items()} | options
+    return list(benchmark.read(source, chosen))
+
+
+def text_of(question: Question) -> str:
+    """What is asked, media left out."""
+    return "".join(part for part in question.content if isinstance(part, str))
+
+
+def numbers(name: str, questions: list[Question], say: Callable[[Question], str]) -> Metrics:
+    """The official numbers of what `say` says to each question."""
+    answered = []
+    for q in questions:
+        meta = {"answer": q.answer, "choices": q.choices, **q.facts}
+        said = say(q)
+        scored = score(q.format, said, meta)
+        answered.append(Answered(q.id, q.task, q.cluster, scored.score, q.answer, said, q.facts))
+    return BENCHMARKS[name].aggregate(answered)
+
+
+def right(question: Question) -> str:
+    """The right answer."""
+    return question.answer
