@@ -124,14 +124,16 @@ def test_it_talks(run, world, monkeypatch, capfd):
 
 def test_runs_are_compared_wherever_they_lie(tmp_path, capfd):
     cells = write_study(tmp_path / "study", questions=24) / "cells"
-    runs = [shutil.copytree(cells / "fixed-2-seed0", tmp_path / "elsewhere" / "two")]
+    runs = [shutil.copytree(cells / "base", tmp_path / "elsewhere" / "two")]
     runs.append(shutil.copytree(cells / "fixed-16-seed0", tmp_path / "sixteen"))
     named = [f"--run={run}" for run in runs]
     out = tmp_path / "comparison"
     assert main([f"--workdir={out}", "--job=report", *named]) == 0
     said = capfd.readouterr()
     assert said.err.splitlines()[-1] == f"the report: {out / 'report.html'}"
-    assert "sixteen" in said.out and (out / "study.csv").read_text().count("\nelsewhere/two,base,")
+    assert "The only finished policy, fixed-16, changed video" in said.out
+    rows = [line.split(",") for line in (out / "study.csv").read_text().splitlines()[1:]]
+    assert {tuple(row[:2]) for row in rows} == {("elsewhere/two", "base"), ("sixteen", "sft")}
 
     assert main([f"--workdir={out}", "--job=report", *named, f"--run={tmp_path}/sixten"]) == 2
     told = capfd.readouterr().err
