@@ -103,6 +103,7 @@ class Info:
     def __init__(self, kind, height, width, frame_times, duration_s):
         self.kind, self.height, self.width = kind, height, width
         self.frame_times, self.duration_s = frame_times, duration_s
+        self.min_pixels = self.max_pixels = None
 
 
 @pytest.mark.parametrize("processor", [Qwen2VLImageProcessorPil, Qwen2VLImageProcessor])

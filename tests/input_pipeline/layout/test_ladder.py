@@ -22,6 +22,8 @@ class Info:
     width: int
     frame_times: tuple[float, ...] = (0.0,)
     duration_s: float = 0.0
+    min_pixels: int | None = None
+    max_pixels: int | None = None
 
 
 def image(height, width):
