@@ -9,7 +9,8 @@
 Arguments: path= a Hugging Face directory or hub id, for architecture, weights and tokenizer; size=
 3b, 7b, 32b or 72b, checked against the path, or without one a model with random weights; frames= a
 number or hybrid, instruction, similarity, duration, random; annotations= and media_root= one
-training set (docs/data.md); init_from= another run's workdir. For evaluation alone,
+training set (docs/data.md); benchmarks= and benchmark_root= official benchmarks, as in mme+videomme
+(docs/evaluation.md); init_from= another run's workdir. For evaluation alone,
 --config.model.param_dtype=bfloat16 halves the memory.
 """
 
