@@ -92,9 +92,11 @@ class Decoder:
             self._count("timeout")
             raise MediaError(ref.path, "timeout", f"{function.__name__}: {error}") from error
         except WorkerCrash as error:
-            reason = "killed" if error.killed else "crashed"
-            self._count(reason)
-            raise MediaError(ref.path, reason, f"{function.__name__}: {error}") from error
+            self._count("killed" if error.killed else "crashed")
+            detail = f"{function.__name__}: {error}"
+            if error.killed:
+                raise MediaError(ref.path, "killed", detail) from error
+            raise MediaError(ref.path, "crashed", detail) from error
         except MemoryError as error:
             raise MediaError(ref.path, "out_of_memory", str(error)) from error
 
