@@ -25,7 +25,7 @@ from input_pipeline.examples import MediaRef
 from input_pipeline.media import MediaError, MediaInfo
 from input_pipeline.paths import in_archive, in_frame_list, is_remote
 
-_TABLE = "probes_1"  # number it anew when what `probe` finds out changes
+_TABLE = "probes_2"  # number it anew when what `probe` finds out changes
 _WAIT_SECONDS = 60.0  # for another process that is writing
 _DAMAGE = (sqlite3.DatabaseError, ValueError, KeyError, TypeError, AttributeError, zlib.error)
 

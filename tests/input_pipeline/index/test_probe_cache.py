@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from input_pipeline.examples import MediaRef
-from input_pipeline.index.probe_cache import Probe, ProbeCache, remove_damaged, stamp_of
+from input_pipeline.index.probe_cache import _TABLE, Probe, ProbeCache, remove_damaged, stamp_of
 from input_pipeline.media import MediaError, MediaInfo
 
 REF = MediaRef("video", "/a.mp4")
@@ -124,10 +124,10 @@ def test_facts_that_are_damaged_are_not_known(tmp_path):
     with ProbeCache(path) as cache:
         for i, wrong in enumerate(["{", "[]", '{"kind": "video"}', None]):
             cache._database.execute(
-                "UPDATE probes_1 SET facts = ? WHERE medium LIKE ?", [wrong, f'%"/{i}.mp4"%']
+                f"UPDATE {_TABLE} SET facts = ? WHERE medium LIKE ?", [wrong, f'%"/{i}.mp4"%']
             )
         cache._database.execute(
-            "UPDATE probes_1 SET times = ? WHERE medium LIKE ?", [b"zz", '%"/4.mp4"%']
+            f"UPDATE {_TABLE} SET times = ? WHERE medium LIKE ?", [b"zz", '%"/4.mp4"%']
         )
         assert [cache.get(ref, "1") for ref in refs[:5]] == [None] * 5
         assert cache.get(refs[5], "1") == _info([0.0, 0.5])

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from input_pipeline.examples import MediaRef
-from input_pipeline.media import MediaError, probe, read_source, remote
+from input_pipeline.media import Decoder, MediaError, probe, read_source, remote
 from tests.input_pipeline.media_fixtures import write_clip
 
 pytest.importorskip("aiohttp")  # fsspec's client
@@ -174,3 +174,18 @@ def test_another_port_is_another_server(server):
 def test_redirects_without_end(server):
     assert refusal(address(server, "loop/a.bin")).reason == "unreadable"
     assert len(server.asked) < 60
+
+
+def test_hosts_are_known_in_decoder_processes(server, tmp_path):
+    clip = write_clip(tmp_path / "a.mp4", 8)
+    server.data = clip.read_bytes()
+    there = address(server, "plain/a.mp4", "localhost")
+    ref = MediaRef("video", address(server, f"to/it?{there}"))
+    decoder = Decoder(processes=1, redirect_hosts=())
+    with pytest.raises(MediaError) as caught:
+        decoder.probe(ref)
+    decoder.close()
+    assert caught.value.reason == "redirected"
+    decoder = Decoder(processes=1, redirect_hosts=("localhost",))
+    assert decoder.probe(ref) == probe(MediaRef("video", str(clip)))
+    decoder.close()
