@@ -55,9 +55,9 @@ class Notes:
             yield known.first + more
         if self._asking.count:
             yield (
-                f"{self._asking.count} of {self._examples} examples say themselves how many frames "
-                "or pixels a medium has (fps, nframes, min_pixels, max_pixels), which beats "
-                f"config.frames and config.layout; the first is {self._asking.first}"
+                f"{self._asking.count} of {self._examples} examples have fps, nframes, min_pixels "
+                "or max_pixels of their own, which beat config.frames and config.layout (an fps that "
+                f"is the file's own rate asks for nothing); the first is {self._asking.first}"
             )
         mentions = self._mentions.count
         if not self._with_media and mentions and mentions >= _OFTEN * self._examples:

@@ -41,7 +41,9 @@ def test_frames_and_sizes_in_the_data(tmp_path, corpus):
     ]
     assert [(layout.height, layout.width) for layout, _ in found][4:] == [(28, 28), (112, 112)]
     (note,) = notes
-    assert note.startswith("5 of 6 examples say themselves how many frames or pixels")
+    assert note.startswith(
+        "5 of 6 examples have fps, nframes, min_pixels or max_pixels of their own"
+    )
     assert "record 2" in note
 
 
