@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from evaluation.benchmarks.benchmark import Answered, Metrics
+from evaluation.benchmarks.question import Answered, Metrics
 
 
 def percent(answers: Sequence[Answered]) -> float:

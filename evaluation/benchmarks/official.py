@@ -15,17 +15,12 @@ from typing import Any, Protocol
 from absl import logging
 from ml_collections import ConfigDict
 
-from evaluation.benchmarks.benchmark import (
-    Answered,
-    Benchmark,
-    BenchmarkError,
-    Medium,
-    Question,
-)
+from evaluation.benchmarks.benchmark import Benchmark
 from evaluation.benchmarks.catalogue import find_benchmark
 from evaluation.benchmarks.folders import find_folders, revision_of
 from evaluation.benchmarks.media_files import walk
-from evaluation.benchmarks.source import Source, how_to_fetch, is_table
+from evaluation.benchmarks.question import Answered, BenchmarkError, Medium, Question
+from evaluation.benchmarks.source import Source, is_table
 from evaluation.statistics import Interval, bootstrap_aggregate
 from input_pipeline.annotations import fingerprint_records
 from input_pipeline.files import write_atomically
@@ -135,16 +130,17 @@ def _write(
         raise BenchmarkError(
             f"{benchmark.title}: there is no folder of it in {root or 'the Hugging Face cache'}; "
             f"names: {', '.join(benchmark.repositories)}, with or without the owner\n"
-            f"{how_to_fetch(benchmark, place / benchmark.folder)}\n"
+            f"{benchmark.how_to_fetch(place / benchmark.folder)}\n"
             "and name the folder above it: config.data.benchmark_root"
         )
     stamp = _stamp(benchmark, folders, {**options, "partial": partial})
     known = source_file(path)
     if path.is_file() and known.is_file() and json.loads(known.read_text()).get("stamp") == stamp:
         return
-    source = Source(benchmark, folders, path.with_suffix(".pictures"))
+    remedy = benchmark.how_to_fetch(folders[0])
+    source = Source(benchmark.title, remedy, folders, path.with_suffix(".pictures"))
     questions = list(benchmark.read(source, options))
-    kept, left_out = _without_missing(source, questions, partial)
+    kept, left_out = _without_missing(source, questions, benchmark.withdrawn, partial)
     _check_ids(source, kept)
     write_atomically(path, "".join(json.dumps(_record(q), ensure_ascii=False) + "\n" for q in kept))
     facts = {
@@ -178,7 +174,7 @@ def _stamp(benchmark: Benchmark, folders: list[Path], options: Mapping[str, Any]
 
 
 def _without_missing(
-    source: Source, questions: list[Question], partial: bool
+    source: Source, questions: list[Question], withdrawn: frozenset[str], partial: bool
 ) -> tuple[list[Question], dict[str, int]]:
     """The questions whose media are there, and by what they lack how many are not.
 
@@ -189,11 +185,11 @@ def _without_missing(
         raise source.fail("its tables hold no question")
     tasks = Counter(q.task for q in questions)
     gone = Counter(q.task for q in questions if q.missing)
-    left_out = {}
-    for task, count in gone.items():
-        if task in source.benchmark.withdrawn and count == tasks[task]:
-            left_out[f"{task}: withdrawn by the publisher, none of its media is there"] = count
-    expected = {task for task in source.benchmark.withdrawn if gone[task] == tasks[task]}
+    expected = {task for task in withdrawn if gone[task] == tasks[task] > 0}
+    left_out = {
+        f"{task}: withdrawn by the publisher, none of its media is there": gone[task]
+        for task in sorted(expected)
+    }
     names = sorted({n for q in questions if q.task not in expected for n in q.missing})
     lacking = sum(1 for q in questions if q.missing and q.task not in expected)
     if lacking:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from evaluation.benchmarks.benchmark import Medium, Question
+from evaluation.benchmarks.question import Medium, Question
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 ASK_LETTER = "Answer with the option's letter from the given choices directly."

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evaluation.benchmarks.benchmark import Benchmark, BenchmarkError, Medium
 from evaluation.benchmarks.media_files import MediaFiles
+from evaluation.benchmarks.question import BenchmarkError, Medium
 from input_pipeline.annotations import Rejected, read_records
 from input_pipeline.files import write_atomically
 from input_pipeline.media import MediaError, is_frame_folder, read_source
@@ -26,23 +26,20 @@ _TABLE_ENDINGS = (".parquet", ".json", ".jsonl", ".tsv")
 class Source:
     """A benchmark's folders, any of which may hold part of it.
 
-    kept: a folder for what has to be unpacked, base64 pictures alone.
+    title: of the benchmark. remedy: what to do where something is missing. kept: a folder for what
+    has to be unpacked, base64 pictures alone.
     """
 
-    def __init__(self, benchmark: Benchmark, folders: Sequence[Path], kept: Path):
-        self.benchmark, self.folders, self.kept = benchmark, tuple(folders), kept
+    def __init__(self, title: str, remedy: str, folders: Sequence[Path], kept: Path):
+        self.folders = tuple(folders)
         self.tables: list[str] = []  # those that were read
         self.left_out: dict[str, int] = {}
+        self._title, self._remedy, self._kept = title, remedy, kept
 
     def fail(self, what: str) -> BenchmarkError:
         """The error for what is missing or wrong, with where it was looked for and the remedy."""
         where = ", ".join(map(str, self.folders))
-        return BenchmarkError(f"{self.benchmark.title}: {what}\nlooked in {where}\n{self.remedy}")
-
-    @property
-    def remedy(self) -> str:
-        """What to fetch to where."""
-        return how_to_fetch(self.benchmark, self.folders[0])
+        return BenchmarkError(f"{self._title}: {what}\nlooked in {where}\n{self._remedy}")
 
     def leave_out(self, why: str, count: int) -> None:
         """Says that a part of the set is not asked, which goes on the log and to what is kept."""
@@ -141,7 +138,7 @@ class Source:
 
     def _written(self, text: str, name: str) -> str:
         digest = hashlib.sha256(text.encode()).hexdigest()[:24]
-        path = self.kept / f"{digest}.jpg"  # what it is, its first bytes say
+        path = self._kept / f"{digest}.jpg"  # what it is, its first bytes say
         if not path.is_file():
             try:
                 data = base64.b64decode(text, validate=True)
@@ -149,14 +146,6 @@ class Source:
                 raise self.fail(f"the picture of {name} is no base64: {error}") from error
             write_atomically(path, data)
         return str(path)
-
-
-def how_to_fetch(benchmark: Benchmark, folder: Path) -> str:
-    """What to fetch to where, on one line."""
-    return (
-        f"fetch {benchmark.files}: hf download --repo-type dataset {benchmark.repositories[0]} "
-        f"--local-dir {folder}"
-    )
 
 
 def is_table(path: Path) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evaluation.benchmarks.benchmark import Benchmark, Question
+from evaluation.benchmarks.benchmark import Benchmark
 from evaluation.benchmarks.numbers import by_task
 from evaluation.benchmarks.prompts import (
     ASK_LETTER,
@@ -12,6 +12,7 @@ from evaluation.benchmarks.prompts import (
     lettered,
     lines,
 )
+from evaluation.benchmarks.question import Question
 from evaluation.benchmarks.source import Source
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evaluation.benchmarks.benchmark import Benchmark, Medium, Question
+from evaluation.benchmarks.benchmark import Benchmark
 from evaluation.benchmarks.numbers import by_task
 from evaluation.benchmarks.prompts import (
     ASK_LETTER,
@@ -15,6 +15,7 @@ from evaluation.benchmarks.prompts import (
     lettered,
     lines,
 )
+from evaluation.benchmarks.question import Medium, Question
 from evaluation.benchmarks.source import Source
 
 _TAG = re.compile(r"(<image (\d)>)")

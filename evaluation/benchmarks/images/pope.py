@@ -4,9 +4,10 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from evaluation.benchmarks.benchmark import Answered, Benchmark, Metrics, Question
+from evaluation.benchmarks.benchmark import Benchmark
 from evaluation.benchmarks.numbers import grouped, mean, percent
 from evaluation.benchmarks.prompts import ASK_WORD
+from evaluation.benchmarks.question import Answered, Metrics, Question
 from evaluation.benchmarks.source import Source
 from evaluation.scoring import parse_yes_no
 

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evaluation.benchmarks.benchmark import Benchmark, Question
+from evaluation.benchmarks.benchmark import Benchmark
 from evaluation.benchmarks.numbers import by_task
 from evaluation.benchmarks.prompts import choice_question, options_in
+from evaluation.benchmarks.question import Question
 from evaluation.benchmarks.source import Source
 
 

@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evaluation.benchmarks.benchmark import Benchmark, Question
+from evaluation.benchmarks.benchmark import Benchmark
 from evaluation.benchmarks.numbers import by_task
 from evaluation.benchmarks.prompts import ASK_WORD
+from evaluation.benchmarks.question import Question
 from evaluation.benchmarks.source import Source
 
 

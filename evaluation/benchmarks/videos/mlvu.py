@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evaluation.benchmarks.benchmark import Benchmark, Question
+from evaluation.benchmarks.benchmark import Benchmark
 from evaluation.benchmarks.numbers import mean_over_tasks
 from evaluation.benchmarks.prompts import (
     choice_question,
@@ -12,6 +12,7 @@ from evaluation.benchmarks.prompts import (
     lines,
     options_in,
 )
+from evaluation.benchmarks.question import Question
 from evaluation.benchmarks.source import Source
 
 _ASK = "Only give the best option."

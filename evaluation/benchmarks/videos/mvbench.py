@@ -8,9 +8,10 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evaluation.benchmarks.benchmark import Benchmark, Question
+from evaluation.benchmarks.benchmark import Benchmark
 from evaluation.benchmarks.numbers import mean_over_tasks
 from evaluation.benchmarks.prompts import choice_question, letter_of, lettered, lines
+from evaluation.benchmarks.question import Question
 from evaluation.benchmarks.source import Source
 
 _NTU = "fine_grained_pose"  # clips that their owner does not let others hand on

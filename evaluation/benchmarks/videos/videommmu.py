@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from evaluation.benchmarks.benchmark import Answered, Benchmark, Medium, Metrics, Question
+from evaluation.benchmarks.benchmark import Benchmark
 from evaluation.benchmarks.numbers import grouped, percent, percent_by
 from evaluation.benchmarks.prompts import letter_of, lettered, lines
+from evaluation.benchmarks.question import Answered, Medium, Metrics, Question
 from evaluation.benchmarks.source import Source
 
 _IGNORE = "\nPlease ignore the Quiz question in last frame of the video."

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from evaluation.benchmarks.benchmark import Answered, Metrics, Question
 from evaluation.benchmarks.catalogue import BENCHMARKS
+from evaluation.benchmarks.question import Answered, Metrics, Question
 from evaluation.benchmarks.source import Source
 from evaluation.scoring import score
 
@@ -13,7 +13,7 @@ from evaluation.scoring import score
 def read(name: str, folder: Path, **options: Any) -> list[Question]:
     """Its questions, with the default of each option that is not given."""
     benchmark = BENCHMARKS[name]
-    source = Source(benchmark, [folder], folder / ".kept")
+    source = Source(benchmark.title, "", [folder], folder / ".kept")
     chosen = {key: allowed[0] for key, allowed in benchmark.options.items()} | options
     return list(benchmark.read(source, chosen))
 

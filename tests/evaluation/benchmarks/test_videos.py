@@ -5,7 +5,7 @@ import json
 import pytest
 
 from evaluation.benchmarks import BenchmarkError
-from evaluation.benchmarks.benchmark import Medium
+from evaluation.benchmarks.question import Medium
 from input_pipeline.examples import MediaRef
 from input_pipeline.media import probe, read_frames
 from tests.evaluation.benchmarks import official_files as files
