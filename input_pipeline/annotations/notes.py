@@ -56,8 +56,8 @@ class Notes:
         if self._asking.count:
             yield (
                 f"{self._asking.count} of {self._examples} examples have fps, nframes, min_pixels "
-                "or max_pixels of their own, which beat config.frames and config.layout (an fps that "
-                f"is the file's own rate asks for nothing); the first is {self._asking.first}"
+                "or max_pixels of their own, which beat config.frames and config.layout (an fps "
+                f"that is the file's own asks for nothing); the first is {self._asking.first}"
             )
         mentions = self._mentions.count
         if not self._with_media and mentions and mentions >= _OFTEN * self._examples:
