@@ -22,10 +22,10 @@ def read(source: Source, options: Mapping[str, Any]) -> Iterator[Question]:
         choices = lettered(row["option"])
         answer = letter_of(int(row["answer"]), choices)
         if not answer:
-            raise source.fail(f"{row['question_idx']}: there is no option {row['answer']!r}")
+            raise source.fail(f"{row['video_idx']}: there is no option {row['answer']!r}")
         text = f"{row['question'].strip()}\n{lines(choices)}\n{ASK_LETTER}"
         yield choice_question(
-            str(row["question_idx"]),
+            row["video_idx"],  # one question a video
             (source.video(row["video_idx"]), text),
             choices,
             answer,

@@ -20,11 +20,11 @@ _KINDS = {"C": "causal", "T": "temporal", "D": "descriptive"}
 
 def read(source: Source, options: Mapping[str, Any]) -> Iterator[Question]:
     """Config "MC". A video is a number; the answer the place of an option, from 0."""
-    for row in source.rows("MC/test-*.parquet"):
+    for number, row in enumerate(source.rows("MC/test-*.parquet")):
         choices = lettered([row[f"a{i}"] for i in range(5)])
         name, text = str(row["video"]), f"{row['question'].strip()}\n{lines(choices)}\n{ASK_LETTER}"
         yield choice_question(
-            f"{name}/{row['qid']}",
+            f"{name}/{number}",
             (source.video(name), text),
             choices,
             letter_of(int(row["answer"]), choices),
