@@ -8,7 +8,6 @@ were announced) is tried again, and is an error of the server, never of the file
 import collections
 import contextlib
 import fnmatch
-import functools
 import io
 import os
 import threading
@@ -69,7 +68,7 @@ def open_remote(path: str, max_bytes: int) -> Iterator["io.BytesIO | _RemoteFile
             _small_files.put(path, found)
         yield io.BytesIO(found)
         return
-    with contextlib.closing(_RemoteFile(found, functools.partial(_connect, path))) as remote:
+    with contextlib.closing(_RemoteFile(found, path)) as remote:
         try:
             yield remote
         except MediaError as error:
@@ -89,24 +88,33 @@ def _fetch(path: str, max_bytes: int) -> "bytes | AbstractBufferedFile":
         bounds.check_bytes(path, size, max_bytes)
         if size > WHOLE_BYTES:
             return file
-    with file if size is None else _connect(path, in_blocks=False) as stream:
-        most = min(max_bytes, _MAX_UNTOLD_BYTES) if size is None else size
-        data = _read_up_to(stream, most + (size is None))
-    if size is not None and len(data) < size:
-        raise OSError(f"{len(data)} of {size} bytes came")
-    if size is None and most < len(data) <= max_bytes:
+    if size is not None:
+        with _connect(path, in_blocks=False) if _is_web(path) else file as stream:
+            return _exactly(stream, size)
+    most = min(max_bytes, _MAX_UNTOLD_BYTES)
+    with file:
+        data = _read_up_to(file, most + 1)
+    if most < len(data) <= max_bytes:
         detail = f"over {most} bytes, and its server does not tell how many (Content-Length)"
         raise MediaError(path, "too_large", detail)
     return data
 
 
-def _read_up_to(file: "AbstractBufferedFile", most: int) -> bytes:
+def _read_up_to(file: "AbstractBufferedFile | io.BytesIO", most: int) -> bytes:
     """A file's first `most` bytes, fewer only where it has no more; one that is still coming gives
     what is there, piece by piece."""
     data = bytearray()
     while len(data) < most and (piece := file.read(most - len(data))):
         data += piece
     return bytes(data)
+
+
+def _exactly(file: "AbstractBufferedFile | io.BytesIO", size: int) -> bytes:
+    """The next `size` bytes. Raises OSError for fewer."""
+    data = _read_up_to(file, size)
+    if len(data) < size:
+        raise OSError(f"{len(data)} of {size} bytes came")
+    return data
 
 
 def _connect(path: str, in_blocks: bool = True) -> "AbstractBufferedFile":
@@ -122,7 +130,7 @@ def _connect(path: str, in_blocks: bool = True) -> "AbstractBufferedFile":
         raise MediaError(path, "missing_package", "remote files need `pip install fsspec`") from (
             error
         )
-    web = scheme in ("http", "https")
+    web = _is_web(path)
     client = {"get_client": _web_client, "max_redirects": _MAX_REDIRECTS} if web else {}
     system, place = fsspec.core.url_to_fs(path, **client)
     if web and not in_blocks:
@@ -131,6 +139,10 @@ def _connect(path: str, in_blocks: bool = True) -> "AbstractBufferedFile":
     return system.open(
         place, "rb", block_size=_BLOCK_BYTES, cache_type="blockcache", cache_options=options
     )
+
+
+def _is_web(path: str) -> bool:
+    return path.startswith(("http://", "https://"))
 
 
 # ── Redirects. ──────────────────────────────────────────────────────────────────────────────────
@@ -223,15 +235,15 @@ def _remote_errors(path: str) -> Iterator[None]:
 
 
 class _RemoteFile(io.RawIOBase):
-    """An open remote file whose errors are OSErrors, whatever the storage library raises.
+    """An open remote file.
 
-    reconnect: opens it anew. failure: of a read that came to nothing, "" for none.
+    failure: of a read that came to nothing, "" for none. That read and those after it give no
+    bytes; an exception would go through FFmpeg, which has no use for it.
     """
 
-    def __init__(
-        self, file: "AbstractBufferedFile", reconnect: Callable[[], "AbstractBufferedFile"]
-    ):
-        self._file, self._reconnect = file, reconnect
+    def __init__(self, file: "AbstractBufferedFile", path: str):
+        self._file: AbstractBufferedFile | io.BytesIO = file
+        self._size, self._path = file.size, path
         self.failure = ""
 
     def readable(self) -> bool:
@@ -242,27 +254,35 @@ class _RemoteFile(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         place = self._file.tell()
-        left = max(self._file.size - place, 0)
+        left = max(self._size - place, 0)
         wanted = left if size < 0 else min(size, left)
 
         def attempt() -> bytes:
             try:
-                data = _read_up_to(self._file, wanted)
-                if len(data) == wanted:
-                    return data
-                raise OSError(f"{len(data)} of {wanted} bytes came")
-            except Exception:
+                return _exactly(self._file, wanted)
+            except Exception as error:
+                parts = not isinstance(error, ValueError)  # fsspec's, of a server that has no parts
                 # Anew: a block that came in part would be kept.
-                with contextlib.suppress(Exception):
-                    self._file = self._reconnect()
+                self._file = _connect(self._path) if parts else self._whole()
                 self._file.seek(place)
-                raise
+                if parts:
+                    raise
+                return _exactly(self._file, wanted)
 
+        if self.failure:
+            return b""
         try:
             return _try_again(attempt)
         except Exception as error:
             self.failure = f"{type(error).__name__}: {error}"
-            raise OSError(self.failure) from error
+            return b""
+
+    def _whole(self) -> io.BytesIO:
+        """All of a file whose server gives nothing but all of it."""
+        if self._size > _MAX_UNTOLD_BYTES:
+            raise OSError(f"{self._size} bytes from a server that serves no parts of files (Range)")
+        with _connect(self._path, in_blocks=False) as stream:
+            return io.BytesIO(_exactly(stream, self._size))
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         return self._file.seek(offset, whence)

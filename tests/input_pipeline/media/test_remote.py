@@ -154,6 +154,19 @@ def test_a_large_file_is_read_on_after_a_break(server, tmp_path, monkeypatch):
     assert caught.value.reason == "unreadable"
 
 
+def test_a_large_file_of_a_server_without_parts_is_read_whole(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(remote, "WHOLE_BYTES", 1000)
+    monkeypatch.setattr(remote, "_BLOCK_BYTES", 5000)
+    clip = write_clip(tmp_path / "a.mp4", 50, options={"qp": "10"})
+    server.data = clip.read_bytes()
+    found = probe(MediaRef("video", address(server, "whole/a.mp4")))
+    assert found == probe(MediaRef("video", str(clip)))
+    monkeypatch.setattr(remote, "_MAX_UNTOLD_BYTES", 1000)
+    with pytest.raises(MediaError, match="serves no parts") as caught:
+        probe(MediaRef("video", address(server, "whole/b.mp4")))
+    assert caught.value.reason == "unreadable"
+
+
 def test_redirects_stay_with_hosts_that_are_allowed(server):
     elsewhere = address(server, "plain/a.bin", "localhost")
     sent_on = address(server, f"to/it?{elsewhere}")
