@@ -31,19 +31,14 @@ _OTHERS = ("vsft-jax", "jax", "jaxlib", "flax", "numpy", "tokenizers")
 def settings(run: "Run", store: "ExampleStore") -> dict[str, Any]:
     """What must be the same for two models' answers to be comparable, as JSON values.
 
-    resolution: the rules by which media become pixels and tokens, and a row's limits, to which
-    pixels and frames are given up. template: hash of the tokenizer's files with the chat template.
-    questions: hash of what is asked, in which words, and of the right answers. scorer: hash of the
-    scorers' source. decoder: versions. dtype: of the computation.
+    resolution: the rules by which media become pixels and tokens; what a question lost of them to
+    fit into a row shows in its answer's frames and visual tokens. template: hash of the tokenizer's
+    files with the chat template. questions: hash of what is asked, in which words, and of the right
+    answers. scorer: hash of the scorers' source. decoder: versions. dtype: of the computation.
     """
-    rules, shape = run.layout, run.row_shape
+    rules = run.layout
     found = {
-        "resolution": {
-            "rules": type(rules).__name__,
-            **dataclasses.asdict(rules),
-            "row_tokens": shape.tokens,
-            "row_patches": shape.patches,
-        },
+        "resolution": {"rules": type(rules).__name__, **dataclasses.asdict(rules)},
         "template": _hash_of_files(Path(run.tokenizer_dir) / name for name in TEXT_FILES),
         "questions": _questions_hash(store),
         "scorer": _hash_of_files(_sources(scoring)),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from absl import logging
 
 from evaluation.compare.settings import other_software, unlike
 from evaluation.records import ResultError
@@ -77,26 +78,26 @@ class Comparison:
 def compare_folders(
     run: str | Path, base: str | Path, *, even_unlike: bool = False
 ) -> list[Comparison]:
-    """A run's results against another one's, for each benchmark and frame policy of it.
+    """A run's results against another one's, for each benchmark that both have.
 
-    run, base: folders of runs, or of one evaluation (<run>/eval/<policy>). Under the same frame
-    policy where the base was evaluated under it; pictures, which no policy reaches, under any; else
-    under the base's only one.
+    run, base: folders of runs, or of one evaluation (<run>/eval/<policy>). Under each frame policy
+    that both were asked under; pictures, which no policy reaches, under any; else under the only
+    one that either has.
     Raises ResultError for a folder without results or answers, where there is nothing to compare,
     and unless `even_unlike` where the two were not asked alike, naming every difference.
     """
     evaluations, others = _evaluations(Path(run)), _evaluations(Path(base))
     found = [
-        _compare(_side(evaluation, name, run), _side(other, name, base), policy, under)
-        for policy, evaluation in evaluations.items()
-        for name in evaluation.results
-        if (match := _match(others, policy, evaluation.results[name], base))
-        for under, other in [match]
+        _compare(
+            _side(evaluations[policy], name, run), _side(others[under], name, base), policy, under
+        )
+        for name in sorted(_benchmarks(evaluations))
+        for policy, under in _matches(_having(evaluations, name), _having(others, name), name)
     ]
     if not found:
-        names = [_names(each) for each in (evaluations, others)]
+        both = [", ".join(sorted(_benchmarks(each))) for each in (evaluations, others)]
         raise ResultError(
-            f"{run} has results of {names[0]}, {base} of {names[1]}: there is nothing to compare"
+            f"{run} has results of {both[0]}, {base} of {both[1]}: there is nothing to compare"
         )
     differing = {each.benchmark: each.unlike for each in found if each.unlike}
     if differing and not even_unlike:
@@ -130,28 +131,38 @@ def _evaluations(folder: Path) -> dict[FramePolicy, Evaluation]:
     return found
 
 
-def _match(
-    others: Mapping[FramePolicy, Evaluation],
-    policy: FramePolicy,
-    result: BenchmarkResult,
-    base: str | Path,
-) -> tuple[FramePolicy, Evaluation] | None:
-    """The base's evaluation to compare a result with, None where it lacks the benchmark."""
-    known = {p: each for p, each in others.items() if result.benchmark in each.results}
-    if policy in known:
-        return policy, known[policy]
-    if len(known) > 1 and result.modality == "video":
-        labels = ", ".join(each.label for each in known)
-        raise ResultError(
-            f"{base} was asked {result.benchmark} under {labels}, and not under {policy.label}: "
-            f"name one of its folders, {base}/eval/…"
-        )
-    return next(iter(known.items()), None)
+def _having(
+    evaluations: Mapping[FramePolicy, Evaluation], benchmark: str
+) -> dict[FramePolicy, BenchmarkResult]:
+    return {p: e.results[benchmark] for p, e in evaluations.items() if benchmark in e.results}
 
 
-def _names(evaluations: Mapping[FramePolicy, Evaluation]) -> str:
-    names = {name for each in evaluations.values() for name in each.results}
-    return ", ".join(sorted(names))
+def _matches(
+    results: Mapping[FramePolicy, BenchmarkResult],
+    of_base: Mapping[FramePolicy, BenchmarkResult],
+    benchmark: str,
+) -> list[tuple[FramePolicy, FramePolicy]]:
+    """The policies under which a benchmark's results are compared; none where one side lacks it."""
+    if not of_base:
+        return []
+    first = [(next(iter(results)), next(iter(of_base)))]
+    if next(iter(results.values())).modality == "image":
+        return first
+    if same := [(policy, policy) for policy in results if policy in of_base]:
+        for policy in results.keys() - of_base.keys():
+            logging.info("%s: the base was not asked under %s", benchmark, policy.label)
+        return same
+    if len(results) == len(of_base) == 1:
+        return first
+    labels = [", ".join(policy.label for policy in each) for each in (results, of_base)]
+    raise ResultError(
+        f"{benchmark} was asked under {labels[0]}, of the base under {labels[1]}: name the folders "
+        "of two evaluations, <run>/eval/<policy>"
+    )
+
+
+def _benchmarks(evaluations: Mapping[FramePolicy, Evaluation]) -> set[str]:
+    return {name for each in evaluations.values() for name in each.results}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,7 +197,7 @@ def _compare(side: _Side, base: _Side, policy: FramePolicy, under: FramePolicy) 
         benchmark=side.result.benchmark,
         frames=policy.label,
         base_frames=under.label,
-        unlike=unlike(side.result, base.result),
+        unlike=unlike(side.result, base.result, pairs),
         software=other_software(side.result, base.result),
         total=total,
         tasks=[dataclasses.replace(each, holm=p) for each, p in zip(tasks, corrected, strict=True)],

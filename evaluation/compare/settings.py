@@ -1,21 +1,27 @@
 """What differs in how two models were asked, in words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evaluation.cell_config import flat
-from evaluation.results import BenchmarkResult
+from evaluation.results import BenchmarkResult, Prediction
 from input_pipeline.frame_budget import canonical_spec, spec_hash
 
 _NOT_RECORDED = "not recorded"
 _WIDTH = 60  # characters of a value
 
 
-def unlike(result: BenchmarkResult, base: BenchmarkResult) -> list[str]:
+def unlike(
+    result: BenchmarkResult,
+    base: BenchmarkResult,
+    pairs: Sequence[tuple[Prediction, Prediction]],
+) -> list[str]:
     """What decides scores besides the model and is not the same: a line for each setting,
     "frames.kind: fixed, the base hybrid"; empty where the scores can be compared.
 
-    A setting that older files do not record counts as unlike. A frame policy does not reach
+    pairs: the answers of both to each question. A setting that older files do not record counts as
+    unlike, and so do questions that were shown otherwise, because rows of one of the two were too
+    short for them. A frame policy does not reach
     pictures, so there it may differ.
     """
     here, there = result.provenance, base.provenance
@@ -32,6 +38,9 @@ def unlike(result: BenchmarkResult, base: BenchmarkResult) -> list[str]:
         else:
             prefix = "generation." if name == "generation" else ""
             lines += _differences(*both, prefix)
+    otherwise = sum(_shown(answer) != _shown(of_base) for answer, of_base in pairs)
+    if otherwise and not lines:
+        lines.append(f"{otherwise} of {len(pairs)} questions with other frames, or at another size")
     return lines
 
 
@@ -39,6 +48,10 @@ def other_software(result: BenchmarkResult, base: BenchmarkResult) -> list[str]:
     """Versions and devices that are not the same, which change answers in rare cases."""
     here, there = result.provenance.software, base.provenance.software
     return _differences(here, there) if here and there else []
+
+
+def _shown(answer: Prediction) -> tuple[int | None, int]:
+    return answer.frames, answer.visual_tokens
 
 
 def _differences(here: Mapping[str, Any], there: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -31,7 +31,6 @@ def test_settings_are_json_and_complete(run):
     assert set(found) == {"resolution", "template", "questions", "scorer", "decoder", "dtype"}
     pixels = {key for key in found["resolution"] if key.endswith("_pixels")}
     assert {"image_max_pixels", "video_max_pixels"} <= pixels
-    assert found["resolution"]["row_tokens"] == run.config.layout.row_tokens
     assert set(found["decoder"]) == {"av", "opencv-python-headless", "pillow"}
 
 

@@ -9,7 +9,9 @@ from ml_collections import ConfigDict
 
 from configs import common
 from evaluation import run_study as study
+from evaluation.compare import compare_folders
 from evaluation.evaluate import evaluate_checkpoint
+from evaluation.records import ResultError
 from evaluation.results import PREDICTIONS_FILE, BenchmarkResult, read_predictions
 from input_pipeline.frame_budget import spec_hash
 from tests.conftest import devices
@@ -209,12 +211,27 @@ def test_an_answer_says_which_clip_and_which_moments_it_is_about(finished):
             (times,) = row.frame_times
             assert len(times) == row.frames and times[0] == 0.0 and times == sorted(set(times))
         ((kind, path),) = row.media
-        assert kind == ("video" if row.frames else "image") and "?" in row.question
+        assert kind == ("video" if row.frames else "image") and row.question
         root = BenchmarkResult.load(folder / f"{row.benchmark}.json").provenance.media_root
         assert not Path(path).is_absolute() and Path(root, path) == Path(row.cluster)
     result = BenchmarkResult.load(folder / "world_video.json")
     about = {row.cluster for row in rows if row.benchmark == "world_video"}
     assert result.clusters == len(about)
+
+
+def test_cells_of_a_study_are_asked_alike(finished):
+    cells = finished / "cells"
+    for name in ("fixed-4-seed0", "hybrid-seed0"):
+        found = compare_folders(cells / name, cells / "base")
+        assert {each.benchmark: each.unlike for each in found} == {
+            "world_image": [],
+            "world_video": [],
+        }
+        assert all(each.unpaired == 0 for each in found)
+    made = BenchmarkResult.load(cells / "base" / "eval" / "hybrid" / "world_video.json").provenance
+    assert made.checkpoint["fingerprint"] and made.settings["resolution"] and made.software["jax"]
+    with pytest.raises(ResultError, match="frames.kind: hybrid, the base fixed"):
+        compare_folders(cells / "hybrid-seed0", cells / "base" / "eval" / "fixed-4")
 
 
 def test_budgets_in_training_and_evaluation_are_the_same_function(config, finished):

@@ -161,6 +161,13 @@ def test_a_policy_meets_itself(runs):
     assert "clips under fixed-8, the base under fixed-4" in shown([other])
 
 
+def test_an_evaluation_that_the_base_lacks_is_left_out(runs):
+    run, base = runs
+    write(run, answers([0] * 120), frame_policy=FEWER)
+    (found,) = compare_folders(run, base)
+    assert found.frames == "fixed-8"
+
+
 def test_several_other_policies_are_named(tmp_path):
     run = write(tmp_path / "run", answers([1, 0, 1]))
     for frames in (2, 4):
@@ -169,7 +176,9 @@ def test_several_other_policies_are_named(tmp_path):
             answers([1, 0, 0]),
             frame_policy={"kind": "fixed", "frames": frames},
         )
-    with pytest.raises(ResultError, match="under fixed-2, fixed-4, and not under fixed-8"):
+    with pytest.raises(
+        ResultError, match="asked under fixed-8, of the base under fixed-2, fixed-4: "
+    ):
         compare_folders(run, base)
 
 
@@ -224,6 +233,15 @@ def test_what_was_not_asked_alike_is_named_and_needs_a_flag(tmp_path, made, line
     (found,) = compare_folders(run, base, even_unlike=True)
     assert list(found.unlike) == [line]
     assert f"not alike: {line}" in shown([found])
+
+
+def test_questions_that_were_shown_smaller_are_counted(tmp_path):
+    rows = answers([1, 0, 1])
+    run = write(tmp_path / "run", rows)
+    small = [dataclasses.replace(row, visual_tokens=48) for row in rows[:2]]
+    base = write(tmp_path / "base", [*small, rows[2]])
+    (found,) = compare_folders(run, base, even_unlike=True)
+    assert found.unlike == ["2 of 3 questions with other frames, or at another size"]
 
 
 def test_another_checkpoint_and_other_versions_are_no_obstacle(tmp_path):
