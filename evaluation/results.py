@@ -90,9 +90,9 @@ class Provenance:
     trained_with: label of the policy that the checkpoint was trained with, for print; None for a
     base model. checkpoint: {"step", "path", "fingerprint"}. config: that the model was trained
     with. examples_per_second: of the evaluation. generation: the settings that answers were
-    generated with; None in older files. media_root: where the questions' media lay, an absolute path or an
-    address; "" in older files. settings: what else answers and scores depend on, software: versions
-    and the device, see `provenance.py`; None in older files.
+    generated with; None in older files. media_root: where the questions' media lay, an absolute
+    path or an address; "" in older files. settings: what else answers and scores depend on,
+    software: versions and the device, see `provenance.py`; None in older files.
     """
 
     frame_policy: Mapping[str, Any]
