@@ -31,6 +31,7 @@ def make_document(study: Study) -> Document:
         _tradeoff(study),
         _scores(study),
         _tasks(study),
+        *_official(study),
         _questions(study),
         _frames(study),
         _budgets(study),
@@ -131,6 +132,17 @@ def _tasks(study: Study) -> Section:
     alternative = "Change over the base for each task and policy; study.csv has the numbers."
     figures = [_figure("tasks", alternative, scores.draw_tasks, study)]
     return Section("By task", text, figures, notes=_tasks_below_chance(study))
+
+
+def _official(study: Study) -> list[Section]:
+    """None for a study without official benchmarks."""
+    shown = tables.official_tables(study)
+    text = (
+        "What the benchmarks' publishers define, in their units (percent, unless "
+        "docs/evaluation.md says otherwise), with 95 % intervals over pictures or clips. "
+        "Questions whose media could not be read are in none of them."
+    )
+    return [Section("Official numbers", text, tables=shown)] if shown else []
 
 
 def _tasks_below_chance(study: Study) -> list[str]:

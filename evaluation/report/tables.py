@@ -23,7 +23,7 @@ from evaluation.report.wording import (
     score_text,
     shortened,
 )
-from evaluation.results import BenchmarkResult, Part
+from evaluation.results import BenchmarkResult, Metric, Part
 
 CSV_COLUMNS = (
     "cell", "role", "frames", "seed", "benchmark", "modality", "task", "score", "low", "high", "n",
@@ -222,6 +222,35 @@ def throughput_table(study: Study) -> Table:
             ]
         )
     return Table(headers, rows)
+
+
+def official_tables(study: Study) -> list[Table]:
+    """Of each official benchmark its numbers, a column for each model under each policy."""
+    found = []
+    for benchmark in study.benchmarks:
+        columns = {
+            f"{model.cell.name}, {study.label(policy)}": evaluation.results[benchmark].metrics
+            for model in study.models
+            for policy, evaluation in model.evaluations.items()
+            if benchmark in evaluation.results and evaluation.results[benchmark].metrics
+        }
+        names = dict.fromkeys(name for metrics in columns.values() for name in metrics)
+        rows = [
+            [name.replace("_", " "), *(_metric_text(each.get(name)) for each in columns.values())]
+            for name in names
+        ]
+        if rows:
+            found.append(Table(["number", *columns], rows, benchmark))
+    return found
+
+
+def _metric_text(metric: Metric | None) -> str:
+    if metric is None:
+        return NOT_RECORDED
+    value = count(metric.value, 1)
+    if metric.low is None or metric.high is None:
+        return value
+    return f"{value} ({count(metric.low, 1)}–{count(metric.high, 1)})"
 
 
 def data_table(study: Study) -> Table | None:

@@ -18,6 +18,7 @@ from evaluation.report import (
     write_report,
 )
 from evaluation.report.read_study import read_study
+from evaluation.report.sections import make_document
 from tests.evaluation.report.synthetic_study import write_study
 
 
@@ -104,3 +105,18 @@ def test_a_run_without_results_says_how_to_get_them(runs):
     shutil.rmtree(runs / "base" / "eval")
     with pytest.raises(ResultError, match="evaluate the run first: .*--job=evaluate"):
         compare_runs([runs / "base"])
+
+
+def test_official_numbers_are_shown_as_their_publishers_define_them(runs):
+    assert "Official numbers" not in [s.title for s in make_document(read_folder(runs)).sections]
+    (path,) = (runs / "base" / "eval").glob("hybrid/*video.json")
+    record = json.loads(path.read_text())
+    record["metrics"] = {
+        "perception": {"value": 1432.04, "low": 1401.0, "high": 1466.26},
+        "tasks": {"value": 19.0, "low": None, "high": None},
+    }
+    path.write_text(json.dumps(record))
+    sections = {s.title: s for s in make_document(read_folder(runs)).sections}
+    (table,) = sections["Official numbers"].tables
+    assert (table.title, table.headers) == (path.stem, ["number", "base, hybrid"])
+    assert table.rows == [["perception", "1,432.0 (1,401.0–1,466.3)"], ["tasks", "19.0"]]
