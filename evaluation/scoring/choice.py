@@ -17,15 +17,23 @@ _CONNECTIVES = (
 )
 _CUE = (
     r"(?:(?:answer|option|choice)(?:\s+(?:is|would\s+be|was))?|(?:choose|pick|select)(?:\s+option)?"
-    r"|\b(?:it\s+is|it's))\s*:?\s*"
+    r"|\b(?:it\s+is|it's)"
+    r"|(?:答案|选项)(?:应该是|应是|应为|是|为)?|(?<![不没非])(?<!不[应该能要])选择?)\s*:?\s*"
 )
 _LEADING_CUE = re.compile(
     r"^(?:so|therefore|thus|hence)?,?\s*(?:the\s+|my\s+)?(?:final\s+|correct\s+|best\s+|right\s+)?"
-    r"(?:answer|option|choice)\s*(?:is\s*:?|:|=|would\s+be)\s*",
+    r"(?:answer|option|choice)\s*(?:is\s*:?|:|=|would\s+be)\s*"
+    r"|^(?:所以|因此|故)?,?\s*(?:最终|正确|最佳)?答案(?:应该是|应是|应为|是|为|(?=\s*:))\s*:?\s*",
     re.IGNORECASE,
 )
 _DENIED = re.compile(
-    r"\s*(?:(?:is|was)\s+(?:not\b|wrong|incorrect|false)|(?:is|was)n't\b|\W*\s*no\b)", re.I
+    r"\s*(?:(?:is|was)\s+(?:not\b|wrong|incorrect|false)|(?:is|was)n't\b|\W*\s*no\b"
+    r"|是?(?:错|不))",
+    re.I,
+)
+_CHINESE_STOPS = str.maketrans({"。": ". ", "、": ", "})
+_CHINESE_BESIDE_LATIN = re.compile(
+    r"(?<=[\u4e00-\u9fff])(?=[A-Za-z])|(?<=[A-Za-z])(?=[\u4e00-\u9fff])"
 )
 
 
@@ -50,17 +58,17 @@ def parse_choice(prediction: str, choices: Mapping[str, str], letters: str) -> s
     choices: {letter: option text}, may be empty. letters: the valid upper-case letters.
     A letter is read where it is stated as the answer ("B", "(B)", "B. left", "The answer is B"),
     or from the exact text of one option. Any other option's letter standing in the text makes
-    the answer ambiguous.
+    the answer ambiguous; but behind a letter that has the first line for itself they may be
+    discussed, if none of them is stated.
     """
-    text = re.sub(r"[*`_\"“”]", "", unicodedata.normalize("NFKC", prediction)).strip()
+    text = re.sub(r"[*`_\"“”]", "", _spaced(prediction)).strip()
     body = _LEADING_CUE.sub("", text).strip()
     if not body:
         return None
     texts = {letter: _plain(option) for letter, option in choices.items()}
 
-    alone = re.fullmatch(rf"[(\[{{]?\s*([{letters}])\s*[)\]}}]?\s*[.:,;!]*", body, re.IGNORECASE)
-    if alone:
-        return alone[1].upper()
+    if alone := _alone(body, letters):
+        return alone
     same_text = [letter for letter, option in texts.items() if option == _plain(body)]
     if same_text:
         return same_text[0] if len(same_text) == 1 else None
@@ -70,6 +78,10 @@ def parse_choice(prediction: str, choices: Mapping[str, str], letters: str) -> s
         # The letter with the text of an option: theirs must be the same one.
         return head[1] if texts[head[1]] == _plain(head[2]) else None
 
+    first, _, rest = body.partition("\n")
+    if rest and (alone := _alone(first, letters)):
+        return None if _stated(rest, texts, letters) - {alone} else alone
+
     mentions = _mentions(body, texts, letters)
     if len({letter for letter, _, _ in mentions}) != 1:
         return None
@@ -77,6 +89,30 @@ def parse_choice(prediction: str, choices: Mapping[str, str], letters: str) -> s
         if (begin == 0 or _cued(body, begin)) and not _DENIED.match(body[end:]):
             return letter
     return None
+
+
+def _alone(text: str, letters: str) -> str | None:
+    """The letter that is all of a text."""
+    found = re.fullmatch(
+        rf"\s*[(\[{{]?\s*([{letters}])\s*[)\]}}]?\s*[.:,;!]*\s*", text, re.IGNORECASE
+    )
+    return found[1].upper() if found else None
+
+
+def _stated(text: str, texts: Mapping[str, str], letters: str) -> set[str]:
+    """The letters that a text states as an answer: behind a cue, or with a line for themselves."""
+    lines = {_alone(line, letters) for line in text.splitlines()}
+    return {letter for letter in lines if letter} | {
+        letter
+        for letter, begin, end in _mentions(text, texts, letters)
+        if _cued(text, begin) and not _DENIED.match(text[end:])
+    }
+
+
+def _spaced(text: str) -> str:
+    """Full-width letters and stops made plain, and Chinese set apart from Latin letters."""
+    text = unicodedata.normalize("NFKC", text).translate(_CHINESE_STOPS)
+    return _CHINESE_BESIDE_LATIN.sub(" ", text)
 
 
 def _cued(body: str, begin: int) -> bool:
@@ -92,7 +128,7 @@ def _mentions(body: str, texts: Mapping[str, str], letters: str) -> list[tuple[s
         bracketed = match[0][0] in "([" and rest[:1] in (")", "]")
         marked = re.match(r"[.):\]](?:\s|$)", rest) and (match.start() == 0 or letter.isupper())
         closed = re.match(r"\s*(?:$|[,;!?/&\n]|[.](?:\s|$)|[-–—]\s)", rest)
-        followed = re.match(rf"\s+(?:{_CONNECTIVES})\b", rest, re.I)
+        followed = re.match(rf"\s+(?:(?:{_CONNECTIVES})\b|是|不|错)", rest, re.I)
         own_text = texts.get(letter.upper()) and _plain(rest).startswith(texts[letter.upper()])
         cued = _cued(body, match.start(1))
         upper_like = letter.isupper() and (closed or followed or own_text)
@@ -105,5 +141,5 @@ def _mentions(body: str, texts: Mapping[str, str], letters: str) -> list[tuple[s
 
 def _plain(text: str) -> str:
     """Case, outer punctuation and spacing removed: for comparing with an option's text."""
-    text = unicodedata.normalize("NFKC", str(text)).casefold()
+    text = _spaced(str(text)).casefold()
     return re.sub(r"\s+", " ", text).strip(" .,;:!?'\"()[]*`")
