@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict, config_dict, config_flags
 from ml_collections.config_flags import config_path
 
 from configs import default
@@ -103,7 +103,7 @@ def saved(workdir: Path) -> ConfigDict:
         raise UserError(f"--workdir={workdir} has no {SAVED}{study}; give a --config as well")
     try:
         values = _with_tuples(json.loads(path.read_text(encoding="utf-8"))["config"])
-        config = ConfigDict(values)
+        config = ConfigDict(_with_places(values))
         _fill_up(config)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is not what training saves ({error}): name a --config") from error
@@ -115,6 +115,13 @@ def _with_tuples(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _with_tuples(item) for key, item in value.items()}
     return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+
+
+def _with_places(value: Any) -> Any:
+    """What was unset can still be set: a value of any type."""
+    if isinstance(value, dict):
+        return {key: _with_places(item) for key, item in value.items()}
+    return config_dict.placeholder(object) if value is None else value
 
 
 def _fill_up(config: ConfigDict) -> None:

@@ -38,7 +38,8 @@ def predict(run: Run, questions: Sequence[Question]) -> list[dict[str, Any]]:
 
     The frame budget is the checkpoint's policy, or else the config's, applied to each prompt. An
     answer is made of JSON values: id, text, token_ids, token_logprobs, the frame policy and the
-    budget with its reason, timestamps in seconds of each video, and the visual tokens.
+    budget with its reason, timestamps in seconds of each video, the visual tokens,
+    and what had to shrink to fit into a row: "", "pixels" or "frames".
 
     Raises UserError naming what cannot be used, before the model is loaded for what is no medium.
     """
@@ -181,4 +182,5 @@ def _said(store: ExampleStore, said: Answer) -> dict[str, Any]:
         "frame_budget": store.why(said.index),
         "timestamps": [list(m.frame_times) for m in layout.media if m.kind == "video"],
         "visual_tokens": sum(m.tokens for m in layout.media),
+        "shrunk": layout.shrunk,
     }

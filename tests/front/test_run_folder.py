@@ -51,6 +51,18 @@ def test_keys_of_later_versions_have_their_defaults(run):
     )
 
 
+def test_what_was_unset_can_be_set(run):
+    saved = json.loads((run / configs.SAVED).read_text())
+    saved["config"]["layout"] |= {"image_max_pixels": None, "time_mode": None}
+    (run / configs.SAVED).write_text(json.dumps(saved))
+    config = configs.saved(run)
+    assert config.layout.image_max_pixels is None
+    assert configs.override(config, ["--config.layout.image_max_pixels=12544"]) == [
+        "config.layout.image_max_pixels: None → 12544"
+    ]
+    assert config.layout.image_max_pixels == 12544
+
+
 def test_training_goes_on(run, capfd):
     assert main([f"--workdir={run}", "--config.train.steps=3"]) == 0
     told = capfd.readouterr().err

@@ -101,9 +101,19 @@ def test_answers_come_in_the_order_of_the_questions(tmp_path, imported):
     assert [said["id"] for said in together] == ["short", "words", "long"]
     assert [len(times) for said in together for times in said["timestamps"]] == [4, 8]
     assert together[1]["visual_tokens"] == 0
+    assert [said["shrunk"] for said in together] == ["", "", ""]
     assert together[2]["token_ids"] == alone["token_ids"]
     with pytest.raises(UserError, match="nothing.mp4"):
         predict(Run(config, tmp_path), [Question("What?", [str(tmp_path / "nothing.mp4")])])
+
+
+def test_what_had_to_shrink_is_said(tmp_path, imported):
+    imported.layout.row_tokens = 64
+    with devices(1):
+        (said,) = predict(
+            Run(imported, tmp_path / "nowhere"), [Question("Why?", [str(tmp_path / "long.mp4")])]
+        )
+    assert said["shrunk"] == "pixels" and said["visual_tokens"] < 64
 
 
 # ── A conversation. ─────────────────────────────────────────────────────────────────────────────
