@@ -1,6 +1,7 @@
 """Benchmarks about clips: what is read from their files, and their numbers by hand."""
 
 import json
+import zipfile
 
 import pytest
 
@@ -112,6 +113,20 @@ def test_mvbench_main_cuts_by_seconds_and_reads_frames_webm_and_gif(tmp_path):
         "Question:What did he do?\nOption:\n(A) He sat.\n(B) He stood.\n(C) He left.\n"
         "Only give the best option."
     )
+
+
+def test_mvbench_unpacked(tmp_path):
+    files.mvbench(tmp_path)
+    for path in (tmp_path / "video").glob("*.zip"):
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(tmp_path / "video")
+        path.unlink()
+    questions = {q.id: q for q in read("mvbench", tmp_path)}
+    assert {q.task for q in questions.values() if q.missing} == {"fine_grained_pose"}
+    frames = ref_of(questions["episodic_reasoning/1"])
+    assert frames.path == f"{tmp_path}/video/tvqa/frames_fps3_hq/episodic_reasoning_1?fps=3"
+    assert probe(frames).frames == 2
+    assert "/data0613/" in video_of(questions["moving_count/0"]).path
 
 
 def test_mvbench_takes_mended_clips_from_their_archive(tmp_path):
