@@ -57,7 +57,8 @@ def _prepare(request: Request) -> Done:
 
     write_official(request.run)
     prepare_all(request.run, check_questions)
-    return Done(f"indexes and what was left out: {request.run.index_dir}", request.again("train"))
+    then = request.again("train" if request.run.config.data.train else "evaluate")
+    return Done(f"indexes and what was left out: {request.run.index_dir}", then)
 
 
 def _train(request: Request) -> Done:

@@ -4,6 +4,7 @@ import json
 import logging
 
 import pytest
+from ml_collections import ConfigDict
 
 from input_pipeline.index import TooManyBad
 from vsft_jax.config import Run
@@ -65,3 +66,12 @@ def test_a_question_that_cannot_be_scored_ends_the_job(small):
 
     with pytest.raises(ConfigError, match="world_image is wrong"):
         prepare_all(small(0), check)
+
+
+def test_a_config_of_benchmarks_alone_is_prepared(small):
+    config = small(0).config.copy_and_resolve_references()
+    with config.unlocked():
+        config.data.update(train=ConfigDict(), replay="")
+    checked = []
+    prepare_all(Run(config, small(0).workdir), lambda dataset, _: checked.append(dataset.name))
+    assert checked == list(config.data.benchmarks)
