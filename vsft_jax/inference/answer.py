@@ -28,7 +28,8 @@ class Answer:
     """What the model said about store[index].
 
     token_ids: without the stop token. logprobs: natural logarithms, one for each token.
-    failure: why the media could not be decoded, else None.
+    failure: why the media could not be decoded, else None. likeliest: for each token the most
+    likely ones in its place, best first: (id, natural logarithm); none unless they are asked for.
     """
 
     index: int
@@ -36,17 +37,23 @@ class Answer:
     token_ids: list[int]
     logprobs: list[float]
     failure: dict[str, str] | None
+    likeliest: Sequence[Sequence[tuple[int, float]]] = ()
 
 
 def answer(
-    run: Run, model: LoadedModel, store: ExampleStore | Sequence[tuple[Example, ExampleLayout]]
+    run: Run,
+    model: LoadedModel,
+    store: ExampleStore | Sequence[tuple[Example, ExampleLayout]],
+    *,
+    likeliest: int = 0,
 ) -> Iterator[Answer]:
     """Answers to every prompt, prepared in "prompt" mode, by `config.eval`.
 
     Prompts are grouped by size, and each group runs in rows of one shape, so that the number of
     compilations is that of the shapes and not of the prompts. Largest first: what does not fit
     into memory shows at once. Answers come in that order, not in the store's. What is drawn for a
-    prompt depends on `config.seed` and its id alone.
+    prompt depends on `config.seed` and its id alone. likeliest: how many of the most likely tokens
+    are told for each token.
     """
     config = run.config
     rows_a_batch = config.eval.batch_rows
@@ -58,6 +65,7 @@ def answer(
         banned_ids=run.model_config.media_token_ids,
         pad_id=stop_ids[0],
         sampling=sampling_of(config),
+        likeliest=likeliest,
     )
     for shape, members in prompt_shapes(*_sizes(store), rows_a_batch).items():
         batches = make_batches(
@@ -81,7 +89,10 @@ def answer(
                 decoding,
                 config.seed,
             )
-            for i, bad, tokens, logprobs, length in zip(here, failed, *said, strict=False):
+            columns = said.tokens, said.logprobs, said.lengths
+            for row, (i, bad, tokens, logprobs, length) in enumerate(
+                zip(here, failed, *columns, strict=False)
+            ):
                 ids, name = tokens[:length].tolist(), store[i][0].id
                 yield Answer(
                     index=i,
@@ -89,7 +100,16 @@ def answer(
                     token_ids=ids,
                     logprobs=logprobs[:length].tolist(),
                     failure=failures.get(name, _elsewhere(name)) if bad else None,
+                    likeliest=_likeliest(said, row, length),
                 )
+
+
+def _likeliest(said: Generated, row: int, length: int) -> list[list[tuple[int, float]]]:
+    if said.likeliest is None or said.likeliest_logprobs is None:
+        return []
+    ids, logprobs = said.likeliest[row, :length], said.likeliest_logprobs[row, :length]
+    pairs = zip(ids.tolist(), logprobs.tolist(), strict=True)
+    return [list(zip(*pair, strict=True)) for pair in pairs]
 
 
 def _sizes(

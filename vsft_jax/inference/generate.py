@@ -41,11 +41,15 @@ class Generated(NamedTuple):
         included; 0 behind it.
     lengths: int32[B], tokens before the stop token. Where lengths < T, tokens[b, lengths[b]] is
         the stop token; a row with no prompt has length 0 and only padding.
+    likeliest, likeliest_logprobs: int32 and float32[B, T, A], the A = Decoding.likeliest most
+        likely tokens of each step, best first, by the same distribution; None where A is 0.
     """
 
     tokens: Array
     logprobs: Array
     lengths: Array
+    likeliest: Array | None = None
+    likeliest_logprobs: Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +59,7 @@ class Decoding:
     max_new_tokens: T. stop_ids: a row ends with the first of these that it chooses. banned_ids:
     never chosen; media tokens belong here, since no pixels stand behind them. pad_id: fills
     `Generated.tokens` behind the stop token. sampling: how tokens are chosen; by default the most
-    likely one.
+    likely one. likeliest: A, how many of the most likely tokens of each step are told.
 
     Raises ValueError: max_new_tokens is not positive, or every stop token is banned.
     """
@@ -65,6 +69,7 @@ class Decoding:
     banned_ids: Collection[int]
     pad_id: int
     sampling: Sampling = GREEDY
+    likeliest: int = 0
 
     def __post_init__(self) -> None:
         for name in ("stop_ids", "banned_ids"):
@@ -116,6 +121,15 @@ def generate(
     )
 
 
+class _Choice(NamedTuple):
+    """Fields of `Generated` in one step, without the axis T."""
+
+    token: Array
+    logprob: Array
+    likeliest: Array | None
+    likeliest_logprobs: Array | None
+
+
 class _State(NamedTuple):
     step: Array  # tokens decided so far
     token: Array  # int32[B], the last one
@@ -143,8 +157,8 @@ def generate_compiled(
     rows = jnp.arange(batch)
     prompt = (jnp.arange(length) < prompt_lengths[:, None]).astype(jnp.int32)
 
-    def choose(hidden: Array, step: Array) -> tuple[Array, Array]:
-        """hidden: float[B, D] -> tokens int32[B], their log-probabilities float32[B]."""
+    def choose(hidden: Array, step: Array) -> _Choice:
+        """hidden: float[B, D]."""
         logits = model.unembed(hidden)
         if decoding.banned_ids:
             banned = np.zeros(logits.shape[-1], bool)
@@ -154,24 +168,36 @@ def generate_compiled(
             token = draw(logits, sampling, row_keys(seed, keys, step))
         else:
             token = logits.argmax(axis=-1).astype(jnp.int32)
-        return token, logits[rows, token] - jax.nn.logsumexp(logits, axis=-1)
+        total = jax.nn.logsumexp(logits, axis=-1)
+        best = likeliest = None
+        if decoding.likeliest:
+            best, likeliest = jax.lax.top_k(logits, decoding.likeliest)
+            best = best - total[:, None]
+        return _Choice(token, logits[rows, token] - total, likeliest, best)
 
     def record(
-        out: Generated, step: Array, token: Array, logprob: Array, done: Array
+        out: Generated, step: Array, choice: _Choice, done: Array
     ) -> tuple[Array, Array, Generated]:
         """Writes column `step`; returns what to go on from."""
-        token = jnp.where(done, decoding.pad_id, token)
+        token = jnp.where(done, decoding.pad_id, choice.token)
         stopped = done | jnp.isin(token, jnp.array(decoding.stop_ids, jnp.int32))
-        column = (0, step)
+
+        def written(table: Any, column: Any) -> Any:
+            return jax.tree.map(
+                lambda x, y: jax.lax.dynamic_update_slice_in_dim(x, y[:, None], step, axis=1),
+                table,
+                column,
+            )
+
         return (
             token,
             stopped,
             Generated(
-                jax.lax.dynamic_update_slice(out.tokens, token[:, None], column),
-                jax.lax.dynamic_update_slice(
-                    out.logprobs, jnp.where(done, 0.0, logprob)[:, None], column
-                ),
+                written(out.tokens, token),
+                written(out.logprobs, jnp.where(done, 0.0, choice.logprob)),
                 out.lengths + ~stopped,
+                written(out.likeliest, choice.likeliest),
+                written(out.likeliest_logprobs, choice.likeliest_logprobs),
             ),
         )
 
@@ -182,13 +208,16 @@ def generate_compiled(
     next_position = (arrays["positions"] * prompt[..., None]).max(axis=(1, 2)) + 1
 
     last = jnp.maximum(prompt_lengths - 1, 0)
-    token, logprob = choose(hidden[rows, last], jnp.int32(0))
+    first = choose(hidden[rows, last], jnp.int32(0))
+    several = (batch, new, decoding.likeliest)
     empty = Generated(
         jnp.full((batch, new), decoding.pad_id, jnp.int32),
         jnp.zeros((batch, new), jnp.float32),
         jnp.zeros((batch,), jnp.int32),
+        jnp.zeros(several, jnp.int32) if decoding.likeliest else None,
+        jnp.zeros(several, jnp.float32) if decoding.likeliest else None,
     )
-    token, done, out = record(empty, jnp.int32(0), token, logprob, prompt_lengths == 0)
+    token, done, out = record(empty, jnp.int32(0), first, prompt_lengths == 0)
     slots = jnp.pad(prompt, [(0, 0), (0, new)])
 
     def unfinished(state: _State) -> Array:
@@ -202,8 +231,8 @@ def generate_compiled(
         )
         positions = jnp.broadcast_to((next_position + state.step - 1)[:, None, None], (batch, 1, 3))
         hidden, cache = model.decode(state.token[:, None], positions, state.cache, slot, slots)
-        token, logprob = choose(hidden[:, 0], state.step)
-        token, done, out = record(state.out, state.step, token, logprob, state.done)
+        choice = choose(hidden[:, 0], state.step)
+        token, done, out = record(state.out, state.step, choice, state.done)
         return _State(state.step + 1, token, done, _shard(cache), slots, out)
 
     state = _State(jnp.int32(1), token, done, cache, slots, out)

@@ -267,3 +267,20 @@ def test_the_cache_is_split_over_rows_and_heads(model):
     text = program.as_text()
     assert "f32[2,2,15,1,8]" in text
     assert "f32[2,8,15,2,8]" not in text and "f32[2,8,15,1,8]" not in text
+
+
+def test_the_likeliest_tokens_of_each_step_come_with_what_was_chosen(model):
+    arrays, lengths = _prompts()
+    decoding = Decoding(STEPS, (), (46, 47), 45)
+    plain = generate(*model, arrays, lengths, decoding)
+    told = generate(*model, arrays, lengths, dataclasses.replace(decoding, likeliest=5))
+    assert plain.likeliest is None and plain.likeliest_logprobs is None
+    np.testing.assert_array_equal(told.tokens, plain.tokens)
+    assert told.likeliest.shape == told.likeliest_logprobs.shape == (3, STEPS, 5)
+    for row in range(2):
+        length = int(told.lengths[row])
+        np.testing.assert_array_equal(told.likeliest[row, :length, 0], told.tokens[row, :length])
+        best = np.asarray(told.likeliest_logprobs[row, :length])
+        np.testing.assert_allclose(best[:, 0], told.logprobs[row, :length], rtol=1e-6)
+        assert (np.diff(best, axis=1) <= 0).all() and (np.exp(best).sum(axis=1) <= 1 + 1e-5).all()
+        assert not np.isin(told.likeliest[row, :length], decoding.banned_ids).any()
