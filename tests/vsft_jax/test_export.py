@@ -13,6 +13,7 @@ import pytest
 import torch
 from flax import nnx
 from safetensors import safe_open
+from safetensors.torch import save_file
 from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
 from configs import default
@@ -305,6 +306,14 @@ def test_two_processes_import_and_export_together(source, exported, tmp_path):
 @pytest.fixture
 def copy(source, tmp_path):
     return shutil.copytree(source[0], tmp_path / "copy")
+
+
+def test_weights_beyond_float16_are_named(copy, tmp_path):
+    tensors = _tensors(copy)
+    tensors["model.norm.weight"] = 1e5 * torch.ones_like(tensors["model.norm.weight"])
+    save_file(tensors, copy / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ConfigError, match="export.dtype = 'float16': a weight is beyond"):
+        export(Run(_config(copy, dtype="float16"), tmp_path / "run"))
 
 
 @pytest.mark.parametrize("nested", [False, True])
