@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo demo-full test lint clean
+.PHONY: demo demo-full test soak lint clean
 
 demo: .venv/.user                ## about ten minutes on two cores, leaves runs/demo/report.html
 	$(BIN)/vsft --config=configs/demo.py --workdir=runs/demo --job=study
@@ -12,6 +12,9 @@ demo-full: .venv/.user           ## every frame count and five seeds; about 45 m
 
 test: .venv/.test lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+soak: .venv/.test                ## kills, signals, damages, full disks; about half an hour
+	$(BIN)/python -m pytest -s tests/soak -m soak
 
 lint: .venv/.test
 	$(BIN)/ruff check .

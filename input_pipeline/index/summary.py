@@ -81,23 +81,24 @@ def log_summary(summary: Mapping[str, Any]) -> None:
 
 
 def write_summary(index: Path, summary: Mapping[str, Any]) -> None:
-    """Keeps the summary of an index, after checksums of the index and its quarantine file: one that
-    has a summary is finished."""
-    files = {path.name: checksum(path) for path in (index, quarantine_of(index))}
-    write_atomically(_checksums_of(index), json.dumps(files))
+    """Keeps the summary of an index, which is finished with it, and checksums of its files."""
     write_atomically(_summary_of(index), json.dumps(summary, indent=1, ensure_ascii=False))
+    files = (index, quarantine_of(index), _summary_of(index))
+    write_atomically(
+        _checksums_of(index), json.dumps({path.name: checksum(path) for path in files})
+    )
 
 
 def read_summary(index: Path, *, verify: bool) -> dict[str, Any] | None:
     """The summary of an index that is there and whole. None where it is not, which is logged if it
-    was damaged: it has to be made again. verify: read all of the index and its quarantine file."""
+    was damaged: it has to be made again. verify: compare its files with their checksums."""
     path = _summary_of(index)
     if not (path.exists() and index.exists()):
         return None
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
         if verify:
             _check(index)
+        summary = json.loads(path.read_text(encoding="utf-8"))
         if len(ExampleStore.open(index)) != summary["kept"]:
             raise ValueError(f"{index.name} has not {summary['kept']} rows")
         return summary

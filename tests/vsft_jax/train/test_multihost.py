@@ -35,7 +35,7 @@ train(run, during_training(run))
 """
 
 
-def _workers(config, folder: Path, run: str) -> list[subprocess.Popen]:
+def start_workers(config, folder: Path, run: str) -> list[subprocess.Popen]:
     """Two processes that train in <folder>/<run>, on one device each."""
     path = folder / "config.json"
     path.write_text(config.to_json())
@@ -78,13 +78,13 @@ def test_a_tensor_axis_across_processes(alone, tmp_path):
     """Both processes have a part of every row, and load them all."""
     config = alone[0].copy_and_resolve_references()
     config.mesh.update(data=1, fsdp=1, tensor=2)
-    two_processes.finish(_workers(config, tmp_path, "two"))
+    two_processes.finish(start_workers(config, tmp_path, "two"))
     _compare(tmp_path / "two", alone[1])
 
 
 def test_two_processes_give_the_losses_of_one_and_resume_from_its_checkpoint(alone, tmp_path):
     config = alone[0].copy_and_resolve_references()
-    two_processes.finish(_workers(config, tmp_path, "two"))
+    two_processes.finish(start_workers(config, tmp_path, "two"))
     _compare(tmp_path / "two", alone[1])
     saved = json.loads((tmp_path / "two" / "config.json").read_text())
     assert saved["config"]["train"]["steps"] == 3
@@ -100,7 +100,7 @@ def test_two_processes_give_the_losses_of_one_and_resume_from_its_checkpoint(alo
 def test_a_signal_to_one_process_saves_and_ends_both(shared_config, tmp_path, number):
     config = shared_config.copy_and_resolve_references()
     config.train.update(steps=100_000, batch_rows=4, checkpoint_every=100_000)
-    workers = _workers(config, tmp_path, "run")
+    workers = start_workers(config, tmp_path, "run")
     try:
         record = tmp_path / "run" / "train.jsonl"
         deadline = time.monotonic() + 300
