@@ -1,4 +1,4 @@
-"""Attention against a plain numpy loop over heads; splash, interpreted, also against XLA's."""
+"""Attention against a plain numpy loop over heads, and by tiles against XLA's."""
 
 import functools
 
@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vsft_jax.models.shared import splash, stacks
-from vsft_jax.models.shared.attention import attention
+from vsft_jax.models.shared import stacks
+from vsft_jax.models.shared.attention import IMPLEMENTATIONS, attention, splash
 from vsft_jax.sharding import batch_sharding, make_mesh
 
 
@@ -46,14 +46,20 @@ def _runs(length, longest, padding, seed=0, count=2):
     return np.array(rows, np.int32)
 
 
+TILED = pytest.mark.parametrize("tiled", ["splash", "segments"])
+
+
+@pytest.mark.parametrize("implementation", ["xla", "segments"])
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("length", [50, 600])  # one tile, and several with an uneven last
-def test_equals_plain_attention(causal, length):
+def test_equals_plain_attention(causal, length, implementation):
     q, k, v = _qkv(length)
     segments = _runs(length, 40, padding=7)
-    found = attention(q, k, v, segment_ids=segments, causal=causal)
+    found = attention(q, k, v, segment_ids=segments, causal=causal, implementation=implementation)
     expected = _numpy_attention(q, k, v, segments, segments, causal)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    real = segments > 0
+    np.testing.assert_allclose(np.asarray(found)[real], expected[real], atol=1e-5)
+    assert np.isfinite(found).all()
 
 
 @pytest.mark.parametrize("length", [49, 64, 130])
@@ -61,7 +67,7 @@ def test_local_attention_equals_dense(length):
     """Runs as long as promised, at every offset to the blocks, padding longer than a block."""
     q, k, v = _qkv(length, kv_heads=4)
     segments = _runs(length, 16, padding=20)
-    found = attention(q, k, v, segment_ids=segments, max_segment_length=16)
+    found = attention(q, k, v, segment_ids=segments, max_segment_length=16, implementation="xla")
     expected = _numpy_attention(q, k, v, segments, segments)
     real = segments > 0
     np.testing.assert_allclose(np.asarray(found)[real], expected[real], atol=1e-5)
@@ -88,12 +94,14 @@ def test_nothing_to_attend_to_is_finite_forward_and_backward():
     assert all(np.isfinite(gradient).all() for gradient in gradients)
 
 
-def test_softmax_is_float32_under_bfloat16():
+@pytest.mark.parametrize("implementation", ["xla", "segments"])
+def test_softmax_is_float32_under_bfloat16(implementation):
     """Many equal scores: bfloat16 sums of exponentials would stall at 256."""
     ones = jnp.ones((1, 1000, 1, 8), jnp.bfloat16)
     values = jnp.broadcast_to(jnp.arange(1000)[None, :, None, None] < 500, ones.shape)
     segments = jnp.ones((1, 1000), jnp.int32)
-    found = attention(ones, ones, values.astype(jnp.bfloat16), segment_ids=segments)
+    values = values.astype(jnp.bfloat16)
+    found = attention(ones, ones, values, segment_ids=segments, implementation=implementation)
     assert found.dtype == jnp.bfloat16
     np.testing.assert_allclose(found.astype(np.float32), 0.5, rtol=0.01)
 
@@ -123,8 +131,8 @@ def _value_and_gradients(q, k, v, segments, **options):
     return out, *gradients
 
 
-def _check_splash(q, k, v, segments, expected_options=None, **options):
-    found = _value_and_gradients(q, k, v, segments, implementation="splash", **options)
+def _check(tiled, q, k, v, segments, expected_options=None, **options):
+    found = _value_and_gradients(q, k, v, segments, implementation=tiled, **options)
     expected = _value_and_gradients(
         q, k, v, segments, implementation="xla", **(expected_options or options)
     )
@@ -135,72 +143,106 @@ def _check_splash(q, k, v, segments, expected_options=None, **options):
     np.testing.assert_allclose(np.asarray(found[0])[real], plain[real], atol=2e-5)
 
 
+@TILED
 @pytest.mark.parametrize(
     ("width", "kv_heads", "causal", "length"),
     [(64, 4, False, 200), (72, 4, True, 256), (80, 1, False, 300), (128, 2, True, 300)],
 )
-def test_splash_equals_plain_attention(width, kv_heads, causal, length):
+def test_tiles_equal_plain_attention(tiled, width, kv_heads, causal, length):
     """Forward and backward: head widths of the towers and language models, grouped keys, rows that
     are no multiple of a block, segments that begin and end inside blocks, padding."""
     q, k, v = _qkv(length, kv_heads=kv_heads, width=width)
-    _check_splash(q, k, v, _runs(length, 150, padding=40), causal=causal)
+    _check(tiled, q, k, v, _runs(length, 150, padding=40), causal=causal)
 
 
-def test_splash_with_segments_in_any_order():
+@TILED
+def test_tiles_of_segments_in_any_order(tiled):
     """Blocks that have to be visited do not follow the diagonal; segments are not even runs."""
     q, k, v = _qkv(512, kv_heads=4, width=64)
     segments = np.random.default_rng(1).integers(1, 4, (2, 512)).astype(np.int32)
     segments[0] = np.repeat([2, 1, 1, 2], 128)
-    _check_splash(q, k, v, segments)
+    _check(tiled, q, k, v, segments)
 
 
-def test_splash_windows_look_at_neighbours_only(monkeypatch):
+@TILED
+def test_windows_look_at_neighbours_only(tiled, monkeypatch):
     """Five blocks, so that the first and last do not see each other; runs cross the borders."""
     monkeypatch.setattr(splash, "_LOCAL_BLOCK", 128)
     q, k, v = _qkv(600, kv_heads=4, width=80)
     segments = _runs(600, 64, padding=30)
-    _check_splash(q, k, v, segments, expected_options={}, max_segment_length=64)
+    _check(tiled, q, k, v, segments, expected_options={}, max_segment_length=64)
 
 
+@TILED
 @pytest.mark.parametrize("kv_heads", [4, 1])  # divided over 'tensor', repeated for it
-def test_splash_on_a_mesh(kv_heads):
+def test_tiles_on_a_mesh(tiled, kv_heads):
     """Eight devices, each with its rows and heads, give what one gives."""
     q, k, v = _qkv(256, kv_heads=kv_heads, width=64, rows=4)
     segments = _runs(256, 100, padding=20, count=4)
-    alone = _value_and_gradients(q, k, v, segments, implementation="splash", causal=True)
+    alone = _value_and_gradients(q, k, v, segments, implementation=tiled, causal=True)
     mesh = make_mesh({"data": 2, "fsdp": 2, "tensor": 2})
     with jax.set_mesh(mesh):
         put = functools.partial(jax.device_put, device=batch_sharding(mesh))
         found = _value_and_gradients(
-            *map(put, (q, k, v, segments)), implementation="splash", causal=True
+            *map(put, (q, k, v, segments)), implementation=tiled, causal=True
         )
     for ours, theirs in zip(found, alone, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
-@pytest.mark.parametrize(("remat", "kernels"), [("full", 3), ("attention", 2)])
-def test_splash_runs_once_where_remat_keeps_it(remat, kernels):
+@pytest.mark.parametrize(("remat", "forward"), [("full", 2), ("attention", 1)])
+@pytest.mark.parametrize(("tiled", "loop", "backward"), [("splash", "pallas_call[", 1)])
+def test_kernels_run_once_where_remat_keeps_them(tiled, loop, backward, remat, forward):
     """Forward, backward, and forward again only where nothing was kept."""
-    q, k, v = _qkv(128, width=64)
-    segments = jnp.ones((2, 128), jnp.int32)
+    q, k, v = _qkv(256, width=64)
+    segments = jnp.ones((2, 256), jnp.int32)
     policy = jax.checkpoint_policies.save_only_these_names(*stacks.REMAT[remat])
 
     def total(q):
-        out = attention(jnp.sin(q), k, v, segment_ids=segments, implementation="splash")
+        out = attention(jnp.sin(q), k, v, segment_ids=segments, implementation=tiled)
         return jnp.sin(out).sum()
 
     text = str(jax.make_jaxpr(jax.grad(jax.checkpoint(total, policy=policy)))(q))
-    assert text.count("pallas_call[") == kernels
+    assert text.count(loop) == forward + backward
 
 
-def test_auto_is_xla_off_tpu_and_decoding_is_never_splash():
-    q, k, v = _qkv(1, 300, width=64)
-    ones, keys = jnp.ones((2, 1), jnp.int32), jnp.ones((2, 300), jnp.int32)
-    for options in (
-        dict(implementation="splash", q_segment_ids=ones, kv_segment_ids=keys),
-        dict(implementation="auto", segment_ids=ones),
-    ):
-        length = 300 if "kv_segment_ids" in options else 1
-        call = functools.partial(attention, **options)
-        text = str(jax.make_jaxpr(call)(q, k[:, :length], v[:, :length]))
-        assert "pallas_call" not in text
+def test_work_follows_segments_not_rows():
+    """Pairs of tiles that are looked at, told by making all others poisonous."""
+    length, segment = 1024, 200
+    ids = np.arange(length) // segment + 1
+    q, k, v = _qkv(length, rows=1)
+    expected = attention(q, k, v, segment_ids=ids[None], causal=True, implementation="segments")
+    for number in range(1, ids.max() + 1):
+        first = np.argmax(ids == number) // 128 * 128
+        poisoned = v.copy()
+        poisoned[:, :first] = np.nan  # 0 times NaN would show in the sums
+        found = attention(
+            q, k, poisoned, segment_ids=ids[None], causal=True, implementation="segments"
+        )
+        own = np.flatnonzero(ids == number)
+        later = own[own >= -(-own[0] // 128) * 128]  # of tiles that hold no earlier segment
+        np.testing.assert_array_equal(found[:, later], expected[:, later])
+
+
+def test_auto_is_segments_on_cpu_and_decoding_is_never_by_tiles():
+    q, k, v = _qkv(300, width=64)
+    ids = jnp.ones((2, 300), jnp.int32)
+    texts = {
+        implementation: str(
+            jax.make_jaxpr(
+                functools.partial(attention, segment_ids=ids, implementation=implementation)
+            )(q, k, v)
+        )
+        for implementation in IMPLEMENTATIONS
+    }
+    assert texts["auto"] == texts["segments"] != texts["xla"]
+    assert "while[" in texts["segments"] and "pallas_call" in texts["splash"]
+    one = jnp.ones((2, 1), jnp.int32)
+    for implementation in IMPLEMENTATIONS:
+        for keys, options in (
+            (300, dict(q_segment_ids=one, kv_segment_ids=ids)),
+            (1, dict(segment_ids=one)),
+        ):
+            call = functools.partial(attention, implementation=implementation, **options)
+            text = str(jax.make_jaxpr(call)(q[:, :1], k[:, :keys], v[:, :keys]))
+            assert "pallas_call" not in text and "while[" not in text

@@ -6,7 +6,6 @@ segment ids say which blocks to visit, and the cost follows the segments' length
 """
 
 import functools
-import math
 from typing import cast
 
 import jax
@@ -19,7 +18,8 @@ from jax.experimental.pallas.ops.tpu.splash_attention import (
     splash_attention_kernel,
     splash_attention_mask_info,
 )
-from jax.sharding import AbstractMesh, PartitionSpec
+
+from vsft_jax.models.shared.attention.per_device import per_device
 
 # Positions a side of a block, best first. Instruction bundles that libtpu 0.0.52 schedules on v5e
 # for 1024 pairs of positions in a head of width 128, forward and fused backward: 4.5 and 8.8 in
@@ -50,8 +50,6 @@ def splash_attention(
     """Self-attention inside segments; arguments as in `attention.attention`.
 
     interpret: run the kernels off TPU, which is slow: for tests.
-    Under a mesh (`jax.set_mesh`) each device computes its own rows and heads.
-
     The softmax's sums and the output are named "attention" for remat: without the sums the
     backward pass would have to run the kernel again.
     """
@@ -61,33 +59,7 @@ def splash_attention(
         local=max_segment_length is not None and max_segment_length <= _LOCAL_BLOCK,
         interpret=interpret,
     )
-    mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty or mesh.are_all_axes_manual:
-        return local(q, k, v, segment_ids)
-    rows = _axes(mesh, ("data", "fsdp"), q.shape[0])
-    heads = _axes(mesh, ("tensor",), q.shape[2])
-    if heads:
-        k, v = (_repeat_heads(x, q.shape[2], mesh.shape["tensor"]) for x in (k, v))
-    each, ids = PartitionSpec(rows, None, heads), PartitionSpec(rows)
-    sharded = jax.shard_map(
-        local, in_specs=(each, each, each, ids), out_specs=each, check_vma=False
-    )
-    return sharded(q, k, v, segment_ids)
-
-
-def _axes(mesh: AbstractMesh, names: tuple[str, ...], size: int) -> tuple[str, ...] | None:
-    """The named mesh axes if a dimension of this size can be split over them."""
-    found = tuple(name for name in names if name in mesh.axis_names)
-    count = math.prod(mesh.shape[name] for name in found)
-    return found if found and size % count == 0 else None
-
-
-def _repeat_heads(x: Array, heads: int, shards: int) -> Array:
-    """Repeats keys' or values' heads until each shard has those that its queries need."""
-    shared = math.lcm(x.shape[2], shards)
-    # Where the queries' heads cannot be grouped like that, each gets keys of its own.
-    repeats = (shared if heads % shared == 0 else heads) // x.shape[2]
-    return x if repeats == 1 else jnp.repeat(x, repeats, axis=2)
+    return per_device(local, q, k, v, segment_ids)
 
 
 def _rows(

@@ -1,0 +1,104 @@
+"""The one attention function that every layer of every model calls.
+
+Who may look at whom is said by segment ids alone: a position attends to the positions of its
+own segment. Padding is segment 0. No [L, L] mask is ever stored: the comparison of segment ids
+is part of the softmax's elementwise work.
+"""
+
+import functools
+
+import jax
+from jax import Array
+from jax.ad_checkpoint import checkpoint_name
+
+from vsft_jax.models.shared.attention.per_device import per_device
+from vsft_jax.models.shared.attention.segments import TILE, segment_attention
+from vsft_jax.models.shared.attention.whole_rows import block_local, dense
+
+# "auto": splash where the program will run on TPU, segments on CPU, else xla. See docs/tpu.md and
+# docs/performance.md.
+IMPLEMENTATIONS = ("auto", "xla", "segments", "splash")
+_OF_PLATFORM = {"tpu": "splash", "cpu": "segments"}
+
+
+def attention(
+    q: Array,
+    k: Array,
+    v: Array,
+    *,
+    segment_ids: Array | None = None,
+    q_segment_ids: Array | None = None,
+    kv_segment_ids: Array | None = None,
+    causal: bool = False,
+    max_segment_length: int | None = None,
+    implementation: str = "auto",
+) -> Array:
+    """Scaled dot-product attention inside segments, softmax in float32.
+
+    The result is named "attention" for remat policies.
+
+    Args:
+        q: float[B, Lq, H, K].
+        k: float[B, Lk, G, K], where G divides H: grouped-query attention, heads not repeated.
+        v: float[B, Lk, G, K].
+        segment_ids: int[B, L], for self-attention (Lq = Lk); or else the next two.
+        q_segment_ids: int[B, Lq].
+        kv_segment_ids: int[B, Lk].
+        causal: a position attends to itself and earlier ones only (needs Lq = Lk).
+        max_segment_length: promise that every segment except padding is one contiguous run of
+            at most this many positions. Scores are then computed for neighbouring blocks only,
+            in O(L · max_segment_length) instead of O(L²). Self-attention without `causal` only.
+        implementation: one of `IMPLEMENTATIONS`. "splash" and "segments" are for self-attention
+            given by `segment_ids`, each device computing its own rows and heads; anything else,
+            such as decoding one token, is computed as by "xla".
+
+    Returns:
+        float[B, Lq, H, K] in q's dtype; finite everywhere, meaningless where the segment is 0.
+
+    Raises:
+        ValueError: unknown implementation, or arguments that do not go together.
+    """
+    if implementation not in IMPLEMENTATIONS:
+        raise ValueError(
+            f"attention implementation {implementation!r} is unknown; "
+            f"ModelConfig.attention must be one of {IMPLEMENTATIONS}"
+        )
+    if segment_ids is not None:
+        if q_segment_ids is not None or kv_segment_ids is not None:
+            raise ValueError("give segment_ids, or q_segment_ids and kv_segment_ids, not both")
+        q_segment_ids = kv_segment_ids = segment_ids
+    if q_segment_ids is None or kv_segment_ids is None:
+        raise ValueError("attention needs segment ids for the queries and for the keys")
+    if max_segment_length is not None and (causal or q.shape[1] != k.shape[1]):
+        raise ValueError("max_segment_length is for bidirectional self-attention")
+
+    if implementation == "auto":
+        implementation = _OF_PLATFORM.get(_platform(), "xla")
+    if implementation == "segments" and segment_ids is not None and q.shape[1] > TILE:
+        # Names its own result.
+        return per_device(functools.partial(segment_attention, causal=causal), q, k, v, segment_ids)
+    if implementation == "splash" and segment_ids is not None and q.shape[1] > 1:
+        # Importing Pallas takes an eighth of a second, a twentieth of a first answer on a CPU.
+        from vsft_jax.models.shared.attention.splash import splash_attention
+
+        # Names its own result.
+        return splash_attention(
+            q,
+            k,
+            v,
+            segment_ids,
+            causal=causal,
+            max_segment_length=max_segment_length,
+            interpret=_platform() != "tpu",
+        )
+    if max_segment_length is not None and 3 * max_segment_length < q.shape[1]:
+        out = block_local(q, k, v, q_segment_ids, kv_segment_ids, max_segment_length)
+    else:
+        out = dense(q, k, v, q_segment_ids, kv_segment_ids, causal)
+    return checkpoint_name(out, "attention")
+
+
+def _platform() -> str:
+    """What the program being traced will run on: the mesh's platform, or the default one."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return jax.default_backend() if device is None else device.platform

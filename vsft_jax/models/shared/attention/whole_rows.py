@@ -1,0 +1,109 @@
+"""Attention through XLA alone: every pair of positions, or of neighbouring blocks."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+# Large enough to vanish under exp, small enough that a row with nothing to attend to stays finite.
+_MASKED = -1e30
+
+# Queries in a tile; smaller ones compile longer and gain nothing.
+_SMALLEST_TILE = 256
+# Beyond this many queries the backward pass computes scores again, tile by tile: O(L · tile)
+# memory instead of O(L²).
+_LONG = 2048
+
+
+def dense(
+    q: Array, k: Array, v: Array, q_segment_ids: Array, kv_segment_ids: Array, causal: bool
+) -> Array:
+    """All queries against all keys, in tiles of queries; shapes as in `attention`.
+
+    Tiles keep the working set small, and under `causal` a tile leaves out the keys after it.
+    """
+    batch, length, heads, width = q.shape
+    kv_heads = k.shape[2]
+    q = (q * width**-0.5).reshape(batch, length, kv_heads, heads // kv_heads, width)
+    q, k, v = jnp.moveaxis(q, 1, 3), jnp.moveaxis(k, 1, 2), jnp.moveaxis(v, 1, 2)
+
+    # At most 16 tiles, since they are unrolled.
+    size = max(_SMALLEST_TILE, -(-length // 16))
+    tile = jax.checkpoint(_tile) if length > _LONG else _tile
+    outs = []
+    for start in range(0, length, size):
+        queries = slice(start, min(start + size, length))
+        keys = slice(0, queries.stop if causal else k.shape[2])
+        q_index = jnp.arange(queries.start, queries.stop) if causal else None
+        outs.append(
+            tile(
+                q[..., queries, :],
+                k[:, :, keys],
+                v[:, :, keys],
+                q_segment_ids[:, queries],
+                kv_segment_ids[:, keys],
+                q_index,
+            )
+        )
+    out = jnp.moveaxis(jnp.concatenate(outs, axis=3), 3, 1)
+    return out.reshape(batch, length, heads, width)
+
+
+def _tile(
+    q: Array,
+    k: Array,
+    v: Array,
+    q_segment_ids: Array,
+    kv_segment_ids: Array,
+    q_index: Array | None,
+) -> Array:
+    """q: [B, G, H/G, Q, K], k and v: [B, G, S, K]; q_index: int[Q] for causal -> as q."""
+    allowed = q_segment_ids[:, :, None] == kv_segment_ids[:, None, :]
+    if q_index is not None:
+        allowed &= q_index[:, None] >= jnp.arange(k.shape[2])
+    # Adding (instead of selecting) keeps the mask out of what the backward pass has to store.
+    bias = jnp.where(allowed, 0.0, _MASKED)[:, None, None]
+    scores = jnp.einsum("bghqk,bgsk->bghqs", q, k, preferred_element_type=jnp.float32) + bias
+    highest = jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True))
+    weights = jnp.exp(scores - highest)
+    total = weights.sum(axis=-1, keepdims=True)
+    out = jnp.einsum(
+        "bghqs,bgsk->bghqk", weights.astype(v.dtype), v, preferred_element_type=jnp.float32
+    )
+    # Dividing after the product saves a pass over [Q, S].
+    return (out / total).astype(v.dtype)
+
+
+def block_local(
+    q: Array, k: Array, v: Array, q_segment_ids: Array, kv_segment_ids: Array, block: int
+) -> Array:
+    """Queries of a block against its own and the two neighbouring blocks of keys.
+
+    A contiguous run of at most `block` positions touches at most two neighbouring blocks.
+    """
+    batch, length = q.shape[:2]
+    blocks = -(-length // block)
+    end = blocks * block - length
+
+    def cut(x: Array, fill: int) -> Array:
+        widths = [(0, 0), (0, end)] + [(0, 0)] * (x.ndim - 2)
+        x = jnp.pad(x, widths, constant_values=fill)
+        return x.reshape(batch, blocks, block, *x.shape[2:])
+
+    def with_neighbours(x: Array, fill: int) -> Array:
+        x = cut(x, fill)
+        x = jnp.pad(x, [(0, 0), (1, 1)] + [(0, 0)] * (x.ndim - 2), constant_values=fill)
+        x = jnp.concatenate([x[:, :-2], x[:, 1:-1], x[:, 2:]], axis=2)
+        return x.reshape(batch * blocks, 3 * block, *x.shape[3:])
+
+    def rows(x: Array) -> Array:
+        return x.reshape(batch * blocks, *x.shape[2:])
+
+    out = dense(
+        rows(cut(q, 0)),
+        with_neighbours(k, 0),
+        with_neighbours(v, 0),
+        rows(cut(q_segment_ids, 0)),
+        with_neighbours(kv_segment_ids, -1),
+        causal=False,
+    )
+    return out.reshape(batch, blocks * block, *out.shape[2:])[:, :length]
