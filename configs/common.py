@@ -13,6 +13,7 @@ MODEL_ARGS = {
     "frames": "hybrid",
     "annotations": "",
     "media_root": "",
+    "preset": "",
     "init_from": "",
     "benchmarks": "",
     "benchmark_root": "",
@@ -90,7 +91,8 @@ def published(
 
     path: Hugging Face directory or hub id, for architecture, weights and tokenizer. size: a
     published size; without a path and without an argument it is `size` here, with random weights.
-    frames: see `frame_spec`, with these candidates. annotations, media_root: a training set.
+    frames: see `frame_spec`, with these candidates. annotations, media_root, preset: a training
+    set, and how its publisher wrote it (docs/data.md).
     benchmarks, benchmark_root: see `official_benchmarks`.
     init_from: another run's workdir. layout: the family's layout choices and row sizes.
     """
@@ -108,6 +110,7 @@ def published(
         config.data.train.own = ConfigDict(
             {"annotations": args.annotations, "media_root": args.media_root, "weight": 1.0}
         )
+        config.data.train.own.preset = args.preset
     return config
 
 

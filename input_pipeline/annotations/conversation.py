@@ -94,18 +94,19 @@ def check_values(record: Mapping[str, Any]) -> None:
     stack: list[tuple[Any, int]] = [(record, 1)]
     while stack:
         value, depth = stack.pop()
-        if isinstance(value, dict | list):
+        if isinstance(value, str):
+            if not value.isascii():
+                try:
+                    value.encode()
+                except UnicodeEncodeError as error:
+                    raise Unusable("bad_record", f"text that is not Unicode: {error}") from error
+        elif isinstance(value, dict | list):
             if depth > MAX_DEPTH:
                 raise Unusable("too_deep", f"nested deeper than {MAX_DEPTH} levels")
             inner = [*value.keys(), *value.values()] if isinstance(value, dict) else value
             stack.extend((item, depth + 1) for item in inner)
         elif isinstance(value, float) and not math.isfinite(value):
             raise Unusable("bad_record", f"{value} is not a JSON number")
-        elif isinstance(value, str) and not value.isascii():
-            try:
-                value.encode()
-            except UnicodeEncodeError as error:
-                raise Unusable("bad_record", f"text that is not Unicode: {error}") from error
 
 
 def _checked_text(place: int, role: Role, pieces: Sequence[str | Medium]) -> _Split:

@@ -39,10 +39,11 @@ class Notes:
     def add_example(self, example: Example, where: str) -> None:
         """An example that can be used."""
         self._examples += 1
-        if any(medium.asks for medium in example.media):
+        media = example.media
+        if any(medium.asks for medium in media):
             self._asking.first = self._asking.first or where
             self._asking.count += 1
-        if example.media:
+        if media:
             self._with_media += 1
         elif not self._with_media and _MENTION.search(example.instruction):
             self._mentions.first = self._mentions.first or f"{where}: {example.instruction!r:.80}"

@@ -108,10 +108,11 @@ def read_with_places(
                 detail = f"{record.where}: {error.detail}"
                 yield place, Rejected(record.number, shown, error.reason, detail, record.file)
                 continue
-            clip = any(medium.kind == "video" for medium in example.media)
+            media = example.media
+            clip = any(medium.kind == "video" for medium in media)
             for field in lookalikes(value, _read_keys(chosen, clip)):
-                notes.add_unread(field, record.where)
-            notes.add_example(example, record.where)
+                notes.add_unread(field, place.where)
+            notes.add_example(example, place.where)
             yield place, example
 
 

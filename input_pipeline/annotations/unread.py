@@ -52,6 +52,7 @@ _OTHER_NAMES = {
     "start": "start_time start_s start_sec start_second begin",
     "end": "end_time end_s end_sec end_second",
 }
+_MEDIA_WORDS = frozenset({"video", "videos", "image", "images"})
 _READ_AS = {name: key for key, names in _OTHER_NAMES.items() for name in names.split()}
 _TYPO = 0.8  # likeness of "vidoe" and "video"
 
@@ -102,12 +103,25 @@ def lookalikes(record: Mapping[str, Any], known: Collection[str]) -> Iterator[Un
 
     known: the keys that are read.
     """
-    for key, value in record.items():
-        if key in known or value is None or value == "":
+    suspects = _suspects(tuple(record), frozenset(known))
+    absent = [name for name in known if record.get(name) is None] if suspects else []
+    for key in suspects:
+        value = record[key]
+        if value is None or value == "":
             continue
-        absent = [name for name in known if record.get(name) is None]
         if wanted := _likely(key, value, absent):
             yield Unread(key, value, wanted)
+
+
+@functools.lru_cache(4096)  # of millions of records most have the same keys
+def _suspects(keys: tuple[str, ...], known: frozenset[str]) -> tuple[str, ...]:
+    """The keys of which any value could stand for a known key."""
+    return tuple(
+        key
+        for key in keys
+        if key not in known
+        and (_kinds_of_key(key) or "_".join(_words(key)) in _READ_AS or _typo_of(key, known))
+    )
 
 
 def _likely(key: str, value: Any, known: Collection[str]) -> tuple[str, ...]:
@@ -117,18 +131,18 @@ def _likely(key: str, value: Any, known: Collection[str]) -> tuple[str, ...]:
     other = _READ_AS.get("_".join(_words(key)))
     if other and other in known:
         return (other,)
-    if _IDS.intersection(_words(key)[-1:]):
-        return ()  # "question_id" is no slip for "questions"
-    near = _typo_of(key, tuple(known))
+    near = _typo_of(key, frozenset(known))
     return (near,) if near else ()
 
 
 @functools.lru_cache(4096)  # of millions of records most have the same keys
-def _typo_of(key: str, known: tuple[str, ...]) -> str | None:
+def _typo_of(key: str, known: frozenset[str]) -> str | None:
     """The known key that this one is likely to be a slip of the fingers for."""
+    if len(words := _words(key)) > 1 and words[-1] in _IDS:
+        return None  # "question_id" is no slip for "questions"
     plain = key.lower()
     swapped = [name for name in known if sorted(name) == sorted(plain)]
-    near = swapped or difflib.get_close_matches(plain, known, 1, _TYPO)
+    near = swapped or difflib.get_close_matches(plain, sorted(known), 1, _TYPO)
     return near[0] if near and abs(len(near[0]) - len(key)) <= 2 else None
 
 
@@ -172,7 +186,7 @@ def _kinds_of_key(key: str) -> tuple[str, ...]:
     if first in _KINDS:
         named = all(word in _NAMES or word.isdigit() for word in rest)
         return _KINDS[first] if named and (rest or first != "media") else ()
-    near = None if rest else _typo_of(first, ("video", "videos", "image", "images"))
+    near = None if rest else _typo_of(first, _MEDIA_WORDS)
     return _KINDS[near] if near else ()
 
 
