@@ -1,19 +1,48 @@
-"""Pieces of official numbers: shares of right answers, in percent."""
+"""Pieces of official numbers: shares of right answers, in percent.
+
+All of them count an answer `times`: in a bootstrap that is an array, and so is the number.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from evaluation.benchmarks.question import Answered, Metrics
+import numpy as np
+
+from evaluation.benchmarks.question import Answered, Metrics, Value
 
 
-def percent(answers: Sequence[Answered]) -> float:
-    """Mean score of one or more questions, in percent."""
-    return 100 * mean([each.score for each in answers])
+def percent(
+    answers: Sequence[Answered], of: Callable[[Answered], float] = lambda a: a.score
+) -> Value:
+    """The mean of their scores, or of another part of them, in percent."""
+    return 100 * ratio(total(answers, of), total(answers))
 
 
-def mean(values: Sequence[float]) -> float:
-    """Of one or more values."""
-    return sum(values) / len(values)
+def total(answers: Sequence[Answered], of: Callable[[Answered], float] = lambda a: 1.0) -> Value:
+    """The sum over the answers, each as often as it counts; of nothing else their number."""
+    found: Value = 0.0
+    for each in answers:
+        if part := of(each):
+            found = found + part * each.times
+    return found
+
+
+def ratio(part: Value, whole: Value) -> Value:
+    """part / whole; nan where whole is 0, as in a draw that has no question of a rare task."""
+    part, whole = np.broadcast_arrays(np.asarray(part, float), np.asarray(whole, float))
+    found = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole != 0)
+    return found if found.ndim else float(found)
+
+
+def mean(values: Sequence[Value]) -> Value:
+    """Of several numbers; those that a draw does not have are no part of its mean."""
+    stacked = np.stack(np.broadcast_arrays(*values))
+    return ratio(np.nansum(stacked, axis=0), np.sum(~np.isnan(stacked), axis=0))
+
+
+def clusters(answers: Sequence[Answered]) -> list[list[Answered]]:
+    """The answers by what they hang together by."""
+    return list(grouped(answers, lambda a: a.cluster).values())
 
 
 def grouped(
@@ -24,6 +53,12 @@ def grouped(
     for each in answers:
         found[key(each)].append(each)
     return dict(found)
+
+
+def all_right(groups: Sequence[Sequence[Answered]]) -> Value:
+    """The share of clusters with all questions right, in percent."""
+    right = total([g[0] for g in groups if all(a.score == 1 for a in g)])
+    return 100 * ratio(right, total([g[0] for g in groups]))
 
 
 def percent_by(answers: Sequence[Answered], key: Callable[[Answered], str]) -> Metrics:

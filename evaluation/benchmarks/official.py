@@ -30,7 +30,6 @@ from vsft_jax.errors import ConfigError
 from vsft_jax.processes import first_process_first
 
 _VERSION = 1  # raise when a reader's questions change: files are then written anew
-_DRAWS = 300  # of a bootstrap; POPE's numbers take 20 ms each
 _SHOWN = 3  # missing media that are named
 _SCORED = ("id", "messages", "task", "format", "answer", "chance", "cluster", "choices")
 
@@ -84,12 +83,13 @@ def official_metrics(run: Run, name: str, predictions: Iterable[_Said]) -> dict[
                     found.score,
                     record["answer"],
                     found.prediction,
+                    record.get("choices", {}),
                     {key: value for key, value in record.items() if key not in _SCORED},
                 )
             )
     if not answered:
         return {}
-    return bootstrap_aggregate(answered, find_benchmark(official).aggregate, draws=_DRAWS)
+    return bootstrap_aggregate(answered, find_benchmark(official).aggregate)
 
 
 def source_file(annotations: Path) -> Path:

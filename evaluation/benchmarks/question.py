@@ -4,10 +4,13 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from input_pipeline.errors import UserError
 from input_pipeline.examples import MediaKind
 
-Metrics = dict[str, float]
+Value = float | np.ndarray  # a number, or one for each draw of a bootstrap
+Metrics = dict[str, Value]
 
 
 class BenchmarkError(UserError):
@@ -58,7 +61,11 @@ class Question:
 
 @dataclasses.dataclass(frozen=True)
 class Answered:
-    """A question's part in the official number. score: 0..1. text: what the model said."""
+    """A question's part in the official number.
+
+    score: 0..1. text: what the model said. times: how often it counts, 1 or, in the draws of
+    `statistics.bootstrap_aggregate`, float[draws]; the same within a cluster.
+    """
 
     id: str
     task: str
@@ -66,4 +73,6 @@ class Answered:
     score: float
     answer: str
     text: str
+    choices: Mapping[str, str]
     facts: Mapping[str, Any]
+    times: Value = 1.0

@@ -12,59 +12,54 @@ from evaluation.statistics.sample import Interval
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    class Clustered(DataclassInstance, Protocol):
-        """An answered question. cluster: the clip or picture that it is about."""
+    class Weighted(DataclassInstance, Protocol):
+        """An answered question. cluster: the clip or picture that it is about. times: how often it
+        is there, 1.0 or, in the draws of a bootstrap, float[draws]."""
 
         @property
         def cluster(self) -> str: ...
+        @property
+        def times(self) -> float | np.ndarray: ...
 
 
-Row = TypeVar("Row", bound="Clustered")
+Row = TypeVar("Row", bound="Weighted")
 
 
 def bootstrap_aggregate(
     rows: Sequence[Row],
-    aggregate: Callable[[Sequence[Row]], Mapping[str, float]],
+    aggregate: Callable[[Sequence[Row]], Mapping[str, float | np.ndarray]],
     draws: int = 1000,
     seed: int = 0,
 ) -> dict[str, Interval]:
     """95 % intervals of every number that `aggregate` makes of answered questions: a bootstrap over
     their clusters, with the percentiles of `percentiles`.
 
-    A cluster that is drawn k times is there under k names ("a.jpg", "a.jpg#1", …), all its rows
-    with it: so it counts k times too where an aggregate asks whether all questions of a picture are
-    right. `aggregate` must tell pictures by `cluster`, since ids repeat.
-    A number that a draw does not have (a rare task that was not drawn) is left out of that draw.
-    It takes the time of `draws` aggregates: a second where one takes 1 ms.
+    All draws are made at once: no row is there twice, but each has in `times` how often its cluster
+    was drawn, float[draws], and `aggregate` sums with these weights. So it is called two times,
+    whatever the number of draws. The rows of a cluster have one weight: what asks whether all
+    questions of a picture are right counts the picture by the weight of any of them.
+    A draw that does not have a number (a rare task that was not drawn) has nan in its place and is
+    left out; a number that is nan over all rows is not given.
     """
-    members: dict[str, list[Row]] = {}
-    for row in rows:
-        members.setdefault(row.cluster, []).append(row)
-    copies = [[each] for each in members.values()]  # [cluster][k]: its rows when drawn again
-
-    def copy(cluster: int, k: int) -> list[Row]:
-        if k == len(copies[cluster]):  # asked for in order
-            again = [
-                dataclasses.replace(row, cluster=f"{row.cluster}#{k}") for row in copies[cluster][0]
+    whole = aggregate(rows)
+    numbers: dict[str, int] = {}
+    where = [numbers.setdefault(row.cluster, len(numbers)) for row in rows]
+    drawn: Mapping[str, float | np.ndarray] = {}
+    if len(numbers) > 1:
+        generator = np.random.default_rng(seed)
+        share = np.full(len(numbers), 1 / len(numbers))
+        times = generator.multinomial(len(numbers), share, size=draws).T.astype(np.float64, "C")
+        drawn = aggregate(
+            [
+                dataclasses.replace(row, times=times[cluster])
+                for row, cluster in zip(rows, where, strict=True)
             ]
-            copies[cluster].append(again)
-        return copies[cluster][k]
-
-    found: dict[str, list[float]] = {}
-    generator = np.random.default_rng(seed)
-    share = np.full(len(copies), 1 / max(1, len(copies)))
-    for _ in range(draws if len(copies) > 1 else 0):
-        times = generator.multinomial(len(copies), share)
-        drawn = [
-            row
-            for cluster in np.flatnonzero(times).tolist()
-            for k in range(times[cluster])
-            for row in copy(cluster, k)
-        ]
-        for name, value in aggregate(drawn).items():
-            found.setdefault(name, []).append(value)
+        )
     intervals = {}
-    for name, value in aggregate(rows).items():
-        low, high = percentiles(np.array(found.get(name, [np.nan])), len(copies))
-        intervals[name] = Interval(value, low, high, len(rows))
+    for name, value in whole.items():
+        if not np.isnan(value):
+            found = np.broadcast_to(drawn.get(name, np.nan), draws)
+            found = found[~np.isnan(found)]
+            ends = percentiles(found, len(numbers)) if found.size else (np.nan, np.nan)
+            intervals[name] = Interval(float(value), *ends, len(rows))
     return intervals

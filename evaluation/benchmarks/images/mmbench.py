@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from evaluation.benchmarks.benchmark import Benchmark
-from evaluation.benchmarks.numbers import grouped, mean, percent, percent_by
+from evaluation.benchmarks.numbers import all_right, clusters, percent, percent_by
 from evaluation.benchmarks.prompts import ASK_LETTER, LETTERS, choice_question, lines
 from evaluation.benchmarks.question import Answered, Metrics, Question
 from evaluation.benchmarks.source import Source
@@ -51,10 +51,9 @@ def aggregate(answers: Sequence[Answered]) -> Metrics:
     """circular: questions that are right in all their rotations, which is the official number.
     plain: questions as they were written, without rotations. all_rows: every rotation by itself.
     """
-    rotations = grouped(answers, lambda a: a.cluster).values()
     unrotated = [a for a in answers if a.facts["plain"]]
     return {
-        "circular": 100 * mean([float(all(a.score == 1 for a in group)) for group in rotations]),
+        "circular": all_right(clusters(answers)),
         **({"plain": percent(unrotated)} if unrotated else {}),
         "all_rows": percent(answers),
         **percent_by(answers, lambda a: a.task),

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from evaluation.benchmarks.benchmark import Benchmark
-from evaluation.benchmarks.numbers import grouped, mean, percent, plain
+from evaluation.benchmarks.numbers import all_right, clusters, grouped, percent, plain
 from evaluation.benchmarks.prompts import ASK_WORD
 from evaluation.benchmarks.question import Answered, Metrics, Question
 from evaluation.benchmarks.source import Source
@@ -48,11 +48,10 @@ def read(source: Source, options: Mapping[str, Any]) -> Iterator[Question]:
 def aggregate(answers: Sequence[Answered]) -> Metrics:
     """Of each task accuracy in percent + the share of pictures with both right (0..200), and the
     sums: perception of 2,000, cognition of 800. A sum is there where all its tasks are."""
-    found = {}
+    found: Metrics = {}
     for task, group in grouped(answers, lambda a: a.task).items():
-        pairs = [pair for pair in grouped(group, lambda a: a.cluster).values() if len(pair) == 2]
-        both = [float(all(a.score == 1 for a in pair)) for pair in pairs]
-        found[plain(task)] = percent(group) + 100 * (mean(both) if both else 0.0)
+        pairs = [pair for pair in clusters(group) if len(pair) == 2]
+        found[plain(task)] = percent(group) + (all_right(pairs) if pairs else 0.0)
     sums: Metrics = {}
     for name, tasks in (("perception", PERCEPTION), ("cognition", COGNITION)):
         if all(plain(task) in found for task in tasks):

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from evaluation.benchmarks.benchmark import Benchmark
-from evaluation.benchmarks.numbers import percent, percent_by
+from evaluation.benchmarks.numbers import percent, percent_by, total
 from evaluation.benchmarks.question import Answered, Metrics, Question
 from evaluation.benchmarks.source import Source
 
@@ -29,7 +29,7 @@ def read(source: Source, options: Mapping[str, Any]) -> Iterator[Question]:
 def aggregate(answers: Sequence[Answered]) -> Metrics:
     """score: how many are right, of 1,000. accuracy and each group in percent."""
     return {
-        "score": sum(a.score for a in answers),
+        "score": total(answers, lambda a: a.score),
         "accuracy": percent(answers),
         **percent_by(answers, lambda a: a.task),
     }

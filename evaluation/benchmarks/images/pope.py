@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from evaluation.benchmarks.benchmark import Benchmark
-from evaluation.benchmarks.numbers import grouped, mean, percent
+from evaluation.benchmarks.numbers import grouped, mean, percent, ratio, total
 from evaluation.benchmarks.prompts import ASK_WORD
-from evaluation.benchmarks.question import Answered, Metrics, Question
+from evaluation.benchmarks.question import Answered, Metrics, Question, Value
 from evaluation.benchmarks.source import Source
 from evaluation.scoring import parse_yes_no
 
@@ -41,22 +41,24 @@ def aggregate(answers: Sequence[Answered]) -> Metrics:
     (f1_mean_of_categories). An answer that cannot be read says no "yes"."""
     groups = grouped(answers, lambda a: a.task)
     f1 = {name: _f1(group) for name, group in sorted(groups.items())}
-    readable = [said for a in answers if (said := _said(a.text))]
+    readable = [a for a in answers if _said(a.text)]
     return {
         "accuracy": percent(answers),
         "f1_overall": _f1(answers),
         "f1_mean_of_categories": mean(list(f1.values())),
-        "yes_ratio": 100 * mean([float(said == "yes") for said in readable] or [0.0]),
+        "yes_ratio": percent(readable, _says_yes) if readable else 0.0,
         **{f"f1_{name}": value for name, value in f1.items()},
         **{f"accuracy_{name}": percent(group) for name, group in sorted(groups.items())},
     }
 
 
-def _f1(answers: Sequence[Answered]) -> float:
-    said = [_said(a.text) == "yes" for a in answers]
-    there = [a.answer == "yes" for a in answers]
-    hits = sum(s and t for s, t in zip(said, there, strict=True))
-    return 200 * hits / (sum(said) + sum(there)) if hits else 0.0
+def _says_yes(answer: Answered) -> float:
+    return float(_said(answer.text) == "yes")
+
+
+def _f1(answers: Sequence[Answered]) -> Value:
+    there = [a for a in answers if a.answer == "yes"]
+    return 200 * ratio(total(there, _says_yes), total(answers, _says_yes) + total(there))
 
 
 POPE = Benchmark(

@@ -1,10 +1,11 @@
 """Charades-STA (arXiv 1705.02101): when does it happen? Temporal grounding."""
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from evaluation.benchmarks.benchmark import Benchmark
-from evaluation.benchmarks.numbers import mean, percent
+from evaluation.benchmarks.numbers import percent
 from evaluation.benchmarks.question import Answered, Metrics, Question
 from evaluation.benchmarks.source import Source
 
@@ -40,8 +41,12 @@ def aggregate(answers: Sequence[Answered]) -> Metrics:
     by at least 0.3, 0.5 and 0.7. An answer that cannot be read overlaps by 0."""
     return {
         "miou": percent(answers),
-        **{f"r1_at_{t}": 100 * mean([float(a.score >= t) for a in answers]) for t in _THRESHOLDS},
+        **{f"r1_at_{t}": percent(answers, functools.partial(_overlaps, t)) for t in _THRESHOLDS},
     }
+
+
+def _overlaps(threshold: float, answer: Answered) -> float:
+    return float(answer.score >= threshold)
 
 
 CHARADES_STA = Benchmark(

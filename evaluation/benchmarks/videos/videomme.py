@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from evaluation.benchmarks.benchmark import Benchmark
-from evaluation.benchmarks.numbers import by_task, percent_by
+from evaluation.benchmarks.numbers import by_task, percent_by, total
 from evaluation.benchmarks.prompts import choice_question, lettered, lines
 from evaluation.benchmarks.question import Answered, Metrics, Question
 from evaluation.benchmarks.source import Source
@@ -75,7 +75,7 @@ def aggregate(answers: Sequence[Answered]) -> Metrics:
         **by_task(answers),
         **percent_by(answers, lambda a: a.facts["length"]),
         **percent_by(answers, lambda a: a.facts["domain"]),
-        "questions_with_subtitles": float(sum(a.facts["has_subtitles"] for a in answers)),
+        "questions_with_subtitles": total(answers, lambda a: a.facts["has_subtitles"]),
     }
 
 

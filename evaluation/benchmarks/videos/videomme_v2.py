@@ -1,11 +1,12 @@
 """Video-MME-v2 (arXiv 2604.05015): four questions of eight options a video, scored as a group."""
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from evaluation.benchmarks.benchmark import Benchmark
-from evaluation.benchmarks.numbers import grouped, mean, percent
+from evaluation.benchmarks.numbers import clusters, percent, total
 from evaluation.benchmarks.prompts import choice_question, lettered, lines, options_in
 from evaluation.benchmarks.question import Answered, Metrics, Question
 from evaluation.benchmarks.source import Source
@@ -58,18 +59,17 @@ def aggregate(answers: Sequence[Answered]) -> Metrics:
     """group_score: the mean over groups of what their right answers are worth together (0..100), in
     all, by kind of group and by the level of a group's last question. accuracy: over questions.
     Groups of which a question could not be asked are left out: see groups."""
-    scores: dict[str, list[float]] = {}
-    groups = [g for g in grouped(answers, lambda a: a.cluster).values() if len(g) == 4]
+    groups = [sorted(g, key=lambda a: a.facts["place"]) for g in clusters(answers) if len(g) == 4]
+    # A group as one answer, under each name that it counts for.
+    scores: dict[str, list[Answered]] = {}
     for group in groups:
-        group.sort(key=lambda a: a.facts["place"])
-        value = _group_score(group)
-        last = group[-1].facts
-        for name in ("", f"_{last['group_type']}", f"_level_{last['level']}"):
-            scores.setdefault(f"group_score{name}", []).append(value)
+        last = dataclasses.replace(group[-1], score=_group_score(group) / 100)
+        for name in ("", f"_{last.facts['group_type']}", f"_level_{last.facts['level']}"):
+            scores.setdefault(f"group_score{name}", []).append(last)
     return {
-        **{name: mean(values) for name, values in sorted(scores.items())},
+        **{name: percent(each) for name, each in sorted(scores.items())},
         "accuracy": percent(answers),
-        "groups": float(len(groups)),
+        "groups": total([group[-1] for group in groups]),
     }
 
 

@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from evaluation.benchmarks.benchmark import Benchmark
-from evaluation.benchmarks.numbers import grouped, percent, percent_by
+from evaluation.benchmarks.numbers import grouped, percent, percent_by, ratio
 from evaluation.benchmarks.prompts import letter_of, lettered, lines
 from evaluation.benchmarks.question import Answered, Medium, Metrics, Question
 from evaluation.benchmarks.source import Source
@@ -80,8 +82,8 @@ def aggregate(answers: Sequence[Answered]) -> Metrics:
     found = {"before": before}
     if after := groups.get("Adaptation"):
         found["after"] = percent(after)
-        if before < 100:
-            found["delta_knowledge"] = 100 * (found["after"] - before) / (100 - before)
+        if np.any(before < 100):
+            found["delta_knowledge"] = 100 * ratio(found["after"] - before, 100 - before)
     return found
 
 

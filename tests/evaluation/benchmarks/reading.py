@@ -23,15 +23,21 @@ def text_of(question: Question) -> str:
     return "".join(part for part in question.content if isinstance(part, str))
 
 
+def answered(questions: list[Question], say: Callable[[Question], str]) -> list[Answered]:
+    """What `say` says to each question, scored."""
+    found = []
+    for q in questions:
+        said = say(q)
+        scored = score(q.format, said, {"answer": q.answer, "choices": q.choices, **q.facts})
+        found.append(
+            Answered(q.id, q.task, q.cluster, scored.score, q.answer, said, q.choices, q.facts)
+        )
+    return found
+
+
 def numbers(name: str, questions: list[Question], say: Callable[[Question], str]) -> Metrics:
     """The official numbers of what `say` says to each question."""
-    answered = []
-    for q in questions:
-        meta = {"answer": q.answer, "choices": q.choices, **q.facts}
-        said = say(q)
-        scored = score(q.format, said, meta)
-        answered.append(Answered(q.id, q.task, q.cluster, scored.score, q.answer, said, q.facts))
-    return BENCHMARKS[name].aggregate(answered)
+    return BENCHMARKS[name].aggregate(answered(questions, say))
 
 
 def right(question: Question) -> str:

@@ -14,6 +14,7 @@ class Row:
     cluster: str
     right: bool
     task: str = "all"
+    times: float | np.ndarray = 1.0
 
 
 def pairs(count, seed=0):
@@ -27,16 +28,21 @@ def pairs(count, seed=0):
     ]
 
 
+def share(rows):
+    return sum(row.right * row.times for row in rows) / sum(row.times for row in rows)
+
+
 def accuracy(rows):
-    return {"accuracy": sum(row.right for row in rows) / len(rows)}
+    return {"accuracy": share(rows)}
 
 
 def both_right(rows):
     """The share of pictures with all questions right, as MME's accuracy+."""
     pictures = {}
     for row in rows:
-        pictures[row.cluster] = pictures.get(row.cluster, True) and row.right
-    return {"plus": sum(pictures.values()) / len(pictures)}
+        before = pictures.get(row.cluster, row)
+        pictures[row.cluster] = dataclasses.replace(row, right=before.right and row.right)
+    return {"plus": share(pictures.values())}
 
 
 def test_a_mean_has_the_interval_of_means():
@@ -62,12 +68,19 @@ def test_several_numbers_and_a_task_that_is_not_always_drawn():
 
     def by_task(rows):
         tasks = sorted({row.task for row in rows})
-        return {t: np.mean([row.right for row in rows if row.task == t]) for t in tasks}
+        with np.errstate(invalid="ignore"):  # of draws without the rare one
+            return {t: share([row for row in rows if row.task == t]) for t in tasks}
 
     found = bootstrap_aggregate(rows, by_task, draws=300)
     assert list(found) == ["a", "b", "rare"]
     assert (found["rare"].low, found["rare"].mean, found["rare"].high) == (1, 1, 1)
     assert found["a"].low < found["a"].mean < found["a"].high
+
+
+def test_a_number_that_is_not_there_is_not_given():
+    rows = pairs(10)
+    found = bootstrap_aggregate(rows, lambda rows: {**accuracy(rows), "none": np.nan}, draws=20)
+    assert list(found) == ["accuracy"]
 
 
 def test_it_is_seeded():
