@@ -177,6 +177,21 @@ def get_config() -> ConfigDict:
     # `config.frames` instead, and the result files say so.
     config.eval.frames = "checkpoint"
 
+    # --- Serve: the model behind an OpenAI-compatible endpoint. See docs/serve.md. --------------
+    # What a request leaves out is as config.eval has it; batches are config.eval.batch_rows.
+    config.serve = ConfigDict()
+    config.serve.host = "127.0.0.1"  # "0.0.0.0": also for other machines; there are no keys, no TLS
+    config.serve.port = 8000  # 0: any that is free; it is printed
+    config.serve.name = ""  # what clients call the model; "" is the name of its folder
+    # Requests may name files below this folder, and no others; "": no files at all.
+    config.serve.media_root = ""
+    # Hosts, * for any part of a name, that media may be fetched from over http; (): none.
+    config.serve.media_hosts = ()
+    config.serve.max_tokens = 1024  # of an answer: the most that may be asked for, and the default
+    config.serve.waiting = 256  # requests; more are refused until there is room
+    config.serve.timeout_s = 600.0  # for a request, from its arrival to its answer
+    config.serve.max_request_mb = 100.0  # media as data URLs included
+
     # --- Export --------------------------------------------------------------------------------
     config.export = ConfigDict()
     config.export.dtype = "bfloat16"  # of the exported weights; or "float16" or "float32"

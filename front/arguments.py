@@ -17,6 +17,7 @@ JOBS = {
     "evaluate": "score the newest checkpoint on the config's benchmarks",
     "predict": "answer one --prompt about any --media",
     "chat": "talk about any --media: a question a line, an empty line ends it",
+    "serve": "answer over HTTP as OpenAI's servers do, until Ctrl-C",
     "export": "write the model as a Hugging Face directory",
     "plan": "what a training step takes on TPUs, with none at hand",
     "study": "a base model, a fine-tuned one for each frame policy × seed, and the report",

@@ -26,6 +26,7 @@ _READ = (
     "evaluate",
     "predict",
     "chat",
+    "serve",
     "export",
     "report",
     "compare",
@@ -121,7 +122,7 @@ def _workdir(typed: Arguments, imports: bool) -> Path:
     from front import workdirs
 
     if not typed.workdir:
-        if typed.job in ("predict", "chat") and imports:
+        if typed.job in ("predict", "chat", "serve") and imports:
             return workdirs.of_user()
         raise UserError(f"--job={typed.job} needs --workdir=FOLDER")
     if typed.run:  # whose report is left in a folder of its own

@@ -98,6 +98,12 @@ def _chat(request: Request) -> None:
     talk(Chat(request.run, request.typed.media))
 
 
+def _serve(request: Request) -> None:
+    from vsft_jax.serve import serve
+
+    serve(request.run)
+
+
 def _export(request: Request) -> Done:
     from vsft_jax.export import export
 
@@ -148,6 +154,7 @@ DO: dict[str, Callable[[Request], Done | None]] = {
     "evaluate": _evaluate,
     "predict": _predict,
     "chat": _chat,
+    "serve": _serve,
     "export": _export,
     "plan": _plan,
     "study": _study,
@@ -161,6 +168,6 @@ def keep_compiled(request: Request) -> None:
     import jax
 
     jax.config.update("jax_compilation_cache_dir", str(request.workdir / ".compilation_cache"))
-    if request.typed.job in ("predict", "chat"):
+    if request.typed.job in ("predict", "chat", "serve"):
         # An answer is many small functions, most of them below the second that JAX asks for.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -45,7 +45,7 @@ def predict(run: Run, questions: Sequence[Question]) -> list[dict[str, Any]]:
     """
     examples = [_example(question) for question in questions]
     model = load_model(run)
-    spec = _spec(run, model)
+    spec = prompt_spec(run, model)
     store = lay_out(examples, spec, mode="prompt")
     answers = answer(_with_rows(run, model, len(questions)), model, store)
     said = {each.index: each for each in answers}
@@ -85,7 +85,9 @@ class Chat:
         row = self._run.row_shape.tokens
         if self._layout is None:
             # Media may take a whole row; a part is kept for what will be said about them.
-            room = dataclasses.replace(_spec(self._run, self._model), max_tokens=row - row // 4)
+            room = dataclasses.replace(
+                prompt_spec(self._run, self._model), max_tokens=row - row // 4
+            )
             store = lay_out([example], room, mode="prompt")
             self.why = store.why(0)
             return store[0][1]
@@ -101,7 +103,8 @@ class Chat:
         return dataclasses.replace(self._layout, tokens=tokens)
 
 
-def _spec(run: Run, model: LoadedModel) -> IndexSpec:
+def prompt_spec(run: Run, model: LoadedModel) -> IndexSpec:
+    """How prompts are laid out: under the model's frame policy, or else the config's."""
     frame_policy = model.frame_policy or resolve_frame_policy(run)
     return run.index_spec(frame_policy, frame_tools(run, frame_policy))
 
@@ -179,7 +182,15 @@ def _said(store: ExampleStore, said: Answer) -> dict[str, Any]:
         "text": said.text,
         "token_ids": said.token_ids,
         "token_logprobs": said.logprobs,
-        "frame_budget": store.why(said.index),
+        **what_was_shown(layout, store.why(said.index)),
+    }
+
+
+def what_was_shown(layout: ExampleLayout, why: str) -> dict[str, Any]:
+    """What was seen of a prompt's media, as JSON values; see `predict`. why: the frame budget's
+    reason."""
+    return {
+        "frame_budget": why,
         "timestamps": [list(m.frame_times) for m in layout.media if m.kind == "video"],
         "visual_tokens": sum(m.tokens for m in layout.media),
         "shrunk": layout.shrunk,

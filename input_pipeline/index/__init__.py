@@ -9,7 +9,7 @@ from input_pipeline.index.pieces import DatasetSpec
 from input_pipeline.index.prepare import lay_out, prepare
 from input_pipeline.index.quarantine import BadFraction, Quarantine, TooManyBad, quarantine_of
 from input_pipeline.index.report import report_lines
-from input_pipeline.index.rows import IndexSpec
+from input_pipeline.index.rows import IndexSpec, RowMaker
 from input_pipeline.index.store import ExampleStore
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "ExampleStore",
     "IndexSpec",
     "Quarantine",
+    "RowMaker",
     "TooManyBad",
     "lay_out",
     "prepare",

@@ -136,6 +136,10 @@ class ChatTokenizer:
         """Text of `ids`, control tokens such as <|im_end|> left out."""
         return self._tokenizer.decode([int(i) for i in ids], skip_special_tokens=True)
 
+    def spell(self, id: int) -> str:
+        """Text of one token by itself, a control token's too. A part of a character is U+FFFD."""
+        return self._tokenizer.decode([int(id)], skip_special_tokens=False)
+
     def stop_ids(self) -> tuple[int, ...]:
         """Ids that end a generated answer, ascending."""
         eos = self._special_tokens.get("eos_token", END_OF_TURN)

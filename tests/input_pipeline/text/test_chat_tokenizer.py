@@ -219,3 +219,9 @@ def test_missing_files_are_named(tmp_path):
     (directory / "tokenizer_config.json").write_text(json.dumps(config))
     with pytest.raises(FileNotFoundError, match="chat_template.jinja"):
         ChatTokenizer.load(directory, tiny_qwen.MEDIA_TOKENS)
+
+
+def test_a_token_is_spelled_by_itself(chat):
+    assert chat.spell(chat.token_id("<|im_end|>")) == "<|im_end|>"
+    ids = chat.encode_prompt(Example("a", "s", (Turn("user", ("What, é?",)),))).ids
+    assert "What" in "".join(chat.spell(id) for id in ids)

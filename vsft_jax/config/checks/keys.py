@@ -165,6 +165,16 @@ KEYS: dict[str, Check] = {
     "eval.top_k": integer(0),
     "eval.frames": one_of("checkpoint", "config"),
     #
+    "serve.host": name(),
+    "serve.port": integer(0, 65535),
+    "serve.name": text(),
+    "serve.media_root": local_path(),
+    "serve.media_hosts": listing(name(), "hosts, such as media.example.org or *.example.org"),
+    "serve.max_tokens": integer(1),
+    "serve.waiting": integer(1),
+    "serve.timeout_s": number(above=0),
+    "serve.max_request_mb": number(above=0),
+    #
     "export.dtype": one_of(*_DTYPES, "float16"),
     #
     "study.base": section(),  # what becomes of the config with them: see `rules`
