@@ -12,6 +12,7 @@ study_files.py   what a study leaves beside results: its cells, its frame budget
 cell_config.py   what of a config makes a cell what it is
 run_study.py     trains and evaluates the cells of a study
 compare/         two runs' answers to the same questions
+lmms_samples.py  answers as lmms-eval logs them
 report/          from a study's folder to a report
 
 Others import from these modules: reading results needs no JAX, evaluating does.
