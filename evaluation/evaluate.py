@@ -1,33 +1,37 @@
 """Evaluate a model: the same example → budget → layout → batch path as in training, then generate
 and score."""
 
+import contextlib
 import dataclasses
-import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from absl import logging
 
 from evaluation import provenance
 from evaluation.benchmarks import official_metrics, write_official
+from evaluation.journal import Appended, Reply, journal_path, resume
 from evaluation.results import (
     BenchmarkResult,
     Prediction,
     Provenance,
-    save_evaluation,
+    evaluation_folder,
+    save_results,
     summarise,
 )
 from evaluation.scoring import score
 from input_pipeline.examples import Example, MediaRef
-from input_pipeline.frame_budget import spec_hash, spec_label
+from input_pipeline.frame_budget import canonical_spec, spec_hash, spec_label
 from input_pipeline.index import DatasetSpec, ExampleStore
 from input_pipeline.layout import ExampleLayout
 from input_pipeline.progress import Progress
 from vsft_jax.config import Run, check_before_evaluation
 from vsft_jax.errors import ConfigError
-from vsft_jax.inference import Answer, LoadedModel, answer, generation_settings, load_model
+from vsft_jax.inference import LoadedModel, answer, generation_settings, load_model
 from vsft_jax.prepare import prepare_benchmarks, resolve_frame_policy
-from vsft_jax.processes import is_first
+from vsft_jax.processes import first_finds, is_first
+from vsft_jax.workdir_lock import working_in
 
 
 def evaluate_checkpoint(
@@ -39,7 +43,8 @@ def evaluate_checkpoint(
     frame_policy: a resolved frame-budget spec. By default the one stored in the checkpoint is
     applied, so that a model is evaluated with the budget it was trained with; `config.eval.frames =
     "config"` applies `config.frames` instead, and the results then carry both.
-    Writes eval/<policy label>/<benchmark>.json and predictions.jsonl into the workdir.
+    Writes eval/<policy label>/<benchmark>.json and predictions.jsonl into the workdir; see
+    `evaluate_model`.
     """
     write_official(run)
     check_before_evaluation(run)
@@ -57,54 +62,59 @@ def evaluate_checkpoint(
 def evaluate_model(
     run: Run, model: LoadedModel, frame_policy: Mapping[str, Any]
 ) -> dict[str, BenchmarkResult]:
-    """Scores a model on every benchmark with a resolved frame-budget spec; writes the results.
+    """Scores a model on every benchmark with a resolved frame-budget spec.
 
-    Raises ConfigError naming a question that cannot be scored, before anything is generated.
+    Answers are kept as they come, and a benchmark's results when it ends: an evaluation that was
+    interrupted goes on where it stopped, and finds the same. Raises ConfigError naming a question
+    that cannot be scored, before anything is generated, and WorkdirInUse where another evaluation
+    writes into the same folder.
     """
     prepared = prepare_benchmarks(run, frame_policy)
     stores = prepared.stores()
-    roots = {}
     for dataset in run.benchmarks:
         check_questions(dataset, stores[dataset.name])
-        roots[dataset.name] = dataset.media_root
-    results, predictions = {}, []
-    for name, store in stores.items():
-        start = time.monotonic()
-        answered, failed = _predictions(run, model, name, store, roots[name])
-        seconds = time.monotonic() - start
-        summary = prepared.summaries[name]
-        results[name] = summarise(
-            answered,
-            benchmark=name,
-            modality=run.config.data.benchmarks[name].modality,
-            masked=failed + summary["left_out"] + sum(summary["quarantined"].values()),
-            provenance=Provenance(
+    folder = evaluation_folder(run.workdir, frame_policy)
+    results = {}
+    with working_in(folder, "evaluate"):
+        for dataset in run.benchmarks:
+            name, store = dataset.name, stores[dataset.name]
+            made_with = Provenance(
                 frame_policy=dict(frame_policy),
                 trained_with=spec_label(model.frame_policy) if model.frame_policy else None,
                 checkpoint=provenance.checkpoint(model),
                 config=model.trained_config,
-                examples_per_second=len(store) / seconds,
                 generation=generation_settings(run.config),
-                media_root=roots[name],
+                media_root=dataset.media_root,
                 settings=provenance.settings(run, store),
                 software=provenance.software(),
-            ),
-            metrics=official_metrics(run, name, answered),
-        )
-        predictions += answered
-    if is_first():
-        save_evaluation(run.workdir, frame_policy, results.values(), predictions)
-        for name, result in results.items():
-            logging.info(
-                "%s with %s: %.1f %% [%.1f, %.1f] of %d questions, %d unparsed, %d masked",
-                *(name, spec_label(frame_policy)),
-                *(100 * result.score, 100 * result.low, 100 * result.high),
-                *(result.n, result.unparsed, result.masked),
             )
-            if result.metrics:
-                numbers = (f"{key} {each.value:.1f}" for key, each in result.metrics.items())
-                logging.info("%s, official: %s", name, ", ".join(numbers))
+            predictions = _predictions(run, model, name, store, made_with, folder)
+            summary = prepared.summaries[name]
+            left_out = summary["left_out"] + sum(summary["quarantined"].values())
+            results[name] = summarise(
+                predictions,
+                benchmark=name,
+                modality=run.config.data.benchmarks[name].modality,
+                masked=len(store) - len(predictions) + left_out,
+                provenance=made_with,
+                metrics=official_metrics(run, name, predictions),
+            )
+            if is_first():
+                save_results(folder, [results[name]], predictions)
+                _log(results[name])
     return results
+
+
+def _log(result: BenchmarkResult) -> None:
+    logging.info(
+        "%s with %s: %.1f %% [%.1f, %.1f] of %d questions, %d unparsed, %d masked",
+        *(result.benchmark, result.provenance.frame_policy_label),
+        *(100 * result.score, 100 * result.low, 100 * result.high),
+        *(result.n, result.unparsed, result.masked),
+    )
+    if result.metrics:
+        numbers = (f"{key} {each.value:.1f}" for key, each in result.metrics.items())
+        logging.info("%s, official: %s", result.benchmark, ", ".join(numbers))
 
 
 def chosen_frame_policy(run: Run, model: LoadedModel) -> dict[str, Any]:
@@ -162,30 +172,69 @@ def check_questions(dataset: DatasetSpec, store: ExampleStore) -> None:
 
 
 def _predictions(
-    run: Run, model: LoadedModel, benchmark: str, store: ExampleStore, media_root: str
-) -> tuple[list[Prediction], int]:
-    """The answered questions in the benchmark's order, and how many could not be asked."""
-    found: dict[int, Prediction] = {}
-    with Progress(f"evaluate {benchmark}", total=len(store), unit="questions") as progress:
-        for said in answer(run, model, store):
-            if said.failure is None:
-                found[said.index] = _prediction(benchmark, store, said, media_root)
+    run: Run,
+    model: LoadedModel,
+    benchmark: str,
+    store: ExampleStore,
+    made_with: Provenance,
+    folder: Path,
+) -> list[Prediction]:
+    """The answered questions in the benchmark's order; those that could not be asked are left
+    out."""
+    path = journal_path(folder, benchmark)
+    names = [store[i][0].id for i in range(len(store))]
+    replies = first_finds(lambda: _known(path, made_with, names))
+    done = [i for i, name in enumerate(names) if name in replies]
+    with contextlib.ExitStack() as stack:
+        progress = stack.enter_context(
+            Progress(f"evaluate {benchmark}", len(store), unit="questions", done=len(done))
+        )
+        keep = stack.enter_context(Appended(path)) if is_first() else None
+        for said in answer(run, model, store, answered=done):
+            name = names[said.index]
+            if name in replies:
+                continue
+            failure = f"{said.failure['reason']}: {said.failure['path']}" if said.failure else ""
+            text = "" if failure else said.text
+            replies[name] = dataclasses.asdict(Reply(name, text, failure))
+            if keep:
+                keep(Reply(**replies[name]))
             progress.advance()
-    return [found[i] for i in sorted(found)], len(store) - len(found)
+    return [
+        _prediction(benchmark, store, i, replies[name]["text"], made_with.media_root)
+        for i, name in enumerate(names)
+        if not replies[name]["failure"]
+    ]
 
 
-def _prediction(benchmark: str, store: ExampleStore, said: Answer, media_root: str) -> Prediction:
-    example, layout = store[said.index]
+def _known(path: Path, made_with: Provenance, names: list[str]) -> dict[str, dict[str, str]]:
+    """The answers that an earlier evaluation left, as JSON values. A model that cannot be told from
+    another one, as in training before a step is saved, is asked anew."""
+    if made_with.checkpoint["fingerprint"] is None:
+        path.unlink(missing_ok=True)
+    asked = {
+        "checkpoint": [made_with.checkpoint[key] for key in ("step", "fingerprint")],
+        "frame_policy": canonical_spec(made_with.frame_policy),
+        "generation": made_with.generation,
+        **{key: value for key, value in (made_with.settings or {}).items() if key != "scorer"},
+    }
+    return {name: dataclasses.asdict(each) for name, each in resume(path, asked, names).items()}
+
+
+def _prediction(
+    benchmark: str, store: ExampleStore, index: int, text: str, media_root: str
+) -> Prediction:
+    example, layout = store[index]
     meta = example.meta
-    scored = score(meta["format"], said.text, meta)
+    scored = score(meta["format"], text, meta)
     return Prediction(
         id=example.id,
         benchmark=benchmark,
         task=meta["task"],
         format=meta["format"],
-        frames=int(store.budgets[said.index]) or None,
-        why=store.why(said.index),
-        prediction=said.text,
+        frames=int(store.budgets[index]) or None,
+        why=store.why(index),
+        prediction=text,
         answer=meta["answer"],
         score=scored.score,
         parsed=scored.parsed,

@@ -89,17 +89,18 @@ class Provenance:
     frame_policy: the resolved spec of the frame policy that the questions were asked under.
     trained_with: label of the policy that the checkpoint was trained with, for print; None for a
     base model. checkpoint: {"step", "path", "fingerprint"}. config: that the model was trained
-    with. examples_per_second: of the evaluation. generation: the settings that answers were
-    generated with; None in older files. media_root: where the questions' media lay, an absolute
-    path or an address; "" in older files. settings: what else answers and scores depend on,
-    software: versions and the device, see `provenance.py`; None in older files.
+    with. examples_per_second: of the evaluation, in older files; it is no part of what was found.
+    generation: the settings that answers were generated with; None in older files. media_root:
+    where the questions' media lay, an absolute path or an address; "" in older files. settings:
+    what else answers and scores depend on, software: versions and the device, see `provenance.py`;
+    None in older files.
     """
 
     frame_policy: Mapping[str, Any]
     trained_with: str | None
     checkpoint: Mapping[str, Any]
     config: Mapping[str, Any]
-    examples_per_second: float
+    examples_per_second: float | None = None
     generation: Mapping[str, Any] | None = None
     media_root: str = ""
     settings: Mapping[str, Any] | None = None
@@ -228,11 +229,22 @@ def save_evaluation(
     """Writes what one evaluation of a workdir's model found, and returns the folder:
     `evaluation_folder` with predictions.jsonl and a <benchmark>.json for each result."""
     folder = evaluation_folder(workdir, frame_policy)
+    save_results(folder, results, predictions)
+    return folder
+
+
+def save_results(
+    folder: Path, results: Iterable[BenchmarkResult], predictions: Iterable[Prediction]
+) -> None:
+    """Writes results and their predictions into a folder, in the place of those that stand there of
+    the same benchmarks; what stands there of others stays."""
+    results = list(results)
+    path, names = folder / PREDICTIONS_FILE, {result.benchmark for result in results}
+    kept = [p for p in read_predictions(path) if p.benchmark not in names] if path.exists() else []
     # The results last: a benchmark counts as evaluated when its file is there.
-    write_predictions(folder / PREDICTIONS_FILE, predictions)
+    write_predictions(path, [*kept, *predictions])
     for result in results:
         result.save(folder / f"{result.benchmark}.json")
-    return folder
 
 
 def evaluation_folder(workdir: str | Path, frame_policy: Mapping[str, Any]) -> Path:

@@ -1,12 +1,23 @@
-"""Questions are checked before anything is trained or generated."""
+"""Questions are checked before anything is generated; an interrupted evaluation goes on."""
+
+import dataclasses
+import random
+from pathlib import Path
 
 import pytest
 
-from evaluation.evaluate import check_benchmarks, check_questions, during_training
+from evaluation import evaluate
+from evaluation.evaluate import (
+    check_benchmarks,
+    check_questions,
+    during_training,
+    evaluate_model,
+)
 from input_pipeline.examples import Example, Turn
 from input_pipeline.index import DatasetSpec
 from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
+from vsft_jax.inference import Answer, LoadedModel
 
 META = {"task": "order", "format": "choice", "answer": "B", "chance": 0.5}
 
@@ -48,3 +59,112 @@ def test_questions_are_checked_before_training_where_it_evaluates(shared_config,
     config.train.evaluate_every = 2
     with pytest.raises(ConfigError, match="videos.json: question .* has no format, answer, chance"):
         during_training(Run(config, tmp_path))
+
+
+# ── Interrupted. ────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclasses.dataclass
+class _Mouth:
+    """Stands in for `answer`: says something to every question, two to a batch."""
+
+    asked: list[str] = dataclasses.field(default_factory=list)
+    dies_after: int | None = None
+
+    def __call__(self, run, model, store, *, answered=()):
+        for k in range(0, len(store), 2):
+            batch = [i for i in (k + 1, k) if i < len(store)]
+            if set(batch) <= set(answered):
+                continue
+            for i in batch:
+                if len(self.asked) == self.dies_after:
+                    raise KeyboardInterrupt
+                example, _ = store[i]
+                self.asked.append(example.id)
+                bad = {"reason": "cut_off", "path": "a.mp4"} if k == 4 else None
+                yield Answer(i, f"{len(example.id) % 3} x", [], [], bad)
+
+
+@pytest.fixture
+def evaluated(shared_config, tmp_path, monkeypatch):
+    """(workdir, what answers, changes of config.eval) -> the files of its results, by name."""
+    model = LoadedModel(
+        graphdef=None,
+        params=None,
+        mesh=None,
+        tokenizer=None,
+        frame_policy=None,
+        step=4,
+        trained_config={},
+        source=Path("/nowhere"),
+    )
+    facts = {"step": 4, "path": "/nowhere", "fingerprint": "f1"}
+    monkeypatch.setattr(evaluate.provenance, "checkpoint", lambda _: dict(facts))
+
+    def run(name, mouth, fingerprint="f1", **changes):
+        facts["fingerprint"] = fingerprint
+        config = shared_config.copy_and_resolve_references()
+        config.eval.update(changes)
+        monkeypatch.setattr(evaluate, "answer", mouth)
+        evaluate_model(Run(config, tmp_path / name), model, {"kind": "fixed", "frames": 4})
+        folder = tmp_path / name / "eval" / "fixed-4"
+        return {p.name: p.read_bytes() for p in folder.iterdir() if p.name != ".job.lock"}
+
+    return run
+
+
+def test_a_killed_evaluation_goes_on_to_the_same_files(evaluated, tmp_path):
+    mouth = _Mouth()
+    whole = evaluated("whole", mouth)
+    results = {"world_image.json", "world_video.json", "predictions.jsonl"}
+    answers = {"world_image.answers.jsonl", "world_video.answers.jsonl"}
+    assert set(whole) == results | answers
+    places = random.Random(0).sample(range(len(mouth.asked)), 10)
+    for place in [0, *places, len(mouth.asked) - 1]:
+        name = f"killed-after-{place}"
+        with pytest.raises(KeyboardInterrupt):
+            evaluated(name, _Mouth(dies_after=place))
+        # What a process does not get to write when it is killed.
+        for path in (tmp_path / name / "eval" / "fixed-4").glob("*.answers.jsonl"):
+            path.write_bytes(path.read_bytes()[: -(place % 7) or None])
+        rest = _Mouth()
+        found = evaluated(name, rest)
+        assert {key: found[key] for key in results} == {key: whole[key] for key in results}
+        assert len(rest.asked) <= len(mouth.asked) - place + 4  # one batch, and a line that was cut
+    for name in answers:
+        assert sorted(found[name].splitlines()) == sorted(whole[name].splitlines())
+
+
+def test_only_what_failed_is_asked_again(evaluated):
+    first, again = _Mouth(), _Mouth()
+    files = evaluated("run", first)
+    assert b'"masked": 2' in files["world_video.json"]
+    assert {k: v for k, v in evaluated("run", again).items() if "answers" not in k} == {
+        k: v for k, v in files.items() if "answers" not in k
+    }
+    assert 0 < len(again.asked) <= 4 < len(first.asked)
+
+
+def test_other_settings_and_other_models_are_asked_anew(evaluated):
+    everything = len(_asked(evaluated, "run"))
+    assert len(_asked(evaluated, "run", max_new_tokens=3)) == everything
+    assert len(_asked(evaluated, "run", max_new_tokens=3, fingerprint="f2")) == everything
+    assert len(_asked(evaluated, "run", max_new_tokens=3, fingerprint="f2")) < everything
+    for _ in range(2):  # in training, before a step is saved
+        assert len(_asked(evaluated, "run", fingerprint=None)) == everything
+
+
+def _asked(evaluated, name, **changes):
+    mouth = _Mouth()
+    evaluated(name, mouth, **changes)
+    return mouth.asked
+
+
+def test_results_of_other_benchmarks_stay(evaluated, shared_config, tmp_path):
+    evaluated("run", _Mouth())
+    path = tmp_path / "run" / "eval" / "fixed-4" / "predictions.jsonl"
+    before = path.read_text()
+    path.write_text(before.replace('"world_image"', '"of_before"'))
+    after = evaluated("run", _Mouth())["predictions.jsonl"].decode()
+    assert after.count('"of_before"') == before.count('"world_image"')
+    assert after.count('"world_image"') == before.count('"world_image"')

@@ -2,7 +2,7 @@
 
 import dataclasses
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -46,6 +46,7 @@ def answer(
     store: ExampleStore | Sequence[tuple[Example, ExampleLayout]],
     *,
     likeliest: int = 0,
+    answered: Collection[int] = (),
 ) -> Iterator[Answer]:
     """Answers to every prompt, prepared in "prompt" mode, by `config.eval`.
 
@@ -53,7 +54,8 @@ def answer(
     compilations is that of the shapes and not of the prompts. Largest first: what does not fit
     into memory shows at once. Answers come in that order, not in the store's. What is drawn for a
     prompt depends on `config.seed` and its id alone. likeliest: how many of the most likely tokens
-    are told for each token.
+    are told for each token. answered: places in the store that need no answer. Batches stay as
+    they are without them, and those with nothing else in them do not run.
     """
     config = run.config
     rows_a_batch = config.eval.batch_rows
@@ -67,7 +69,16 @@ def answer(
         sampling=sampling_of(config),
         likeliest=likeliest,
     )
-    for shape, members in prompt_shapes(*_sizes(store), rows_a_batch).items():
+    done = set(answered)
+    for shape, everyone in prompt_shapes(*_sizes(store), rows_a_batch).items():
+        starts = range(0, len(everyone), rows_a_batch)
+        wanted = [set(everyone[k : k + rows_a_batch]) - done for k in starts]
+        members = [
+            i
+            for k, some in zip(starts, wanted, strict=True)
+            if some
+            for i in everyone[k : k + rows_a_batch]
+        ]
         batches = make_batches(
             store,
             listed_rows([[i] for i in members], rows_a_batch, local_rows(model.mesh, rows_a_batch)),
