@@ -12,7 +12,7 @@ from input_pipeline.examples import Example
 from input_pipeline.frame_budget import spec_label
 from input_pipeline.index import ExampleStore, RowMaker
 from input_pipeline.layout import ExampleLayout
-from vsft_jax.config import Run
+from vsft_jax.config import Run, evaluation_row_problems, refuse
 from vsft_jax.inference import Answer, answer, load_model
 from vsft_jax.predict import prompt_spec
 from vsft_jax.serve.errors import RequestError
@@ -53,11 +53,13 @@ class Engine:
 
     name: what clients call the model. frame_policy: the label of what decides how many frames a
     video gets: the checkpoint's policy, or else the config's. step: of the checkpoint.
-    Makes and raises what `predict` does.
+    Raises what `predict` does, and ConfigError where `config.eval.batch_rows` is no multiple of the
+    devices.
     """
 
     def __init__(self, run: Run):
         self._model = load_model(run)
+        refuse(evaluation_row_problems(run, batch_shards(self._model.mesh)))
         spec = prompt_spec(run, self._model)
         self._make_row = RowMaker(spec, "prompt", run.decoder)
         self._run = run

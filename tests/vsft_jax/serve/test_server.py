@@ -14,6 +14,7 @@ from pathlib import Path
 
 import openai
 import pytest
+from PIL import Image
 
 from configs import qwen2_5_vl as published
 from tests.conftest import devices
@@ -137,6 +138,17 @@ def test_answers_are_those_of_predict_with_the_frames_of_the_policy(client, run,
         for key in ("frame_budget", "timestamps", "visual_tokens", "shrunk"):
             assert shown[key] == clip[key]
         assert said.usage.prompt_tokens > shown["visual_tokens"] > 0
+
+
+def test_pictures_are_seen(client, run, folder):
+    picture = folder / "clips" / "red.png"
+    Image.new("RGB", (64, 56), "red").save(picture)
+    (alone,) = _predicted(run, Question("What colour?", [str(picture)]))
+    part = {"type": "image_url", "image_url": {"url": _data_url(picture, "image/png")}}
+    said = _ask(client, [part, {"type": "text", "text": "What colour?"}])
+    assert said.choices[0].message.content == alone["text"]
+    assert said.model_extra["vsft"]["visual_tokens"] == alone["visual_tokens"] > 0
+    assert said.model_extra["vsft"]["frames"] == []
 
 
 def test_a_conversation_keeps_what_was_shown_and_said(client):
