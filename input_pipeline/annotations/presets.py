@@ -26,6 +26,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "question": _DESCRIBE,
         "answer": "{captions.idx=-1.content}",
         "captions": None,
+        "timestamp": None,  # of the key frames, which no question asks about
     },
     # MBZUAI/VideoInstruct-100K: clips of ActivityNet, which have several endings
     "videoinstruct_100k": {"video": "{video_id}.*", "question": "{q}", "answer": "{a}"},
@@ -54,6 +55,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "id": "{video}_{qid}",
         "video": "{video}.mp4",
         "options": ["{a0}", "{a1}", "{a2}", "{a3}", "{a4}"],
+        "answer_place": "{answer}",  # also where the options are numbers
         "task": "{type}",
         "chance": 0.2,
     },

@@ -38,6 +38,10 @@ REASONS = {
         "names a medium under a key that is not read",
         'name it in the set\'s "columns", or take the key away where the example is text alone',
     ),
+    "unread_options": Reason(
+        "options under keys that are not read",
+        'name them in the set\'s "columns", or leave them out there: "A": None',
+    ),
     "bad_clip": Reason("a clip without a usable start and end", "seconds, the end after the start"),
     "path_outside_root": Reason(
         "a path that leaves media_root", "set media_root to a folder above"

@@ -31,13 +31,14 @@ _KINDS: dict[str, tuple[str, ...]] = {
 }
 _ADJECTIVES = _all("source src input original orig raw local yt youtube")
 _IDS = _all("id ids uid uids uuid key")
+_PLACES = _all("idx index")  # names where they are texts: EgoSchema's "video_idx"
 _NAMES = _IDS | _all(
     "path paths file files filename filenames name names url urls uri link dir folder list bytes "
     "data"
 )
 _MEDIA_FILE = re.compile(
-    r"[^\n]*[^\s./]\.(?:(?P<image>jpe?g|png|webp|bmp)"
-    r"|mp4|m4v|mov|mkv|webm|avi|mpe?g|wmv|flv|ogv|gif)(\?\S*)?"
+    r"[^\n]*[^\s./]\.(?:(?P<image>jpe?g|jfif|png|apng|webp|bmp|avif|hei[cf]|tiff?)"
+    r"|mp4|m4v|mov|mkv|webm|avi|mpe?g|wmv|flv|ogv|gif|3gp|m2ts|mxf|vob)(\?\S*)?"
     r"|https?://(www\.|m\.)?(youtube\.com/watch|youtu\.be/)\S+",
     re.IGNORECASE,
 )
@@ -88,8 +89,10 @@ def map_for(field: Unread, root: str) -> str:
     usual ending is taken.
     """
     kind = field.wanted[0]
-    column = f"{{{field.key}}}"
-    text = column
+    whole = re.sub(r"(\.\d+)+\Z", "", field.key)  # of a list all, not its first
+    column = text = f"{{{whole}}}"
+    if whole != field.key:
+        return f'"columns": {{"{kind}": "{text}"}}'
     if not _kinds_of_value(field.value):
         forms = [f"{{}}{ending}" for ending in _ENDINGS[kind]] + _FORMS
         names = [(form, form.format(field.value)) for form in forms]
@@ -184,7 +187,7 @@ def _kinds_of_key(key: str) -> tuple[str, ...]:
             if tail != first and (tail in _NAMES or tail.isdigit()):
                 return _KINDS[word]
     if first in _KINDS:
-        named = all(word in _NAMES or word.isdigit() for word in rest)
+        named = all(word in _NAMES | _PLACES or word.isdigit() for word in rest)
         return _KINDS[first] if named and (rest or first != "media") else ()
     near = None if rest else _typo_of(first, _MEDIA_WORDS)
     return _KINDS[near] if near else ()

@@ -6,7 +6,7 @@ option may begin with its letter: "A. red", "(A)red", "a) red", "A: red", "A、�
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from input_pipeline.annotations.nested import from_text
@@ -18,6 +18,14 @@ _LETTERED = re.compile(
 )
 _NEXT = re.compile(r"\s+(?=[(\[（]?[A-Z][)\]）.:、．：])")  # before an option on the same line
 _SAID = {True: ("true", "yes"), False: ("false", "no")}  # by a boolean answer
+# Of a key for one option: "A", "a0", "option_b", "choice 1".
+_ONE = re.compile(
+    r"(?P<stem>a(?=\d)|(?:opt|option|choice|candidate)[ _-]?|)(?P<mark>[A-Z]|\d)", re.IGNORECASE
+)
+_FIRST = (("A", "B"), ("0", "1"), ("1", "2"))
+_ALL = re.compile(
+    r"(?:.*[ _-])?(?:options?|choices?|candidates?)(?:[ _-](?:list|texts?))?", re.IGNORECASE
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +79,35 @@ def right_letter(answer: Any, options: Options) -> str:
     return found.pop()
 
 
+def letter_at(place: Any, options: Options) -> str:
+    """The letter of the option at a place from 0. Raises Unusable("bad_answer") where none is."""
+    letters = list(options.texts)
+    number = int(place) if re.fullmatch(r"\d{1,2}", str(place)) else len(letters)
+    if isinstance(place, bool) or number >= len(letters):
+        detail = f'"answer_place" {place!r} is no place of the options {dict(options.texts)}'
+        raise Unusable("bad_answer", detail[:400])
+    return letters[number]
+
+
+def unread_options(record: Mapping[str, Any]) -> Sequence[str]:
+    """Keys under which a record whose options were not found seems to have them: "a0", "a1", …, or
+    "mc_options". None where its question has their texts in it."""
+    question = str(record.get("question"))
+    stems: dict[str, dict[str, str]] = {}
+    for key, value in record.items():
+        texts = list(value.values()) if isinstance(value, dict) else value
+        if isinstance(texts, list) and len(texts) > 1 and _ALL.fullmatch(key):
+            if not all(str(text) in question for text in texts):
+                return [key]
+        elif (one := _ONE.fullmatch(key)) and isinstance(value, str | int | float):
+            stems.setdefault(one["stem"], {})[one["mark"].upper()] = key
+    for keys in stems.values():
+        first = next((pair for pair in _FIRST if keys.keys() >= set(pair)), None)
+        if first and not all(str(record[key]) in question for key in keys.values()):
+            return list(keys.values())
+    return []
+
+
 def _named(answer: Any, options: Options) -> set[str]:
     """The options that an answer may mean."""
     texts, letters = options.texts, list(options.texts)
@@ -93,9 +130,8 @@ def _named(answer: Any, options: Options) -> set[str]:
         or bare == letter
         or answer in (text.strip(), f"{text}.")
     }
-    if found := exact | place:
-        return found
-    if found := {letter for name, letter in options.names.items() if name == answer}:
+    named = {letter for name, letter in options.names.items() if name == answer}
+    if found := exact | (named or place):
         return found
     if bare.upper() in texts:
         return {bare.upper()}
@@ -117,7 +153,9 @@ def unlettered(letter: str, text: Any) -> str | None:
 
 def _text(value: Any) -> Any:
     """Numbers and booleans are options too."""
-    return str(value) if isinstance(value, bool | int | float) else value
+    if isinstance(value, bool | int | float):
+        return str(value)
+    return value.strip() if isinstance(value, str) else value
 
 
 def _from_lines(text: str) -> Any:

@@ -2,21 +2,28 @@
 
 Without tags in a question the media come before the first. With options a question ends with one
 line for each, "A. red", and with the request for a letter, and the letter is the answer that is
-taught. "questions": [{"question": …, "answer": …}, …] come before the record's own, as turns.
+taught. "answer_place" in place of "answer" is the place of the right option from 0.
+"questions": [{"question": …, "answer": …}, …] come before the record's own, as turns.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from input_pipeline.annotations.formats.medium import MEDIA_KEYS, Medium, record_media
-from input_pipeline.annotations.formats.options import read_options, right_letter
+from input_pipeline.annotations.formats.options import (
+    letter_at,
+    read_options,
+    right_letter,
+    unread_options,
+)
 from input_pipeline.annotations.formats.parsed import Parsed
 from input_pipeline.annotations.rejected import Unusable
 from input_pipeline.examples import Role
 
 WANTED = '"question": …, "answer": …'
 _OPTIONS = ("options", "candidates", "choices")
-KEYS = frozenset({"question", "answer", "questions", "system", *_OPTIONS, *MEDIA_KEYS})
+_PLACE = "answer_place"
+KEYS = frozenset({"question", "answer", _PLACE, "questions", "system", *_OPTIONS, *MEDIA_KEYS})
 ASK_LETTER = "Answer with the option's letter."
 
 
@@ -25,7 +32,8 @@ def recognises(record: Mapping[str, Any]) -> bool:
     asked = record.get("questions")
     if isinstance(asked, list) and asked:
         record = asked[0] if isinstance(asked[0], Mapping) else {}
-    return isinstance(record.get("question"), str) and record.get("answer") is not None
+    answered = any(record.get(key) is not None for key in ("answer", _PLACE))
+    return isinstance(record.get("question"), str) and answered
 
 
 def parse(record: Mapping[str, Any]) -> Parsed:
@@ -34,7 +42,7 @@ def parse(record: Mapping[str, Any]) -> Parsed:
     asked = [] if asked is None else asked
     if not isinstance(asked, list) or not all(isinstance(each, Mapping) for each in asked):
         raise Unusable("bad_turn", f'"questions" must be a list of objects, found {asked!r:.200}')
-    used = {"question", "answer", "questions", "options"}
+    used = {"question", "answer", _PLACE, "questions", "options"}
     turns: list[tuple[Role, list[str | Medium]]] = []
     meta: dict[str, Any] = {}
     if not asked or any(record.get(key) is not None for key in ("question", "answer")):
@@ -64,11 +72,20 @@ def _asked(record: Mapping[str, Any]) -> tuple[str, str, dict[str, Any], str | N
         key = None  # a benchmark's question that lists them itself
     options = read_options(record[key]) if key else None
     if options:
-        letter = right_letter(answer, options)
+        place = record.get(_PLACE)
+        letter = right_letter(answer, options) if place is None else letter_at(place, options)
         lines = [f"{key}. {text}" for key, text in options.texts.items()]
         question = "\n".join([question.strip(), *lines, ASK_LETTER])
         meta = {"answer": letter, "format": "choice", "choices": dict(options.texts)}
         return question, letter, meta, key
+    if "format" not in record and (keys := unread_options(record)):
+        names = ", ".join(f'"{key}"' for key in keys)
+        columns = f'"{{{keys[0]}}}"' if len(keys) == 1 else str([f"{{{k}}}" for k in keys])
+        raise Unusable(
+            "unread_options",
+            f'{names}: options under keys that are not read; "columns": {{"options": '
+            f"{columns}}} in the set's entry reads them",
+        )
     if isinstance(answer, int | float) and not isinstance(answer, bool):
         answer = str(answer)
     if not isinstance(answer, str):

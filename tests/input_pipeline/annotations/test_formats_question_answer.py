@@ -1,7 +1,7 @@
 import pytest
 
 from input_pipeline.examples import MediaRef, Turn
-from tests.input_pipeline.annotations.format_helpers import ROOT, read_one, reason_of
+from tests.input_pipeline.annotations.format_helpers import ROOT, read, read_one, reason_of
 
 IMAGE = MediaRef("image", f"{ROOT}/a.png")
 OPTIONS = ["red", "blue", "green"]
@@ -67,6 +67,8 @@ def test_options_become_lines_and_the_answer_a_letter(tmp_path, options, answer)
         (["No", "Yes"], True, ["No", "Yes"]),
         (["wrong", "right"], "[B]", ["wrong", "right"]),
         ({"0": "red", "1": "blue"}, 1, ["red", "blue"]),
+        ({"1": "green", "2": "red"}, 2, ["green", "red"]),  # a name before a place
+        ([" red", "blue "], "blue", ["red", "blue"]),
         ({"option 0": "red", "option 1": "blue"}, "option 1", ["red", "blue"]),
         ('["red", "blue"]', "B", ["red", "blue"]),
         ("['red', 'blue']", "B", ["red", "blue"]),
@@ -111,6 +113,42 @@ def test_an_answer_among_numbers(tmp_path):
     for answer in ("2", "B", 2, 1):
         example = read_one(tmp_path, qa(answer, options=["0", "2"]))
         assert example.turns[1].text == "B"
+
+
+def test_the_place_of_the_answer_where_a_data_set_says_it_is_one(tmp_path):
+    for options in ([3, 1, 2], ["3", "1", "2"], {"A": "1", "B": "0", "C": "2"}):
+        record = {"question": "How many?", "options": options}
+        assert read_one(tmp_path, record | {"answer_place": 2}).turns[1].text == "C"
+        assert read_one(tmp_path, record | {"answer": 0, "answer_place": "1"}).turns[1].text == "B"
+        for place in (3, -1, True, "B", 1.5):
+            assert reason_of(tmp_path, record | {"answer_place": place}) == "bad_answer"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"A": "red", "B": "blue"},
+        {"a0": "red", "a1": "blue", "a2": 3},
+        {"option_a": "red", "option_b": "blue"},
+        {"option 0": "red", "option 1": "blue"},
+        {"choice1": "red", "choice2": "blue"},
+        {"multi_choice_options": ["red", "blue"]},
+        {"option": {"A": "red", "B": "blue"}},
+    ],
+)
+def test_options_under_other_keys_are_not_left_out_without_a_word(tmp_path, options):
+    assert reason_of(tmp_path, qa("B", **options)) == "unread_options"
+    (found,) = read(tmp_path, [qa("B", **options)])
+    assert (
+        '"columns": {"options": ' in found.detail and f"{{{next(iter(options))}}}" in found.detail
+    )
+    listed = {"question": "Which?\nA. red\nB. blue\nC. 3", "answer": "B", **options}
+    assert read_one(tmp_path, listed).turns[0].text == listed["question"]
+
+
+def test_what_is_no_option(tmp_path):
+    fields = {"a": "x", "answer1": "x", "answer2": "y", "b1": "x", "b2": "y", "num_options": 4}
+    assert read_one(tmp_path, qa("A ball.", **fields)).meta["num_options"] == 4
 
 
 def test_numbers_are_answers_too(tmp_path):

@@ -273,3 +273,11 @@ def test_a_set_whose_clips_are_not_read_is_told_the_map_that_reads_them(tmp_path
     columns = {"video": "video{video_id}.mp4"}
     (example,) = read_annotations(tmp_path / "qa.json", tmp_path, "mine", columns=columns)
     assert example.media[0].path == f"{tmp_path}/video7010.mp4"
+
+
+def test_nextqa_s_answer_is_a_place_where_the_options_are_numbers_too(tmp_path):
+    counted = {**PUBLISHED["nextqa"][1][0], "answer": 2, **{f"a{i}": i + 1 for i in range(5)}}
+    write(tmp_path / "val.csv", [counted])
+    columns = columns_of({"preset": "nextqa"})
+    (example,) = read_annotations(tmp_path / "val.csv", tmp_path, "mine", columns=columns)
+    assert example.turns[0].text.split("\n")[3] == "C. 3" and example.turns[1].text == "C"

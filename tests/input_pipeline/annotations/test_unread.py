@@ -42,6 +42,8 @@ TALK = [{"from": "human", "value": "What?"}, {"from": "gpt", "value": "That."}]
         {"file": "a.MP4"},
         {"path": "/data/a b.webm"},
         {"url": "https://x.org/a.jpg?size=3"},
+        {"shown": "a.heic"},
+        {"video_idx": "0074f737"},
         {"url": "https://www.youtube.com/watch?v=1"},
         {"meta": {"source": {"name": "a.mkv"}}},
         {"extra": [{"video_id": "a"}]},
@@ -65,6 +67,7 @@ def test_a_field_that_names_a_medium_is_never_text_only(tmp_path, fields):
         {"source": "youtube", "dataset": "x", "duration": 12.5, "category": "sports", "task": "t"},
         {"video_duration": 12.5, "video_category": "cooking", "num_frames": 16, "fps": 30},
         {"video_id": "", "video": None, "images": [], "image_width": 640, "frames": 8},
+        {"video_idx": 3, "frame_index": 7},
         {"model": "gpt-4", "movie": "Heat", "medium": "e-mail", "audio": True, "page": 3},
         {"note": "It ends.\nSee a.mp4", "shard": "train-001.parquet", "usage": "2", "stage": "1"},
     ],
@@ -125,6 +128,15 @@ def test_a_set_of_records_without_their_clips_is_refused_at_once(tmp_path, recor
     assert "\n" not in str(caught.value)
 
 
+def test_of_a_list_the_map_that_is_told_reads_all(tmp_path):
+    for value, key, kind in (
+        (["1.jpg", "2.jpg"], "frames", "video"),
+        (["a", "b"], "imgs", "image"),
+    ):
+        with pytest.raises(AnnotationError, match=f'"columns": {{"{kind}": "{{{key}}}"}} in'):
+            read(tmp_path, [qa(**{key: value})])
+
+
 def test_a_set_with_some_such_records_is_read(tmp_path):
     records = [*[GOOD | {"id": i} for i in range(5)], *[qa(i, video_id=i) for i in range(5)]]
     found = read(tmp_path, records)
@@ -176,8 +188,7 @@ def test_keys_that_were_not_read_are_named_once_for_a_set(tmp_path):
     )
     file = f"{tmp_path}/data.jsonl"
     assert lines == [
-        f'{file}, line 2: "start_s": 3 is not read, did you mean "start"? '
-        "(and in 1 more records)",
+        f'{file}, line 2: "start_s": 3 is not read, did you mean "start"? (and in 1 more records)',
         f'{file}, line 2: "end_s": 4 is not read, did you mean "end"?',
         f'{file}, line 3: "alternatives" is not read, did you mean "options"?',
         f'{file}, line 4: "vidoe": \'b.mp4\' is not read, did you mean "video"?',
