@@ -29,7 +29,7 @@ from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
 from vsft_jax.processes import first_process_first
 
-_VERSION = 1  # raise when a reader's questions change: files are then written anew
+_VERSION = 2  # raise when a reader's questions change: files are then written anew
 _SHOWN = 3  # missing media that are named
 _SCORED = ("id", "messages", "task", "format", "answer", "chance", "cluster", "choices")
 
@@ -64,8 +64,9 @@ def write_official(run: Run) -> None:
 
 
 def official_metrics(run: Run, name: str, predictions: Iterable[_Said]) -> dict[str, Interval]:
-    """The official numbers of one benchmark of the config from its scored answers, with intervals
-    over its clusters; none for one that is not official, and where nothing was answered."""
+    """The official numbers of one benchmark of the config from its scored answers, and those that
+    others would print ("compat_…"), with intervals over its clusters; none for one that is not
+    official, and where nothing was answered."""
     official = run.config.data.benchmarks[name].get("official")
     if not official:
         return {}
@@ -89,7 +90,12 @@ def official_metrics(run: Run, name: str, predictions: Iterable[_Said]) -> dict[
             )
     if not answered:
         return {}
-    return bootstrap_aggregate(answered, find_benchmark(official).aggregate)
+    benchmark = find_benchmark(official)
+    compat = benchmark.compat
+    rescored = compat.rescored(answered)
+    return bootstrap_aggregate(answered, benchmark.aggregate) | (
+        bootstrap_aggregate(rescored, compat.metrics) if rescored else {}
+    )
 
 
 def source_file(annotations: Path) -> Path:

@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from evaluation.benchmarks.benchmark import Benchmark
+from evaluation.benchmarks.benchmark import Benchmark, Compat
 from evaluation.benchmarks.numbers import all_right, clusters, percent, percent_by
 from evaluation.benchmarks.prompts import ASK_LETTER, LETTERS, choice_question, lines
 from evaluation.benchmarks.question import Answered, Metrics, Question
 from evaluation.benchmarks.source import Source
+from evaluation.scoring import compat
 
 _ROTATION = 1_000_000  # is added to the index for each rotation of a question's options
 _TABLES = {
@@ -69,5 +70,6 @@ MMBENCH = Benchmark(
     files="en/dev-*.parquet (cn/dev-*, cc/test-* for the other languages)",
     read=read,
     aggregate=aggregate,
+    compat=Compat(compat.mmbench, aggregate, ("circular",)),
     options={"language": ("en", "cn", "cc")},
 )

@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from evaluation.benchmarks.benchmark import Benchmark
+from evaluation.benchmarks.benchmark import Benchmark, Compat
 from evaluation.benchmarks.numbers import all_right, clusters, grouped, percent, plain
 from evaluation.benchmarks.prompts import ASK_WORD
 from evaluation.benchmarks.question import Answered, Metrics, Question
 from evaluation.benchmarks.source import Source
+from evaluation.scoring import compat
 
 # fmt: off
 PERCEPTION = (
@@ -70,4 +71,5 @@ MME = Benchmark(
     files="data/test-*.parquet (864 MB)",
     read=read,
     aggregate=aggregate,
+    compat=Compat(compat.mme, aggregate, ("perception", "cognition")),
 )

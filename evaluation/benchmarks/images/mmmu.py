@@ -2,11 +2,11 @@
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from evaluation.benchmarks.benchmark import Benchmark
-from evaluation.benchmarks.numbers import by_task
+from evaluation.benchmarks.benchmark import Benchmark, Compat
+from evaluation.benchmarks.numbers import by_task, percent
 from evaluation.benchmarks.prompts import (
     ASK_LETTER,
     ASK_WORD,
@@ -15,8 +15,9 @@ from evaluation.benchmarks.prompts import (
     lettered,
     lines,
 )
-from evaluation.benchmarks.question import Medium, Question
+from evaluation.benchmarks.question import Answered, Medium, Metrics, Question
 from evaluation.benchmarks.source import Source
+from evaluation.scoring import compat
 
 _TAG = re.compile(r"(<image (\d)>)")
 
@@ -75,6 +76,12 @@ def _content(source: Source, row: Mapping[str, Any], text: str) -> tuple[str | M
     return tuple(part for part in content if part)
 
 
+def aggregate(answers: Sequence[Answered]) -> Metrics:
+    """Accuracy, that of questions with options, and of each subject."""
+    choices = [each for each in answers if each.choices]
+    return by_task(answers) | ({"multiple_choice": percent(choices)} if choices else {})
+
+
 MMMU = Benchmark(
     name="mmmu",
     title="MMMU (validation)",
@@ -83,5 +90,6 @@ MMMU = Benchmark(
     rows=900,
     files="data/validation-*.parquet, or <subject>/validation-*.parquet",
     read=read,
-    aggregate=by_task,
+    aggregate=aggregate,
+    compat=Compat(compat.mmmu, aggregate, ("multiple_choice",)),
 )

@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from evaluation.benchmarks.benchmark import Benchmark
+from evaluation.benchmarks.benchmark import Benchmark, Compat
 from evaluation.benchmarks.numbers import mean, percent, percent_by
 from evaluation.benchmarks.prompts import ASK_LETTER
 from evaluation.benchmarks.question import Answered, Metrics, Question
 from evaluation.benchmarks.source import Source
+from evaluation.scoring import compat
 
 
 def read(source: Source, options: Mapping[str, Any]) -> Iterator[Question]:
@@ -48,4 +49,5 @@ MMSTAR = Benchmark(
     files="mmstar.parquet (42 MB)",
     read=read,
     aggregate=aggregate,
+    compat=Compat(compat.four_letters, aggregate, ("mean_of_18",)),
 )

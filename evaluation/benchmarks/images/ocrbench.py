@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from evaluation.benchmarks.benchmark import Benchmark
+from evaluation.benchmarks.benchmark import Benchmark, Compat
 from evaluation.benchmarks.numbers import percent, percent_by, total
 from evaluation.benchmarks.question import Answered, Metrics, Question
 from evaluation.benchmarks.source import Source
+from evaluation.scoring import compat
 
 
 def read(source: Source, options: Mapping[str, Any]) -> Iterator[Question]:
@@ -44,4 +45,5 @@ OCRBENCH = Benchmark(
     files="data/test-*.parquet",
     read=read,
     aggregate=aggregate,
+    compat=Compat(compat.ocrbench, aggregate, ("score",)),
 )

@@ -4,12 +4,12 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from evaluation.benchmarks.benchmark import Benchmark
+from evaluation.benchmarks.benchmark import Benchmark, Compat
 from evaluation.benchmarks.numbers import grouped, mean, percent, ratio, total
 from evaluation.benchmarks.prompts import ASK_WORD
 from evaluation.benchmarks.question import Answered, Metrics, Question, Value
 from evaluation.benchmarks.source import Source
-from evaluation.scoring import parse_yes_no
+from evaluation.scoring import compat, parse_yes_no
 
 _FULL = ("adversarial", "popular", "random")
 _said = functools.lru_cache(4096)(parse_yes_no)  # few different answers, counted many times
@@ -61,6 +61,23 @@ def _f1(answers: Sequence[Answered]) -> Value:
     return 200 * ratio(total(there, _says_yes), total(answers, _says_yes) + total(there))
 
 
+def exact_words(answers: Sequence[Answered]) -> Metrics:
+    """As lmms-eval counts: only the bare word is an answer, and what is neither "yes" nor "no" is
+    no miss, so that it raises F1. Its yes_ratio, which is that of the right answers and not of what
+    was said, is left out."""
+    said = functools.cache(lambda text: compat.visible(text).lower())
+    there = [a for a in answers if a.answer == "yes"]
+    hits = total(there, lambda a: said(a.text) == "yes")
+    misses = total(there, lambda a: said(a.text) == "no")
+    false_alarms = total(answers, lambda a: a.answer == "no" and said(a.text) == "yes")
+    return {
+        "accuracy": percent(answers),
+        "f1_overall": 200 * ratio(hits, 2 * hits + false_alarms + misses),
+        "precision": 100 * ratio(hits, hits + false_alarms),
+        "recall": 100 * ratio(hits, hits + misses),
+    }
+
+
 POPE = Benchmark(
     name="pope",
     title="POPE",
@@ -70,4 +87,5 @@ POPE = Benchmark(
     files="data/test-*.parquet, or Full/*.parquet (256 MB each)",
     read=read,
     aggregate=aggregate,
+    compat=Compat(compat.pope, exact_words),
 )

@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evaluation.benchmarks.benchmark import Benchmark
+from evaluation.benchmarks.benchmark import Benchmark, Compat
 from evaluation.benchmarks.numbers import by_task
 from evaluation.benchmarks.prompts import choice_question, options_in
 from evaluation.benchmarks.question import Question
 from evaluation.benchmarks.source import Source
+from evaluation.scoring import compat
 
 
 def read(source: Source, options: Mapping[str, Any]) -> Iterator[Question]:
@@ -40,4 +41,5 @@ REALWORLDQA = Benchmark(
     files="data/test-*.parquet",
     read=read,
     aggregate=by_task,
+    compat=Compat(compat.realworldqa, by_task, ("accuracy",)),
 )

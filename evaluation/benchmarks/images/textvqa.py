@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evaluation.benchmarks.benchmark import Benchmark
+from evaluation.benchmarks.benchmark import Benchmark, Compat
 from evaluation.benchmarks.numbers import by_task
 from evaluation.benchmarks.prompts import ASK_WORD
 from evaluation.benchmarks.question import Question
 from evaluation.benchmarks.source import Source
+from evaluation.scoring import compat
 
 
 def read(source: Source, options: Mapping[str, Any]) -> Iterator[Question]:
@@ -40,4 +41,5 @@ TEXTVQA = Benchmark(
     files="data/validation-*.parquet",
     read=read,
     aggregate=by_task,
+    compat=Compat(compat.textvqa, by_task, ("accuracy",)),
 )

@@ -4,10 +4,11 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from evaluation.benchmarks.benchmark import Benchmark
+from evaluation.benchmarks.benchmark import Benchmark, Compat
 from evaluation.benchmarks.numbers import percent
 from evaluation.benchmarks.question import Answered, Metrics, Question
 from evaluation.benchmarks.source import Source
+from evaluation.scoring import compat
 
 _ASK = (
     "Please find the visual event described by a sentence in the video, determining its starting "
@@ -58,4 +59,5 @@ CHARADES_STA = Benchmark(
     files="data/test-*.parquet and the clips of Charades_v1_480",
     read=read,
     aggregate=aggregate,
+    compat=Compat(compat.charades_sta, aggregate),
 )

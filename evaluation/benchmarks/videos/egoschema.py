@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evaluation.benchmarks.benchmark import Benchmark
+from evaluation.benchmarks.benchmark import Benchmark, Compat
 from evaluation.benchmarks.numbers import by_task
 from evaluation.benchmarks.prompts import (
     ASK_LETTER,
@@ -14,6 +14,7 @@ from evaluation.benchmarks.prompts import (
 )
 from evaluation.benchmarks.question import Question
 from evaluation.benchmarks.source import Source
+from evaluation.scoring import compat
 
 
 def read(source: Source, options: Mapping[str, Any]) -> Iterator[Question]:
@@ -43,4 +44,5 @@ EGOSCHEMA = Benchmark(
     files="Subset/test-*.parquet and videos_chunked_*.zip",
     read=read,
     aggregate=by_task,
+    compat=Compat(compat.egoschema, by_task, ("accuracy",)),
 )

@@ -4,11 +4,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from evaluation.benchmarks.benchmark import Benchmark
+from evaluation.benchmarks.benchmark import Benchmark, Compat
 from evaluation.benchmarks.numbers import by_task, percent_by
 from evaluation.benchmarks.prompts import ASK_LETTER, choice_question, lettered, lines
 from evaluation.benchmarks.question import Answered, Metrics, Question
 from evaluation.benchmarks.source import Source
+from evaluation.scoring import compat
 
 
 def read(source: Source, options: Mapping[str, Any]) -> Iterator[Question]:
@@ -54,5 +55,6 @@ LONG_VIDEO_BENCH = Benchmark(
     files="lvb_val.json, videos.tar.part.* (162 GB), subtitles.tar (its terms must be agreed to)",
     read=read,
     aggregate=aggregate,
+    compat=Compat(compat.longvideobench, aggregate, ("accuracy",)),
     options={"subtitles": ("none", "all")},
 )

@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from evaluation.benchmarks.benchmark import Benchmark
+from evaluation.benchmarks.benchmark import Benchmark, Compat
 from evaluation.benchmarks.numbers import percent, plain
 from evaluation.benchmarks.prompts import choice_question, lettered, lines, options_in
 from evaluation.benchmarks.question import Answered, Metrics, Question
 from evaluation.benchmarks.source import Source
+from evaluation.scoring import compat
 
 _ASK = "Answer the question with the option letter"
 
@@ -53,4 +54,5 @@ LVBENCH = Benchmark(
     files="data/train-*.parquet and its videos",
     read=read,
     aggregate=aggregate,
+    compat=Compat(compat.four_letters, aggregate, ("accuracy",)),
 )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evaluation.benchmarks.benchmark import Benchmark
+from evaluation.benchmarks.benchmark import Benchmark, Compat
 from evaluation.benchmarks.numbers import mean_over_tasks
 from evaluation.benchmarks.prompts import (
     choice_question,
@@ -14,6 +14,7 @@ from evaluation.benchmarks.prompts import (
 )
 from evaluation.benchmarks.question import Question
 from evaluation.benchmarks.source import Source
+from evaluation.scoring import compat
 
 _ASK = "Only give the best option."
 _CHOICES = (
@@ -80,4 +81,5 @@ MLVU = Benchmark(
     files="MLVU/json/*.json and MLVU/video/ (its terms must be agreed to on the hub)",
     read=read,
     aggregate=mean_over_tasks,
+    compat=Compat(compat.four_letters, mean_over_tasks, ("mean_over_tasks",)),
 )

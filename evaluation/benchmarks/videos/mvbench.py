@@ -8,11 +8,12 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evaluation.benchmarks.benchmark import Benchmark
+from evaluation.benchmarks.benchmark import Benchmark, Compat
 from evaluation.benchmarks.numbers import mean_over_tasks
 from evaluation.benchmarks.prompts import choice_question, letter_of, lettered, lines
 from evaluation.benchmarks.question import Question
 from evaluation.benchmarks.source import Source
+from evaluation.scoring import compat
 
 _NTU = "fine_grained_pose"  # clips that their owner does not let others hand on
 _FRAMES_FPS = 3
@@ -97,5 +98,6 @@ MVBENCH = Benchmark(
     files="json/*.json and video/*.zip (17 GB), or test.json and the clips of --revision video",
     read=read,
     aggregate=mean_over_tasks,
+    compat=Compat(compat.mvbench, mean_over_tasks, ("mean_over_tasks",)),
     withdrawn=frozenset({_NTU}),
 )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from evaluation.benchmarks.benchmark import Benchmark
+from evaluation.benchmarks.benchmark import Benchmark, Compat
 from evaluation.benchmarks.numbers import by_task, percent_by
 from evaluation.benchmarks.prompts import (
     ASK_LETTER,
@@ -14,6 +14,7 @@ from evaluation.benchmarks.prompts import (
 )
 from evaluation.benchmarks.question import Answered, Metrics, Question
 from evaluation.benchmarks.source import Source
+from evaluation.scoring import compat
 
 _KINDS = {"C": "causal", "T": "temporal", "D": "descriptive"}
 
@@ -47,4 +48,5 @@ NEXTQA = Benchmark(
     files="MC/test-*.parquet and videos.zip",
     read=read,
     aggregate=aggregate,
+    compat=Compat(compat.nextqa, aggregate, ("accuracy",)),
 )

@@ -4,11 +4,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from evaluation.benchmarks.benchmark import Benchmark
+from evaluation.benchmarks.benchmark import Benchmark, Compat
 from evaluation.benchmarks.numbers import mean, percent, percent_by
 from evaluation.benchmarks.prompts import LETTERS
 from evaluation.benchmarks.question import Answered, Metrics, Question
 from evaluation.benchmarks.source import Source
+from evaluation.scoring import compat
 
 _ASK = {
     "multi-choice": "Please directly give the best option:",
@@ -25,11 +26,12 @@ def read(source: Source, options: Mapping[str, Any]) -> Iterator[Question]:
         tables = f"{format}/*.parquet", f"{format.replace('-', '_')}/data.json"
         for number, row in enumerate(source.rows(*tables)):
             choices: dict[str, str] = {}
+            label = ""
             question, answer = row["question"].strip(), row["answer"].strip()
             if format == "yes_no":
                 answer = answer.strip(".").lower()
             else:
-                question, choices = _options(question)
+                question, choices, label = _options(question)
                 answer = _right(answer, choices)
                 if not answer:
                     raise source.fail(f"{format}, row {number}: the answer is no option")
@@ -43,26 +45,26 @@ def read(source: Source, options: Mapping[str, Any]) -> Iterator[Question]:
                 # Conflicting clips are made from one source: "17_reverse", "17_concat".
                 cluster=row["video_id"].partition("_")[0],
                 choices=choices,
-                facts={"dim": row["dim"], "asked": format},
+                facts={"dim": row["dim"], "asked": format, "label": label},
             )
     if source.has("captioning/*.parquet"):
         count = sum(1 for _ in source.rows("captioning/*.parquet"))
         source.leave_out("captioning: needs a judge, which is not part of this evaluation", count)
 
 
-def _options(question: str) -> tuple[str, dict[str, str]]:
-    """The question with its options lettered, and these. "Option 1: …" becomes "Option A: …": a
-    number could be part of any answer."""
+def _options(question: str) -> tuple[str, dict[str, str], str]:
+    """The question with its options lettered, these, and what is before a letter ("Caption ").
+    "Option 1: …" becomes "Option A: …": a number could be part of any answer."""
     choices: dict[str, str] = {}
-    found = []
+    found, label = [], ""
     for line in question.split("\n"):
         option = _OPTION.fullmatch(line.strip())
         if option:
             letter = LETTERS[len(choices)]
-            choices[letter] = option[4].strip()
+            choices[letter], label = option[4].strip(), option[1]
             line = f"{option[1]}{letter}{option[3]} {option[4]}"
         found.append(line)
-    return "\n".join(found), choices
+    return "\n".join(found), choices, label
 
 
 def _right(answer: str, choices: Mapping[str, str]) -> str:
@@ -95,4 +97,5 @@ TEMPCOMPASS = Benchmark(
     files="multi-choice/*, yes_no/*, caption_matching/*, tempcompass_videos.zip (418 MB)",
     read=read,
     aggregate=aggregate,
+    compat=Compat(compat.tempcompass, aggregate, ("multi_choice", "yes_no", "caption_matching")),
 )

@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evaluation.benchmarks.benchmark import Benchmark
+from evaluation.benchmarks.benchmark import Benchmark, Compat
 from evaluation.benchmarks.numbers import by_task
 from evaluation.benchmarks.prompts import choice_question, letter_of, lettered
 from evaluation.benchmarks.question import Question
 from evaluation.benchmarks.source import Source
+from evaluation.scoring import compat
 
 _ASK = """You will be provided with frames uniformly sampled from a video, the frames are provided \
 in chronological order of the video. Analyze these frames and provide the answer to the question \
@@ -56,4 +57,5 @@ TOMATO = Benchmark(
     files="data/test-*.parquet and its zips of videos",
     read=read,
     aggregate=by_task,
+    compat=Compat(compat.tomato, by_task, ("accuracy",)),
 )

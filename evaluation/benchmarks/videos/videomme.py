@@ -5,11 +5,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from evaluation.benchmarks.benchmark import Benchmark
+from evaluation.benchmarks.benchmark import Benchmark, Compat
 from evaluation.benchmarks.numbers import by_task, percent_by, total
 from evaluation.benchmarks.prompts import choice_question, lettered, lines
 from evaluation.benchmarks.question import Answered, Metrics, Question
 from evaluation.benchmarks.source import Source
+from evaluation.scoring import compat
 
 _ASK = (
     "Select the best answer to the following multiple-choice question based on the video{}. "
@@ -88,5 +89,6 @@ VIDEO_MME = Benchmark(
     files="videomme/test-*.parquet, videos_chunked_01.zip … 20.zip (100 GB), subtitle.zip",
     read=read,
     aggregate=aggregate,
+    compat=Compat(compat.four_letters, aggregate, ("accuracy", "short", "medium", "long")),
     options={"subtitles": ("none", "all", "8", "16", "32", "64", "128")},
 )

@@ -5,11 +5,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from evaluation.benchmarks.benchmark import Benchmark
+from evaluation.benchmarks.benchmark import Benchmark, Compat
 from evaluation.benchmarks.numbers import clusters, percent, total
 from evaluation.benchmarks.prompts import choice_question, lettered, lines, options_in
 from evaluation.benchmarks.question import Answered, Metrics, Question
 from evaluation.benchmarks.source import Source
+from evaluation.scoring import compat
 
 _ASK = (
     "Select the best answer to the following multiple-choice question based on the video. Respond "
@@ -96,5 +97,6 @@ VIDEO_MME_V2 = Benchmark(
     files="test.parquet, videos/*.zip, subtitle/",
     read=read,
     aggregate=aggregate,
+    compat=Compat(compat.videomme_v2, aggregate, ("group_score", "accuracy")),
     options={"subtitles": ("none", "all")},
 )

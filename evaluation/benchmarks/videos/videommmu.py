@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.benchmarks.benchmark import Benchmark
+from evaluation.benchmarks.benchmark import Benchmark, Compat
 from evaluation.benchmarks.numbers import grouped, percent, percent_by, ratio
 from evaluation.benchmarks.prompts import letter_of, lettered, lines
 from evaluation.benchmarks.question import Answered, Medium, Metrics, Question
 from evaluation.benchmarks.source import Source
+from evaluation.scoring import compat
 
 _IGNORE = "\nPlease ignore the Quiz question in last frame of the video."
 _APPLY = (
@@ -96,5 +97,10 @@ VIDEO_MMMU = Benchmark(
     files="{Perception,Comprehension,Adaptation}/*.parquet and the zips of videos (14 GB)",
     read=read,
     aggregate=aggregate,
+    compat=Compat(
+        compat.videommmu,
+        aggregate,
+        ("perception", "comprehension", "adaptation", "before", "after"),
+    ),
     options={"image": ("append", "last_frame"), "tracks": ("all", "knowledge")},
 )

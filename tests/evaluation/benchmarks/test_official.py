@@ -277,4 +277,5 @@ def test_numbers_have_intervals_over_pictures(tmp_path):
     assert found["perception"].mean == 500 and found["existence"].mean == 50
     # Every picture has one right and one wrong answer: drawing others changes nothing.
     assert found["existence"].low == found["existence"].high == 50
+    assert found["compat_perception"] == found["perception"]  # "yes" is read alike
     assert official_metrics(run, "mme", []) == {}
