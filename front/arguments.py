@@ -146,7 +146,9 @@ def _check(typed: Arguments) -> None:
         raise UserError("--job=compare needs --against=FOLDER, the run to compare with")
     if typed.job != "predict":
         return
-    if bool(typed.prompt) == bool(typed.prompts):
+    if typed.prompt and typed.prompts:
+        raise UserError("--prompt and --prompts: give one of them, a question or a file of many")
+    if not (typed.prompt or typed.prompts):
         raise UserError('--job=predict needs --prompt="a question", or --prompts=questions.jsonl')
     if typed.prompts and typed.media:
         raise UserError("--media goes with --prompt; the lines of --prompts name their own media")

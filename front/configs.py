@@ -39,8 +39,12 @@ def load(named: str) -> ConfigDict:
     the line."""
     path, colon, argument = named.partition(":")
     file = Path(path)
+    if file.is_dir():
+        files = ", ".join(str(each) for each in sorted(file.glob("*.py"))[:3])
+        hint = f", such as {files}" if files else ""
+        raise UserError(f"--config={named} is a folder: name a Python file{hint}")
     if not file.is_file():
-        raise UserError(f"--config={named}: no such file{did_you_mean(path, _config_files(file))}")
+        raise UserError(f"--config={named}: no such file{_nearest_file(file)}")
     if file.suffix != ".py":
         raise UserError(f"--config={named}: expected a Python file such as those of configs/")
     try:
@@ -65,10 +69,12 @@ def _module(file: Path) -> Any:
     return module
 
 
-def _config_files(missing: Path) -> list[str]:
-    return [
-        str(path) for folder in (missing.parent, Path("configs")) for path in folder.glob("*.py")
-    ]
+def _nearest_file(missing: Path) -> str:
+    """A config file whose name is near; folders alone make no two files alike."""
+    folders = dict.fromkeys((missing.parent, Path("configs")))
+    files = [file for folder in folders for file in folder.glob("*.py")]
+    near = [str(file) for file in files if did_you_mean(missing.stem, [file.stem])]
+    return did_you_mean(str(missing), near)
 
 
 def _said(error: Exception, file: Path) -> str:

@@ -11,7 +11,8 @@ def existing(named: str, flag: str = "workdir") -> Path:
     workdir = _local(named)
     if not workdir.exists():
         beside = workdir.parent.iterdir() if workdir.parent.is_dir() else ()
-        near = did_you_mean(named, [str(path) for path in beside if path.is_dir()])
+        names = [path.name for path in beside if path.is_dir()]
+        near = did_you_mean(workdir.name, names, str(workdir)[: -len(workdir.name)])
         raise UserError(f"--{flag}={named}: no such folder{near}")
     if not workdir.is_dir():
         raise UserError(f"--{flag}={named} is a file: name a folder")

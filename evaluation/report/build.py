@@ -14,7 +14,7 @@ from input_pipeline.files import write_atomically
 def build_report(study_dir: str | Path, out_dir: str | Path) -> Path:
     """The report of a study's folder, a run's, or one that holds runs' folders: see `write_report`.
 
-    Raises FileNotFoundError if `study_dir` is none of them, ResultError for an unreadable file.
+    Raises ResultError if `study_dir` is none of them, and for an unreadable file.
     """
     return write_report(read_folder(study_dir), out_dir)
 

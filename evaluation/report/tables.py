@@ -310,7 +310,7 @@ def status_table(study: Study) -> Table:
         ]
         if not study.benchmarks or (missing and not model.evaluations):
             missing = ["evaluation"]
-        if not model.train:
+        if not model.train and not (model.is_base and model.evaluations):  # released ones have none
             missing.insert(0, "training log")
         state = f"{NOT_FINISHED}: {listed(missing)}" if missing else "finished"
         cell, frames = model.cell, study.label(model.policy) if model.policy else "–"

@@ -102,13 +102,16 @@ class ChatTokenizer:
         """Reads a checkpoint directory as saved by Hugging Face; media_tokens: see `__init__`.
 
         Uses tokenizer.json, tokenizer_config.json, generation_config.json (where there is one)
-        and the template that `read_template` finds. Raises FileNotFoundError naming the file that
-        is missing, TokenizerError a token.
+        and the template that `read_template` finds. Raises TokenizerError and TemplateFileError
+        naming the file, or the token that is missing.
         """
         directory = Path(directory)
         path = directory / "tokenizer.json"
         if not path.is_file():
-            raise FileNotFoundError(f"no tokenizer.json in {directory}")
+            raise TokenizerError(
+                f"no tokenizer.json in {directory}: copy it there from the released model, or name "
+                "a folder that has it as config.tokenizer"
+            )
         special = {}
         for key, value in read_json(directory / "tokenizer_config.json").items():
             value = value.get("content") if isinstance(value, dict) else value
@@ -116,7 +119,10 @@ class ChatTokenizer:
                 special[key] = value
         stops = read_json(directory / "generation_config.json").get("eos_token_id", ())
         stops = [stops] if isinstance(stops, int) else stops
-        tokenizer = tokenizers.Tokenizer.from_file(str(path))
+        try:
+            tokenizer = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # the class that the package raises
+            raise TokenizerError(f"{path}: not a tokenizer: {error}") from error
         template, file = read_template(directory)
         return cls(tokenizer, template, media_tokens, special, stops, file)
 

@@ -25,8 +25,7 @@ def read_template(directory: Path) -> TemplateFile:
     """A checkpoint's template: chat_template.jinja, or the key "chat_template" of
     chat_template.json or tokenizer_config.json, the first found, as transformers looks for it.
 
-    Raises FileNotFoundError where there is none, TemplateFileError for one that is no text or too
-    long.
+    Raises TemplateFileError where there is none, or one that is no text or too long.
     """
     path = directory / "chat_template.jinja"
     if path.is_file():
@@ -38,7 +37,7 @@ def read_template(directory: Path) -> TemplateFile:
             template = named.get("default")
         if template is not None:
             return _checked(template, path)
-    raise FileNotFoundError(
+    raise TemplateFileError(
         f"no chat template in {directory}: expected chat_template.jinja, chat_template.json "
         'or the key "chat_template" of tokenizer_config.json'
     )

@@ -31,6 +31,10 @@ MISTAKES = [
     ([TINY, "--job=train"], "--job=train needs --workdir=FOLDER"),
     ([TINY, "--job=predict", "--prompt=Why?"], "--job=predict needs --workdir=FOLDER"),
     ([TINY, "--workdir={run}", "--job=predict"], '--job=predict needs --prompt="a question"'),
+    (
+        [TINY, "--workdir={run}", "--job=predict", "--prompt=Why?", "--prompts=a.jsonl"],
+        "--prompt and --prompts: give one of them",
+    ),
     (["--workdir"], "--workdir: expected one argument"),
     # Jobs and flags.
     ([TINY, "--workdir={run}", "--job=trian"], "--job=trian: no such job; did you mean train?"),
@@ -115,7 +119,8 @@ MISTAKES = [
         "no such file; did you mean configs/tiny.py?",
     ),
     (["--config=config/tiny.py", "--workdir={run}"], "no such file; did you mean configs/tiny.py?"),
-    (["--config=configs", "--workdir={run}"], "--config=configs: no such file"),
+    (["--config=configs", "--workdir={run}"], "--config=configs is a folder: name a Python file"),
+    (["--config={here}/nope.py", "--workdir={run}"], "{here}/nope.py: no such file\n"),
     (["--config=README.md", "--workdir={run}"], "--config=README.md: expected a Python file"),
     ([f"{TINY}:frame=4", "--workdir={run}"], "unknown config argument 'frame' in 'frame=4'"),
     ([f"{TINY}:frames=eight", "--workdir={run}"], "frames='eight': expected a number of frames"),
@@ -150,6 +155,7 @@ MISTAKES = [
     ([TINY, "--workdir=/proc/run"], "--workdir=/proc/run cannot be made: "),
     ([TINY, "--workdir=gs://bucket/run"], "gs://bucket/run is an address: mount the bucket"),
     (["--workdir={run}", "--job=evaluate"], "{run} has no config.json; give a --config as well"),
+    (["--workdir={here}/elsewhere", "--job=evaluate"], "{here}/elsewhere: no such folder\n"),
     (["--workdir={run}s", "--job=evaluate"], "no such folder; did you mean {run}?"),
     ([TINY, "--workdir={run}s", "--job=export"], "no such folder; did you mean {run}?"),
     (
@@ -164,8 +170,9 @@ MISTAKES = [
         [TINY, "--workdir={run}", "--job=predict", "--prompt=Why?"],
         "has no checkpoints: was the model trained?",
     ),
-    (["--workdir={run}", "--job=report"], "no cells; is this a study's directory?"),
+    (["--workdir={run}", "--job=report"], "no cells; is this a study's directory? Runs are comp"),
     # What jobs find first.
+    ([TINY, "--workdir={run}", "--config.data.train={}"], "config.data.train is empty: there is"),
     ([TINY, "--workdir={run}", "--config.model.family=gpt"], "config.model.family = 'gpt'"),
     (
         [TINY, "--workdir={run}", "--config.model.path=no/where", "--job=export"],

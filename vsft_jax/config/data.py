@@ -30,14 +30,28 @@ def mixture_of(data: ConfigDict) -> Mixture:
             for name, entry in data.train.items()
             if name not in replay and entry.get("weight", 1.0) > 0
         }
-        found = Mixture(amounts, data.epoch, replay, data.replay_unit)
+        if amounts or replay:
+            found = Mixture(amounts, data.epoch, replay, data.replay_unit)
     except ValueError as error:
         raise ConfigError(f"config.data.train, .mixture, .epoch or .replay: {error}") from error
+    if not (amounts or replay):
+        raise ConfigError(_nothing(known))
     if unknown := sorted(set(found.names) - set(known)):
         raise ConfigError(
             f"config.data.mixture or .replay names {unknown}; config.data.train has {known}"
         )
     return found
+
+
+def _nothing(known: list[str]) -> str:
+    """Why an epoch would take nothing of the training sets, and what to change."""
+    if known:
+        keys = ", ".join(f"config.data.train.{name}.weight" for name in known)
+        return f"{keys}: no weight is above 0, so there is nothing to train on"
+    return (
+        "config.data.train is empty: there is nothing to train on; name a data set, or give the "
+        "config of a model family annotations=FILE,media_root=FOLDER (docs/data.md)"
+    )
 
 
 def datasets_of(entries: Mapping[str, ConfigDict], root: str, mode: str) -> list[DatasetSpec]:

@@ -16,13 +16,16 @@ from evaluation.study_files import CELL_FILE, INDEX_SUMMARY_FILE, Cell, IndexSum
 def read_study(study_dir: str | Path) -> Study:
     """Reads what the study has left so far.
 
-    Missing pieces become entries of `problems`. Raises FileNotFoundError if there are no cells,
-    and ResultError for a file that is there but cannot be read.
+    Missing pieces become entries of `problems`. Raises ResultError if there are no cells, and for
+    a file that is there but cannot be read.
     """
     study_dir = Path(study_dir).absolute()
     folders = sorted(path for path in study_dir.glob("cells/*") if path.is_dir())
     if not folders:
-        raise FileNotFoundError(f"{study_dir}/cells: no cells; is this a study's directory?")
+        raise ResultError(
+            f"{study_dir}/cells: no cells; is this a study's directory? Runs are compared with "
+            "--job=report --workdir=NEW --run=FOLDER --run=FOLDER, once they are evaluated"
+        )
     problems: list[str] = []
     specs: dict[str, Mapping[str, Any]] = {}
     evaluations = {folder: read_evaluations(folder, specs, problems) for folder in folders}

@@ -698,6 +698,15 @@ def test_a_cell_without_evaluation_is_shown_as_not_finished(damaged):
     assert "Not in the figure, because not finished: hybrid." in drawn(study)
 
 
+def test_a_released_base_has_no_training_to_finish(damaged):
+    (damaged / "cells" / "base" / "train.jsonl").unlink()
+    states = {row[0]: row[-1] for row in status_table(read_study(damaged)).rows}
+    assert states["base"] == "finished"
+    shutil.rmtree(damaged / "cells" / "base" / "eval")
+    states = {row[0]: row[-1] for row in status_table(read_study(damaged)).rows}
+    assert states["base"] == "not finished: training log and evaluation"
+
+
 def test_one_missing_benchmark_and_a_running_training(damaged):
     (damaged / "cells" / "hybrid-seed0" / "eval" / "hybrid" / "world_video.json").unlink()
     log = damaged / "cells" / "fixed-2-seed0" / "train.jsonl"
@@ -774,7 +783,7 @@ def test_an_unreadable_file_is_an_error_that_names_it(damaged, file, content, me
 
 
 def test_a_directory_without_cells_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no cells"):
+    with pytest.raises(ResultError, match="no cells"):
         build_report(tmp_path, tmp_path)
 
 

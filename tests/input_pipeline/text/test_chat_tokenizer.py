@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from input_pipeline.errors import UserError
 from input_pipeline.examples import Example, MediaRef, Turn
 from input_pipeline.text import ChatError, ChatTokenizer
 from tests.input_pipeline import tiny_qwen
@@ -211,13 +212,21 @@ def test_template_features_that_transformers_provides(tmp_path):
 
 
 def test_missing_files_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="tokenizer.json"):
+    with pytest.raises(UserError, match="no tokenizer.json in .* config.tokenizer"):
         ChatTokenizer.load(tmp_path, tiny_qwen.MEDIA_TOKENS)
     directory = tiny_qwen.write_checkpoint(tmp_path / "checkpoint")
     config = json.loads((directory / "tokenizer_config.json").read_text())
     del config["chat_template"]
     (directory / "tokenizer_config.json").write_text(json.dumps(config))
-    with pytest.raises(FileNotFoundError, match="chat_template.jinja"):
+    with pytest.raises(UserError, match="chat_template.jinja"):
+        ChatTokenizer.load(directory, tiny_qwen.MEDIA_TOKENS)
+
+
+@pytest.mark.parametrize("text", ["{}", "", '{"model": ', "[1]"])
+def test_a_damaged_tokenizer_is_named(tmp_path, text):
+    directory = tiny_qwen.write_checkpoint(tmp_path)
+    (directory / "tokenizer.json").write_text(text)
+    with pytest.raises(UserError, match=r"tokenizer.json: not a tokenizer: \S"):
         ChatTokenizer.load(directory, tiny_qwen.MEDIA_TOKENS)
 
 

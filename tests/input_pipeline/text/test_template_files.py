@@ -46,5 +46,5 @@ def test_bytes_that_are_no_text_are_named(tmp_path):
 
 
 def test_no_template_at_all(tmp_path):
-    with pytest.raises(FileNotFoundError, match="expected chat_template.jinja"):
+    with pytest.raises(TemplateFileError, match="expected chat_template.jinja"):
         read_template(tmp_path)

@@ -78,7 +78,10 @@ def test_what_makes_no_sense_names_the_key(data, message):
 def test_no_set_at_all():
     config = config_of()
     config.data.train.videos.weight = config.data.train.images.weight = 0.0
-    with pytest.raises(ConfigError, match="config.data.train.*no source"):
+    with pytest.raises(ConfigError, match="^config.data.train.images.weight, .*nothing to train"):
+        _ = Run(config, "").mixture
+    config.data.train = {}
+    with pytest.raises(ConfigError, match="^config.data.train is empty: .*annotations=FILE"):
         _ = Run(config, "").mixture
 
 
