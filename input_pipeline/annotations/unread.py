@@ -52,6 +52,7 @@ _OTHER_NAMES = {
     "options": "option alternatives",
     "start": "start_time start_s start_sec start_second begin",
     "end": "end_time end_s end_sec end_second",
+    "timestamps": "frame_timestamps frame_times times time_stamps",
 }
 _MEDIA_WORDS = frozenset({"video", "videos", "image", "images"})
 _READ_AS = {name: key for key, names in _OTHER_NAMES.items() for name in names.split()}

@@ -105,7 +105,7 @@ def read_image(path: str) -> np.ndarray:
     Raises MediaError.
     """
     data, header = load_image(path)
-    by_pillow = header.format in _BY_PILLOW or _is_old_bitmap(data)
+    by_pillow = header.format in _BY_PILLOW or _is_old_bitmap(data) or _is_keyed_grey(path, data)
     pixels = (_pillow_pixels if by_pillow else _opencv_pixels)(path, data, header)
     if pixels.shape[:2] != (header.height, header.width):
         raise MediaError(
@@ -198,6 +198,12 @@ def _is_decoded(path: str, jpeg: "ImageFile") -> bool:
 def _is_old_bitmap(data: bytes) -> bool:
     """Whether it is a BMP with OS/2's header of 12 bytes, whose kinds OpenCV reads in part."""
     return data.startswith(b"BM") and data[14:18] == b"\x0c\0\0\0"
+
+
+def _is_keyed_grey(path: str, data: bytes) -> bool:
+    """Whether it is a grey PNG one of whose greys is transparent, which OpenCV does not see."""
+    grey = image_format(data[:START_BYTES]) == "png" and data[25:26] == b"\0"
+    return grey and any(kind == b"tRNS" for kind, _, _ in _png_chunks(path, data))
 
 
 def _png_chunks(path: str, data: bytes) -> Iterator[tuple[bytes, int, int]]:

@@ -184,6 +184,7 @@ def test_keys_that_were_not_read_are_named_once_for_a_set(tmp_path):
             qa(1, video="a.mp4", start_s=3, end_s=4),
             qa(2, video="a.mp4", start_s=5, alternatives=["red", "blue"]),
             qa(3, image="i.png", vidoe="b.mp4"),
+            qa(4, video=["1.jpg", "2.jpg"], frame_times=[0, 9]),
         ],
     )
     file = f"{tmp_path}/data.jsonl"
@@ -192,6 +193,7 @@ def test_keys_that_were_not_read_are_named_once_for_a_set(tmp_path):
         f'{file}, line 2: "end_s": 4 is not read, did you mean "end"?',
         f'{file}, line 3: "alternatives" is not read, did you mean "options"?',
         f'{file}, line 4: "vidoe": \'b.mp4\' is not read, did you mean "video"?',
+        f'{file}, line 5: "frame_times" is not read, did you mean "timestamps"?',
     ]
     assert list(lookalikes({"start_s": 3}, {"question", "answer"})) == []
 

@@ -105,6 +105,10 @@ def test_grey_with_transparency(tmp_path):
         [[100, 100, 100], [255, 255, 255]]
     ]
 
+    keyed = Image.fromarray(np.array([[100, 7]], np.uint8))
+    keyed.save(tmp_path / "keyed.png", transparency=7)
+    assert read_image(str(tmp_path / "keyed.png")).tolist() == [[[100] * 3, [255] * 3]]
+
 
 # ── Formats that Pillow decodes. ────────────────────────────────────────────────────────────────
 
