@@ -242,7 +242,7 @@ def _prediction(
         chance=meta["chance"],
         cluster=_cluster(example),
         frame_times=_frame_times(layout),
-        question=example.instruction,
+        question=example.words,
         media=[_from_root(ref, media_root).to_json() for ref in example.media],
     )
 

@@ -100,9 +100,15 @@ class Example:
         return tuple(p for turn in self.turns for p in turn.parts if isinstance(p, MediaRef))
 
     @property
-    def instruction(self) -> str:
-        """What the user asks for, over all turns: the text that a frame budget is decided from."""
+    def words(self) -> str:
+        """What the user says, over all turns, media left out."""
         return "\n".join(turn.text for turn in self.turns if turn.role == "user")
+
+    @property
+    def instruction(self) -> str:
+        """What the user asks for: the text that a frame budget is decided from. The record's
+        "frame_question", where it has one because its words say more than the question."""
+        return self.meta.get("frame_question") or self.words
 
     def prompt(self) -> "Example":
         """The example without its final assistant turn: what a model sees in evaluation."""

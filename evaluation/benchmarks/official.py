@@ -29,9 +29,11 @@ from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
 from vsft_jax.processes import first_process_first
 
-_VERSION = 2  # raise when a reader's questions change: files are then written anew
+_VERSION = 3  # raise when a reader's questions change: files are then written anew
 _SHOWN = 3  # missing media that are named
-_SCORED = ("id", "messages", "task", "format", "answer", "chance", "cluster", "choices")
+_SCORED = frozenset(
+    {"id", "messages", "task", "format", "answer", "chance", "cluster", "choices", "frame_question"}
+)
 
 
 class _Said(Protocol):
@@ -235,6 +237,8 @@ def _record(question: Question) -> dict[str, Any]:
     }
     if question.choices:
         record["choices"] = dict(question.choices)
+    if question.asks:
+        record["frame_question"] = question.asks
     return record | dict(question.facts)
 
 

@@ -22,6 +22,7 @@ def choice_question(
     *,
     task: str,
     cluster: str,
+    asks: str = "",
     **facts: Any,
 ) -> Question:
     """A question that is answered by a letter of its choices. See `Question`."""
@@ -34,6 +35,7 @@ def choice_question(
         chance=1 / len(choices),
         cluster=cluster,
         choices=choices,
+        asks=asks,
         facts=facts,
     )
 
@@ -58,6 +60,19 @@ def options_in(question: str) -> dict[str, str]:
         if letter == LETTERS[len(found)]:
             found[letter] = text
     return found
+
+
+def without_options(question: str) -> str:
+    """A question without the lines that `options_in` reads."""
+    options = options_in(question)
+    if len(options) < 2:
+        return question.strip()
+    kept = [
+        line
+        for line in question.split("\n")
+        if not ((option := _LINE.fullmatch(line)) and options.get(option[1]) == option[2])
+    ]
+    return "\n".join(kept).strip()
 
 
 def lines(choices: dict[str, str], form: str = "{}. {}") -> str:

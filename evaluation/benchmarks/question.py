@@ -39,8 +39,9 @@ class Question:
 
     id: unique in its benchmark. content: texts and media in reading order. task: the group that has
     a score of its own. format, answer, choices, chance: see `scoring.score`. cluster: names what
-    questions hang together by, mostly their image or video. facts: whatever else scoring or
-    `aggregate` needs; JSON values.
+    questions hang together by, mostly their image or video. asks: of a video the question alone,
+    without options and what the prompt says around it: by it frames are chosen. facts: whatever
+    else scoring or `aggregate` needs; JSON values.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Question:
     chance: float
     cluster: str
     choices: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    asks: str = ""
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property

@@ -54,6 +54,8 @@ def to_example(
         for key, value in record.items()
         if key not in parsed.used and key != "id" and not isinstance(value, InRecord)
     }
+    if not isinstance(asked := meta.get("frame_question"), str | None):
+        raise Unusable("bad_record", f"frame_question is no text: {asked!r:.80}")
     return Example(
         id,
         source,

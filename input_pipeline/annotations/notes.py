@@ -45,8 +45,8 @@ class Notes:
             self._asking.count += 1
         if media:
             self._with_media += 1
-        elif not self._with_media and _MENTION.search(example.instruction):
-            self._mentions.first = self._mentions.first or f"{where}: {example.instruction!r:.80}"
+        elif not self._with_media and _MENTION.search(example.words):
+            self._mentions.first = self._mentions.first or f"{where}: {example.words!r:.80}"
             self._mentions.count += 1
 
     def lines(self) -> Iterator[str]:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -52,3 +53,14 @@ def test_reasoning_is_kept_and_can_be_left_out():
         Turn("assistant", ("Two.",)),
         turns[3],
     )
+
+
+def test_a_record_may_say_which_part_of_its_words_is_the_question():
+    turns = (Turn("user", ("In chronological order: what colour is it? A. red",)),)
+    plain = Example("x", "set", turns)
+    asked = dataclasses.replace(plain, meta={"frame_question": "What colour is it?"})
+    assert plain.instruction == plain.words == asked.words == turns[0].text
+    assert asked.instruction == "What colour is it?"
+    assert Example.from_json(asked.to_json()).instruction == asked.instruction
+    empty = dataclasses.replace(plain, meta={"frame_question": ""})
+    assert empty.instruction == plain.words

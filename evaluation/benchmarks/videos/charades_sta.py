@@ -16,6 +16,7 @@ _ASK = (
     "example, The event 'person turn a light on' happens in the 24.3 - 30.4 seconds. Now I will "
     "give you the textual sentence: {}. Please return its start time and end time."
 )
+_ASKS = "When does it happen: {}?"
 _THRESHOLDS = (0.3, 0.5, 0.7)
 
 
@@ -33,6 +34,7 @@ def read(source: Source, options: Mapping[str, Any]) -> Iterator[Question]:
             answer=f"{start:g} - {end:g} seconds",
             chance=0.0,
             cluster=row["video"],
+            asks=_ASKS.format(row["caption"].strip().rstrip(".")),
             facts={"span": [start, end]},
         )
 

@@ -32,6 +32,7 @@ def read(source: Source, options: Mapping[str, Any]) -> Iterator[Question]:
             answer,
             task="subset",
             cluster=row["video_idx"],
+            asks=row["question"].strip(),
         )
 
 

@@ -27,6 +27,7 @@ def read(source: Source, options: Mapping[str, Any]) -> Iterator[Question]:
             list(choices)[int(row["correct_choice"])],
             task=row["question_category"],
             cluster=row["video_path"],
+            asks=row["question"].strip(),
             seconds=str(row["duration_group"]),
         )
 

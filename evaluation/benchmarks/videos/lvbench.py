@@ -5,7 +5,13 @@ from typing import Any
 
 from evaluation.benchmarks.benchmark import Benchmark, Compat
 from evaluation.benchmarks.numbers import percent, plain
-from evaluation.benchmarks.prompts import choice_question, lettered, lines, options_in
+from evaluation.benchmarks.prompts import (
+    choice_question,
+    lettered,
+    lines,
+    options_in,
+    without_options,
+)
 from evaluation.benchmarks.question import Answered, Metrics, Question
 from evaluation.benchmarks.source import Source
 from evaluation.scoring import compat
@@ -32,6 +38,7 @@ def read(source: Source, options: Mapping[str, Any]) -> Iterator[Question]:
             row["answer"].strip(),
             task=kinds[0],
             cluster=row["video_path"],
+            asks=without_options(row["question"]),
             kinds=kinds,
         )
 

@@ -11,6 +11,7 @@ from evaluation.benchmarks.prompts import (
     lettered,
     lines,
     options_in,
+    without_options,
 )
 from evaluation.benchmarks.question import Question
 from evaluation.benchmarks.source import Source
@@ -69,6 +70,7 @@ def _question(
         answer,
         task=task.lstrip("0123456789_"),
         cluster=video,
+        asks=without_options(question),
     )
 
 

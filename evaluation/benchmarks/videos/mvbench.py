@@ -86,6 +86,7 @@ def _question(
         answer,
         task=task,
         cluster=f"{folder}/{record['video']}",
+        asks=record["question"].strip(),
     )
 
 

@@ -31,6 +31,7 @@ def read(source: Source, options: Mapping[str, Any]) -> Iterator[Question]:
             letter_of(int(row["answer"]), choices),
             task=row["type"],
             cluster=name,
+            asks=row["question"].strip(),
         )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from evaluation.benchmarks.benchmark import Benchmark, Compat
 from evaluation.benchmarks.numbers import mean, percent, percent_by
-from evaluation.benchmarks.prompts import LETTERS
+from evaluation.benchmarks.prompts import LETTERS, without_options
 from evaluation.benchmarks.question import Answered, Metrics, Question
 from evaluation.benchmarks.source import Source
 from evaluation.scoring import compat
@@ -45,6 +45,7 @@ def read(source: Source, options: Mapping[str, Any]) -> Iterator[Question]:
                 # Conflicting clips are made from one source: "17_reverse", "17_concat".
                 cluster=row["video_id"].partition("_")[0],
                 choices=choices,
+                asks=without_options(question),
                 facts={"dim": row["dim"], "asked": format, "label": label},
             )
     if source.has("captioning/*.parquet"):

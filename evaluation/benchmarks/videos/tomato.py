@@ -45,6 +45,7 @@ def read(source: Source, options: Mapping[str, Any]) -> Iterator[Question]:
             answer,
             task=row["reason_type"],
             cluster=row["video_path"],
+            asks=row["question"].strip(),
         )
 
 

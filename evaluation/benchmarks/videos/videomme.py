@@ -40,6 +40,7 @@ def read(source: Source, options: Mapping[str, Any]) -> Iterator[Question]:
             row["answer"].strip(),
             task=row["task_type"],
             cluster=name,
+            asks=row["question"].strip(),
             length=row["duration"],
             domain=row["domain"],
             sub_category=row["sub_category"],

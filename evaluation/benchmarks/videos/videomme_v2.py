@@ -44,6 +44,7 @@ def read(source: Source, options: Mapping[str, Any]) -> Iterator[Question]:
             row["answer"].strip().upper(),
             task=row.get("second_head") or "none",
             cluster=name,
+            asks=row["question"].strip(),
             group_type=row["group_type"],
             structure=structure,
             level=str(row.get("level") or "none"),

@@ -64,6 +64,7 @@ def _question(
         chance=1 / len(choices) if choices else 0.0,
         cluster=row["id"],
         choices=choices,
+        asks=str(row["question"]).strip(),
         facts={"subject": "_".join(row["id"].split("_")[1:-1])},
     )
 

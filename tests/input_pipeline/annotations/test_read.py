@@ -161,6 +161,7 @@ def test_paths_may_be_absolute_inside_the_root_and_bend_inside_it(tmp_path):
         ("bad_id", record(id=1.5)),
         ("bad_record", "just text"),
         ("bad_record", record(score=float("nan"))),
+        ("bad_record", record(frame_question=["What colour is it?"])),
         ("bad_record", record(answer="half a \ud83d surrogate")),
         ("bad_turn", record(conversations=[])),
         ("bad_turn", record(conversations="Hello")),
