@@ -1,5 +1,6 @@
 """What the data says of a medium's frames and sizes comes before the policy and the layout."""
 
+import dataclasses
 import json
 
 import cv2
@@ -54,4 +55,18 @@ def test_a_list_of_pictures_has_its_own_times(tmp_path, corpus):
     record = {"video": [f"{n}.png" for n in (2, 0, 3, 1)], "timestamps": [5, 6, 8, 11]}
     ((layout, _),), notes = rows(tmp_path, corpus, [record])
     assert (layout.frame_indices, layout.frame_times) == ((0, 1, 2, 3), (0.0, 1.0, 3.0, 6.0))
+    assert notes == []
+
+
+def test_a_question_of_its_own_beside_the_words(tmp_path, corpus):
+    """The frames follow "frame_question"; the model is shown all words."""
+    root, spec = corpus
+    spec = dataclasses.replace(spec, frame_policy={"kind": "instruction", "candidates": [4, 8, 16]})
+    words = "In chronological order: what colour is the car?"
+    records = [{"question": words}, {"question": words, "frame_question": "What colour is it?"}]
+    found, notes = rows(tmp_path, (root, spec), [{"video": "good.mp4", **r} for r in records])
+    assert [why for _, why in found] == [
+        "16: asks for every event (+)",
+        "4: asks for a colour (-)",
+    ]
     assert notes == []
