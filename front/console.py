@@ -10,6 +10,7 @@ from absl import flags, logging
 _GOOGLE = "0x1ae0"  # the PCI vendor of TPUs
 # libtpu on a machine without one asks around for these, and complains at length.
 _NO_TPU = {"TPU_ACCELERATOR_TYPE": "v5litepod-4", "TPU_WORKER_HOSTNAMES": "localhost"}
+_SAID: set[str] = set()  # by this process, of what is said once
 
 
 def prepare_console() -> None:
@@ -26,12 +27,23 @@ def prepare_console() -> None:
     logging.set_verbosity(logging.INFO)
     handler = logging.get_absl_handler()
     handler.addFilter(_is_told)
+    _SAID.clear()
+    handler.addFilter(_is_new)
     if sys.stderr.isatty():
         handler.setFormatter(_Short(datefmt="%H:%M:%S"))
 
 
 def _is_told(record: standard_logging.LogRecord) -> bool:
     return record.levelno > standard_logging.INFO or "site-packages" not in record.pathname
+
+
+def _is_new(record: standard_logging.LogRecord) -> bool:
+    """Each cell of a study has the same layout: a line that is marked as said once is."""
+    if not getattr(record, "once", False):
+        return True
+    new = (text := record.getMessage()) not in _SAID
+    _SAID.add(text)
+    return new
 
 
 def _has_tpu() -> bool:

@@ -9,7 +9,9 @@ A job may end with a code of its own (SystemExit), such as a training that was p
 
 import contextlib
 import errno
+import os
 import re
+import select
 import signal
 import sys
 import threading
@@ -36,6 +38,7 @@ _LINES = 5  # of an error
 # Of the system, what its user can put right.
 _FILE_ERRORS = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG)
+_STOPPED = "stopped; the same command goes on from what is finished"
 _FAULT = "this is a fault of vsft-jax: please report the command and the lines above as an issue"
 _FULL = (
     "a device's memory is full: take fewer config.train.batch_rows or config.eval.batch_rows, more "
@@ -47,15 +50,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Does what the arguments say (by default the process's) and returns the exit code."""
     words = sys.argv[1:] if argv is None else list(argv)
     debug = "--debug" in words
-    with _second_interrupt_ends_at_once():
+    with _second_interrupt_ends_at_once() as interrupted:
         try:
             _do(parse(words, _program()))
         except KeyboardInterrupt:
-            _tell("stopped; the same command goes on from what is finished", debug)
+            _tell(_STOPPED, debug)
             return 130
         except Exception as error:
+            if interrupted.is_set():  # a library made another error of it, as imports of JAX do
+                _tell(_STOPPED, debug)
+                return 130
             if (message := _for_user(error)) is not None:
                 _tell(f"error: {message}", debug)
+                if isinstance(error, OSError):
+                    _drop_unwritten()
                 return 2
             _tell(f"error: {_FAULT}", debug=True)
             return 1
@@ -79,6 +87,8 @@ def _do(typed: Arguments) -> None:
             jax.distributed.initialize()
         keep_compiled(request)
     done = DO[typed.job](request)
+    if sys.stdout is not None:
+        sys.stdout.flush()  # where its error can be told
     if done and _is_first(typed):
         then = f"; next: {_program()} {done.then}" if done.then else ""
         print(f"{done.left}{then}", file=sys.stderr)
@@ -140,12 +150,33 @@ def _for_user(error: Exception) -> str | None:
     if isinstance(error, UserError):
         # What a config key names may have a key of its own to blame: the inner one is to change.
         return re.sub(r"^(config[\w.]*: )+(?=config\.)", "", str(error))
+    if isinstance(error, BrokenPipeError) and _reader_is_gone():
+        return "whoever read the output has closed it"
     if isinstance(error, _FILE_ERRORS) or (
         isinstance(error, OSError) and error.errno in _DISK_ERRORS
     ):
         where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        return f"{where} (--debug shows what needed it)"
+        full = ": make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        return f"{where}{full} (--debug shows what needed it)"
     return _FULL if "RESOURCE_EXHAUSTED" in str(error) else None
+
+
+def _reader_is_gone() -> bool:
+    """Whether stdout is a pipe that nobody reads any more, as after `| head`."""
+    try:
+        events = select.poll()
+        events.register(sys.stdout.fileno(), 0)
+        return any(found & select.POLLERR for _, found in events.poll(0))
+    except (OSError, ValueError, AttributeError):  # no file behind it
+        return False
+
+
+def _drop_unwritten() -> None:
+    """Drops what stdout could not write: Python would try again at the end, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _tell(message: str, debug: bool) -> None:
@@ -159,19 +190,24 @@ def _tell(message: str, debug: bool) -> None:
 
 
 @contextlib.contextmanager
-def _second_interrupt_ends_at_once() -> Iterator[None]:
-    """The first Ctrl-C unwinds what is under way, the second ends the process as it is."""
+def _second_interrupt_ends_at_once() -> Iterator[threading.Event]:
+    """The first Ctrl-C unwinds what is under way, the second ends the process as it is.
+
+    Yields whether there was one.
+    """
+    there_was = threading.Event()
 
     def interrupted(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+        there_was.set()
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield there_was
         return
     before = signal.signal(signal.SIGINT, interrupted)
     try:
-        yield
+        yield there_was
     finally:
         if signal.getsignal(signal.SIGINT) is interrupted:  # else it may still end threads
             signal.signal(signal.SIGINT, before)

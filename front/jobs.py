@@ -88,7 +88,7 @@ def _predict(request: Request) -> None:
     else:
         questions = [Question(typed.prompt or "", typed.media)]
     for said in predict(request.run, questions):
-        print(json.dumps(said, ensure_ascii=False))
+        print(json.dumps(said, ensure_ascii=False), flush=True)
 
 
 def _chat(request: Request) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _LOG_SECONDS = 5.0  # between log lines
 _MOVE_SECONDS = 0.1  # between movements of a bar
+_BURST_SECONDS = 0.5  # what ends so soon after the first was done together with it, as a batch is
 
 
 class Progress:
@@ -44,6 +45,8 @@ class Progress:
         """`done` items are finished in all."""
         now = time.monotonic()
         if self._done == self._before:  # what comes before is starting up
+            self._begun = now
+        if now - self._begun < _BURST_SECONDS:
             self._first, self._first_at = done, now
         self._done = done
         if now - self._last < (_LOG_SECONDS if self._bar is None else _MOVE_SECONDS):

@@ -56,6 +56,41 @@ print(code, "vsft_jax.inference" in sys.modules, [name for name in slow if name 
     assert done.stdout == "2 True []\n", done.stderr
 
 
+PRINTS = """
+import sys
+from front import door
+
+def plan(request):
+    for number in range(int(sys.argv[2])):
+        print(number)
+
+door.DO["plan"] = plan
+sys.exit(door.main(["--config=configs/tiny.py", "--workdir=" + sys.argv[1], "--job=plan"]))
+"""
+
+
+def test_a_reader_that_leaves_costs_a_line(tmp_path):
+    """As `vsft … | head -1` does."""
+    command = [sys.executable, "-c", PRINTS, str(tmp_path), "100000"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout.readline() == "0\n"
+        process.stdout.close()
+        told = process.stderr.read()
+    assert told == "error: whoever read the output has closed it\n"
+    assert process.returncode == 2
+
+
+@pytest.mark.parametrize("lines", [1, 100000])
+def test_output_that_does_not_fit_costs_a_line(tmp_path, lines):
+    command = [sys.executable, "-c", PRINTS, str(tmp_path), str(lines)]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.stderr.startswith("error: [Errno 28] No space left on device: make room (")
+    assert len(done.stderr.splitlines()) == 1
+    assert done.returncode == 2
+
+
 def test_a_mistake_as_it_is_seen(tmp_path):
     command = [VSFT, "--config=configs/tiny.py", f"--workdir={tmp_path}", "--config.train.stepz=2"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -28,6 +28,21 @@ def test_libraries_are_heard_when_they_warn(level, path, told):
     assert all(each(_record(level, path)) for each in filters) == told
 
 
+def test_what_is_said_once_is_not_repeated():
+    console.prepare_console()
+    filters = logging.get_absl_handler().filters
+    marked = [_record(standard_logging.WARNING, "/repo/a.py") for _ in range(3)]
+    for record in marked[:2]:
+        record.once = True
+
+    def told(record):
+        return all(each(record) for each in filters)
+
+    assert [told(record) for record in marked] == [True, False, True]
+    console.prepare_console()  # another job of the process
+    assert told(marked[0])
+
+
 def test_a_terminal_gets_time_and_text(monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):

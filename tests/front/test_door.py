@@ -1,6 +1,7 @@
 """What becomes of what goes wrong in a job: an exit code and what is printed."""
 
 import errno
+import signal
 
 import pytest
 
@@ -27,7 +28,7 @@ def _plan_that_raises(monkeypatch, error):
         (FileNotFoundError("no tokenizer.json in /here"), "error: no tokenizer.json in /here ("),
         (
             OSError(errno.ENOSPC, "No space left on device", "a"),
-            "error: a: No space left on device",
+            "error: a: No space left on device: make room (--debug shows",
         ),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory"), "error: a device's memory is full"),
         (ConfigError("\n".join("abcdefgh")), "error: a\nb\nc\nd\n… 4 more lines with --debug\n"),
@@ -60,6 +61,23 @@ def test_faults_of_the_program_keep_their_traceback(error, monkeypatch, tmp_path
 def test_ctrl_c_is_one_line(monkeypatch, tmp_path, capfd):
     _plan_that_raises(monkeypatch, KeyboardInterrupt())
     assert main([*PLAN, f"--workdir={tmp_path}"]) == 130
+    told = capfd.readouterr().err
+    assert told == "stopped; the same command goes on from what is finished\n"
+
+
+def test_ctrl_c_that_a_library_turns_into_another_error_is_one_line(monkeypatch, tmp_path, capfd):
+    def plan(_):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as stopped:  # as extension modules do while they are imported
+            raise ImportError("an error while initializing the extension") from stopped
+
+    monkeypatch.setitem(door.DO, "plan", plan)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        assert main([*PLAN, f"--workdir={tmp_path}"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     told = capfd.readouterr().err
     assert told == "stopped; the same command goes on from what is finished\n"
 

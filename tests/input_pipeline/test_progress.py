@@ -48,6 +48,18 @@ def test_work_that_goes_on_counts_what_was_done_before_and_not_its_time(monkeypa
     ]
 
 
+def test_what_ends_together_with_the_first_is_no_rate(monkeypatch, caplog):
+    # Batches of four answers; the first waited for a compilation.
+    times = [at + place / 1000 for at in (60, 70, 80) for place in range(4)]
+    with caplog.at_level(python_logging.INFO, logger="absl"):
+        _work(monkeypatch, Progress("evaluate", 16, unit="questions"), times)
+    assert caplog.messages == [
+        "evaluate: 5 of 16 questions, 0.1/s, 1 min 50 s left",
+        "evaluate: 9 of 16 questions, 0.3/s, 28 s left",
+        "evaluate: finished 12 of 16 questions in 1 min 20 s (0.1/s)",
+    ]
+
+
 def test_work_that_logs_by_itself_has_a_bar_and_no_lines(monkeypatch, caplog, screen):
     with caplog.at_level(python_logging.INFO, logger="absl"):
         _work(monkeypatch, Progress("train", 3, lines=False), (10, 20, 30))

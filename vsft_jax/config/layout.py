@@ -21,6 +21,7 @@ from vsft_jax.models import Family
 from vsft_jax.models.shared.config import TextConfig
 from vsft_jax.models.shared.hf.processor import NAMES, VIDEO_FILE, Stated
 
+_ONCE = {"once": True}  # a job says it once, however many runs it makes; see front/console.py
 _ROW = ("row_tokens", "row_patches")
 
 
@@ -100,12 +101,13 @@ def announce(
     """Logs the limits in force and where each comes from, and what a row cannot hold at them."""
     row = {key: config.layout[key] for key in _ROW}
     in_force = dict(choices) | {key: Choice(value, "config.layout") for key, value in row.items()}
-    logging.info("layout: %s", in_words(in_force))
+    logging.info("layout: %s", in_words(in_force), extra=_ONCE)
     if sampling := stated.sampling():
         logging.info(
             "frames: by config.frames, not as the model's own processor samples them (%s, %s)",
             sampling,
             stated.video.file if stated.video else VIDEO_FILE,
+            extra=_ONCE,
         )
     picture = layout.lay_out(MediaInfo("image", 10**4, 10**4, (0.0,), 0.0), (0,), 1.0)
     if picture.tokens > row["row_tokens"] or picture.patches > row["row_patches"]:
@@ -113,12 +115,14 @@ def announce(
             "a picture may take %d tokens and %d patches, and a row holds config.layout.row_tokens "
             "= %d and row_patches = %d: what does not fit loses pixels and is counted as shrunk",
             *(picture.tokens, picture.patches, row["row_tokens"], row["row_patches"]),
+            extra=_ONCE,
         )
     if row["row_tokens"] > text.longest:
         logging.warning(
             "config.layout.row_tokens = %d: an example may be longer than the %d positions that "
             "the model was made for (max_position_embeddings)",
             *(row["row_tokens"], text.longest),
+            extra=_ONCE,
         )
 
 

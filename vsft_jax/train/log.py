@@ -16,10 +16,17 @@ def log_plan(run: Run, plan: BatchPlan) -> None:
     """How an epoch is packed, and how it could be packed better."""
     train = run.config.train
     log_fill(run, plan)
+    rows = plan.pack_plan(0).rows
     logging.info(
         "%d steps of %d rows are %.2f epochs",
-        *(train.steps, train.batch_rows, train.steps * train.batch_rows / plan.pack_plan(0).rows),
+        *(train.steps, train.batch_rows, train.steps * train.batch_rows / rows),
     )
+    if train.batch_rows > rows:
+        logging.warning(
+            "an epoch is %d rows, and a step of config.train.batch_rows = %d takes them %.1f "
+            "times: set it to %d or fewer, or take smaller rows",
+            *(rows, train.batch_rows, train.batch_rows / rows, rows),
+        )
 
 
 def log_mix(run: Run, stores: Mapping[str, ExampleStore]) -> None:

@@ -19,6 +19,7 @@ from vsft_jax.inference import load_model
 from vsft_jax.parameters import flatten
 from vsft_jax.prepare import prepare_training
 from vsft_jax.train import loop, make_trainer, train
+from vsft_jax.train.log import log_plan
 from vsft_jax.train.preemption import Preempted
 from vsft_jax.train.record import read_jsonl
 from vsft_jax.train.resume import schedule_of
@@ -388,7 +389,7 @@ def test_a_checkpoint_of_another_shape_is_refused_with_names(trained, tmp_path):
         train(Run(_both(config, init_from=str(tmp_path / "nothing")), tmp_path / "new"))
 
 
-def test_schedule_from_epochs_and_examples(shared_config, tmp_path):
+def test_schedule_from_epochs_and_examples(shared_config, tmp_path, caplog):
     config = _both(shared_config, steps=0, batch_rows=0, epochs=2.0, batch_examples=12)
     prepared = prepare_training(Run(config, tmp_path))
     stores = prepared.stores()
@@ -398,6 +399,12 @@ def test_schedule_from_epochs_and_examples(shared_config, tmp_path):
     examples = sum(len(store) * config.data.train[name].weight for name, store in stores.items())
     assert planned.train.batch_rows == round(12 / (examples / first.rows))
     assert planned.train.steps == -(-2 * first.rows // planned.train.batch_rows)
+    log_plan(run, plan)
+    assert "takes them" not in caplog.text
+    many = Run(_both(config, batch_rows=2 * first.rows, steps=3), tmp_path)
+    log_plan(many, batch_plan(many, stores))
+    assert f"an epoch is {first.rows} rows, and a step of config.train.batch_rows" in caplog.text
+    assert f"takes them 2.0 times: set it to {first.rows} or fewer" in caplog.text
     with pytest.raises(ConfigError, match="config.train.steps or config.train.epochs"):
         with_schedule(Run(_both(config, epochs=0.0), tmp_path), stores)
 
