@@ -55,10 +55,10 @@ class MediaRef:
 
     def to_json(self) -> list[str | float | None]:
         """A JSON list without what is left at its default; `MediaRef(*list)` reads it back."""
-        fields = list(dataclasses.astuple(self))
-        if not self.asks:
-            fields = fields[:2] if self.start_s is None and self.end_s is None else fields[:4]
-        return fields
+        fields: list[str | float | None] = [self.kind, self.path, self.start_s, self.end_s]
+        if self.asks:
+            return [*fields, self.fps, self.nframes, self.min_pixels, self.max_pixels]
+        return fields[:2] if self.start_s is None and self.end_s is None else fields
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ annotations again, which is quick, and works only on records of unfinished piece
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from input_pipeline.annotations import (
     count_records,
     read_with_places,
 )
+from input_pipeline.examples import Example
 from input_pipeline.files import write_atomically
 from input_pipeline.index.probe_cache import Probe, ProbeCache, remove_damaged
 from input_pipeline.index.quarantine import (
@@ -34,6 +35,7 @@ from input_pipeline.index.quarantine import (
 )
 from input_pipeline.index.rows import IndexSpec
 from input_pipeline.index.store import check_rows, count_rows, write_rows
+from input_pipeline.index.texts import Text, Texts, lasting
 from input_pipeline.index.workers import make_rows
 from input_pipeline.media import Decoder
 from input_pipeline.progress import Progress
@@ -46,8 +48,8 @@ _KEEP_PROBES = 256  # at most so many new ones are lost when the process is kill
 class DatasetSpec:
     """One data set to prepare.
 
-    annotations, media_root, format, columns: see `read_annotations`. mode: "train" keeps the answer,
-    "prompt" leaves it out.
+    annotations, media_root, format, columns: see `read_annotations`. mode: "train" keeps the
+    answer, "prompt" leaves it out.
     """
 
     name: str
@@ -69,29 +71,35 @@ def build_pieces(
     probe_cache: Path,
     chunk_records: int,
     bad: BadFraction,
-    notes: Notes,
-) -> list[Path]:
-    """Writes the pieces that are missing and returns all of them, in order.
+    texts: Texts,
+) -> tuple[list[Path], list[str]]:
+    """Writes the pieces that are missing. Returns all of them, in order, and what stood out in the
+    annotations, a line each.
 
-    workers: threads, or processes, that work on examples. bad: counts what cannot be used. notes:
-    gets what stood out in the annotations, those of pieces that were done included.
+    workers: threads, or processes, that work on examples. bad: counts what cannot be used. texts:
+    are used in place of the annotations where they are whole, else written.
 
     Raises AnnotationError and TooManyBad; pieces that were done stay.
     """
     folder.mkdir(parents=True, exist_ok=True)
     counts = {int(path.stem): _counts_if_whole(path) for path in folder.glob("*.arrow")}
     done = {chunk for chunk, bad_and_seen in counts.items() if bad_and_seen}
-    total = count_records(dataset.annotations)
+    total = texts.records if texts.whole else count_records(dataset.annotations)
     bad.expect(total)
     for bad_and_seen in filter(None, counts.values()):
         bad.add(*bad_and_seen)
     skipped = sum(max(min(chunk_records, total - chunk * chunk_records), 0) for chunk in done)
-    found = read_with_places(
-        *(dataset.annotations, dataset.media_root, dataset.name, dataset.format),
-        *(notes, dataset.columns),
+    notes = Notes()
+    found: Iterable[tuple[Place, Example | Text | Rejected]] = (
+        texts
+        if texts.whole
+        else read_with_places(
+            *(dataset.annotations, dataset.media_root, dataset.name, dataset.format),
+            *(notes, dataset.columns),
+        )
     )
     todo = (item for item in found if item[0].number // chunk_records not in done)
-    piece = _Piece(folder, dataset, bad)
+    piece = _Piece(folder, dataset, bad, texts)
     fresh: list[Probe] = []
     remove_damaged(probe_cache)
     with (
@@ -104,30 +112,38 @@ def build_pieces(
         ) as rows,
     ):
         before = None
-        for place, (row, probes) in rows:
+        for place, (row, probes, text) in rows:
             fresh += probes
             if len(fresh) >= _KEEP_PROBES:
                 cache.put(fresh)
                 fresh = []
-            piece.add(place.number // chunk_records, row, place)
+            piece.add(place.number // chunk_records, row, place, text)
             if place != before:  # a record may hold several examples
                 progress.advance()
             before = place
         cache.put(fresh)
         piece.finish()
-    return sorted(folder.glob("*.arrow"))
+    pieces = sorted(folder.glob("*.arrow"))
+    if texts.whole:
+        return pieces, texts.notes
+    said = list(notes.lines())
+    texts.finish([path.name for path in pieces], said, total)
+    return pieces, said
 
 
 class _Piece:
     """Collects the rows of one piece after another and writes each when it is complete."""
 
-    def __init__(self, folder: Path, dataset: DatasetSpec, bad: BadFraction):
-        self._folder, self._dataset, self._bad = folder, dataset, bad
+    def __init__(self, folder: Path, dataset: DatasetSpec, bad: BadFraction, texts: Texts):
+        self._folder, self._dataset, self._bad, self._texts = folder, dataset, bad, texts
         self._chunk: int | None = None
         self._rows: list[dict[str, Any]] = []
         self._left_out: list[QuarantineEntry] = []
+        self._read: list[tuple[Place, Text | Rejected | None]] = []
 
-    def add(self, chunk: int, row: dict[str, Any] | Rejected, place: Place) -> None:
+    def add(
+        self, chunk: int, row: dict[str, Any] | Rejected, place: Place, text: Text | None
+    ) -> None:
         if chunk != self._chunk:
             self.finish()
             self._chunk = chunk
@@ -135,15 +151,18 @@ class _Piece:
             self._left_out.append(_entry(self._dataset, row, place))
         else:
             self._rows.append(row)
+        self._read.append((place, lasting(text, row)))
 
     def finish(self) -> None:
         if self._chunk is None:
             return
         path = self._folder / f"{self._chunk:06d}.arrow"
+        if not self._texts.whole:
+            self._texts.write(path.name, self._read)
         write_atomically(quarantine_of(path), b"".join(entry.line() for entry in self._left_out))
         write_rows(path, self._rows)
         self._bad.add(*_bad_and_seen(path))
-        self._chunk, self._rows, self._left_out = None, [], []
+        self._chunk, self._rows, self._left_out, self._read = None, [], [], []
 
 
 def _counts_if_whole(path: Path) -> tuple[int, int] | None:

@@ -18,7 +18,7 @@ from typing import Any
 from absl import logging
 
 from input_pipeline import frame_budget
-from input_pipeline.annotations import Notes, Rejected, fingerprint_records
+from input_pipeline.annotations import Rejected, fingerprint_records
 from input_pipeline.examples import Example
 from input_pipeline.index.left_out import main_reasons
 from input_pipeline.index.pieces import CHUNK_RECORDS, DatasetSpec, build_pieces
@@ -31,6 +31,7 @@ from input_pipeline.index.quarantine import (
 from input_pipeline.index.rows import IndexSpec, RowMaker
 from input_pipeline.index.store import SCHEMA, ExampleStore, join
 from input_pipeline.index.summary import log_summary, read_summary, summarise, write_summary
+from input_pipeline.index.texts import Texts
 from input_pipeline.layout import LayoutError
 from input_pipeline.media import PASSING, Decoder
 from input_pipeline.text import TEXT_FILES
@@ -68,7 +69,7 @@ def prepare(
     than `max_bad_fraction` cannot be used, and ValueError when nothing usable is left.
     """
     index_dir.mkdir(parents=True, exist_ok=True)
-    name = _file_name(dataset, spec)
+    name, texts = _names(dataset, spec)
     path = index_dir / f"{name}.arrow"
     summary = _found(path, dataset.name, retry=retry, verify=verify)
     if summary is None:
@@ -81,6 +82,7 @@ def prepare(
                     path,
                     dataset,
                     spec,
+                    texts=index_dir / f"{texts}.texts-{chunk_records}",
                     workers=workers,
                     processes=processes,
                     decoder=decoder or Decoder(),
@@ -125,33 +127,39 @@ def _lock(path: Path) -> Iterator[None]:
 
 
 def _build(
-    path: Path, dataset: DatasetSpec, spec: IndexSpec, *, chunk_records: int, **options: Any
+    path: Path,
+    dataset: DatasetSpec,
+    spec: IndexSpec,
+    *,
+    texts: Path,
+    chunk_records: int,
+    **options: Any,
 ) -> dict[str, Any]:
-    """Makes the pieces, joins them into the index, and writes and returns its summary."""
+    """Makes the pieces, joins them into the index, and writes and returns its summary. texts: where
+    they are kept."""
     folder = path.with_name(f"{path.stem}.pieces-{chunk_records}")
-    probes = path.with_name(_PROBES)
-    notes = Notes()
-    options |= {"probe_cache": probes, "chunk_records": chunk_records, "notes": notes}
+    options |= {"probe_cache": path.with_name(_PROBES), "chunk_records": chunk_records}
+    kept = Texts(texts, dataset.columns)
     try:
-        pieces = build_pieces(dataset, spec, folder, **options)
+        pieces, notes = build_pieces(dataset, spec, folder, texts=kept, **options)
     except TooManyBad as error:
         # Something is wrong that a person will put right: what it spoiled must not stay.
         join_quarantines(path, sorted(folder.glob("*.arrow")))
         shutil.rmtree(folder)
+        kept.remove()
         raise TooManyBad("\n".join([str(error), *main_reasons(path)])) from None
     rejected = join_quarantines(path, pieces)
     join(path, pieces)
     store = ExampleStore.open(path)
     if not len(store):
         shutil.rmtree(folder)
+        kept.remove()
         counts = ", ".join(f"{count} {reason}" for reason, count in rejected.items())
         head = f"no usable example in {dataset.annotations}: {counts or 'it has none'}"
         where = f"all of them: {quarantine_of(path)}"
         raise TooManyBad("\n".join([head, *main_reasons(path), where]))
-    summary = summarise(
-        dataset.name, dataset.mode, spec.frame_policy, store, rejected, list(notes.lines())
-    )
-    for note in summary["notes"]:
+    summary = summarise(dataset.name, dataset.mode, spec.frame_policy, store, rejected, notes)
+    for note in notes:
         logging.warning("%s: %s", dataset.name, note)
     write_summary(path, summary)
     log_summary(summary)
@@ -176,8 +184,9 @@ def lay_out(
     return ExampleStore.of_rows(rows)
 
 
-def _file_name(dataset: DatasetSpec, spec: IndexSpec) -> str:
-    """A name that changes whenever the content of the index would."""
+def _names(dataset: DatasetSpec, spec: IndexSpec) -> tuple[str, str]:
+    """A name that changes whenever the content of the index would, and one that does whenever that
+    of its `Texts` would."""
     digest = hashlib.sha256(fingerprint_records(dataset.annotations).encode())
     for file in (Path(spec.tokenizer_dir) / name for name in TEXT_FILES):
         digest.update(file.read_bytes() if file.is_file() else b"")
@@ -187,5 +196,13 @@ def _file_name(dataset: DatasetSpec, spec: IndexSpec) -> str:
     facts += [dict(dataset.columns)] if dataset.columns else []
     facts += [spec.max_tokens, spec.max_patches, frame_budget.spec_hash(spec.frame_policy)]
     facts += [spec.reasoning]
+    of_text = [_VERSION, vars(dataset) | {"columns": dict(dataset.columns)}, spec.reasoning]
+    of_text += [dict(spec.layout.media_tokens)]
+    return _name(dataset, digest, facts), _name(dataset, digest, of_text)
+
+
+def _name(dataset: DatasetSpec, files: Any, facts: Sequence[Any]) -> str:
+    """files: a digest of those that were read."""
+    digest = files.copy()
     digest.update(json.dumps(facts, sort_keys=True).encode())
     return f"{dataset.name}-{dataset.mode}-{digest.hexdigest()[:16]}"

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from input_pipeline import frame_budget
 from input_pipeline.annotations import Rejected
 from input_pipeline.examples import Example, MediaRef
 from input_pipeline.index.probe_cache import Probe, ProbeCache, stamp_of
+from input_pipeline.index.texts import Text
 from input_pipeline.layout import (
     ExampleLayout,
     LayoutError,
@@ -21,11 +22,13 @@ from input_pipeline.layout import (
     layout_example,
 )
 from input_pipeline.media import LASTING, Decoder, MediaError, MediaInfo, cut_clip
-from input_pipeline.text import ChatError, ChatTokenizer
+from input_pipeline.text import ChatError, ChatTokenizer, EncodedText, Replacement
 
 # Neighbouring examples are often about the same clip. The frame times of an hour take 3 MB.
 _REMEMBERED_PROBES = 32
 _REMEMBERED_PREVIEWS = 64
+
+_Encode = Callable[[Example, Sequence[Replacement]], EncodedText]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,10 +55,18 @@ class IndexSpec:
 
 
 class Outcome(NamedTuple):
-    """row: columns of the index, or why there is none. probes: those that were not cached."""
+    """row: columns of the index, or why there is none. probes: those that were not cached. text:
+    the example as it was read, with what is known of it now; None where that could not be told."""
 
     row: dict[str, Any] | Rejected
     probes: list[Probe]
+    text: Text | None
+
+
+class _Counted(NamedTuple):
+    """A text whose number of tokens is known."""
+
+    ids: Sized
 
 
 class RowMaker:
@@ -81,18 +92,24 @@ class RowMaker:
         self._most_frames = frame_budget.most_frames(spec.frame_policy)
         self._decoder, self._cache = decoder, cache
         self._preview = functools.lru_cache(_REMEMBERED_PREVIEWS)(self._decoded_preview)
-        self._remembered: dict[tuple[MediaRef, str | None], MediaInfo | MediaError] = {}
+        self._remembered: dict[MediaRef, tuple[str | None, MediaInfo | MediaError]] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, example: Example) -> Outcome:
+    def __call__(self, found: Example | Text) -> Outcome:
+        """found: an example, or the text of an earlier outcome under the same tokenizer."""
         probes: list[Probe] = []
         stage = "probe"
-        if self._spec.reasoning == "drop":
-            example = example.without_reasoning()
+        if isinstance(found, Text):
+            example, text = Example.from_json(found.example), found
+        else:
+            example = found.without_reasoning() if self._spec.reasoning == "drop" else found
+            text = Text(example.to_json(), None)
+        words = _Words(self._encode, example, text.tokens)
         try:
-            infos = [self._info(ref, probes) for ref in example.media]
+            media = [self._look(ref, probes) for ref in example.media]
             stage = "preview"
-            return Outcome(self._row(example, infos), probes)
+            row = {"example": text.example, **self._row(example, media, words)}
+            return Outcome(row, probes, text._replace(tokens=words.plain))
         except MediaError as error:
             rejected = Rejected(None, example.id, error.reason, error.detail, error.path, stage)
         except LayoutError as error:
@@ -100,18 +117,21 @@ class RowMaker:
             rejected = Rejected(None, example.id, reason, str(error), None, "layout")
         except ChatError as error:
             rejected = Rejected(None, example.id, "chat_template", str(error), None, "layout")
-        return Outcome(rejected, probes)
+        return Outcome(rejected, probes, text._replace(tokens=words.plain))
 
-    def _info(self, ref: MediaRef, probes: list[Probe]) -> MediaInfo:
+    def _look(self, ref: MediaRef, probes: list[Probe]) -> "_Medium":
         """Probes a file once, however many examples and policies ask about it or clips of it."""
         whole = MediaRef(ref.kind, ref.path)
-        return cut_clip(self._whole(whole, probes), ref)
+        stamp, info = self._whole(whole, probes)
+        return _Medium(ref, stamp, cut_clip(info, ref))
 
-    def _whole(self, ref: MediaRef, probes: list[Probe]) -> MediaInfo:
-        stamp = stamp_of(ref.path)
+    def _whole(self, ref: MediaRef, probes: list[Probe]) -> tuple[str | None, MediaInfo]:
+        """The stamp of a file, and what it is. A stamp stays for as long as it is remembered."""
         with self._lock:
-            found = self._remembered.get((ref, stamp))
-        if found is None and self._cache and stamp is not None:
+            stamp, found = self._remembered.get(ref, (None, None))
+        if found is None:
+            stamp = stamp_of(ref.path)
+        if found is None and self._cache is not None and stamp is not None:
             found = self._cache.get(ref, stamp)
         if found is None:
             try:
@@ -121,24 +141,26 @@ class RowMaker:
             if stamp is not None and (isinstance(found, MediaInfo) or found.reason in LASTING):
                 probes.append(Probe(ref, stamp, found))
         with self._lock:
-            self._remembered[ref, stamp] = found
+            self._remembered[ref] = stamp, found
             while len(self._remembered) > _REMEMBERED_PROBES:
                 del self._remembered[next(iter(self._remembered))]
         if isinstance(found, MediaError):
             raise found
-        return found
+        return stamp, found
 
-    def _row(self, example: Example, infos: Sequence[MediaInfo]) -> dict[str, Any]:
+    def _row(self, example: Example, media: Sequence["_Medium"], words: "_Words") -> dict[str, Any]:
+        """The columns of the index but the example itself."""
         spec = self._spec
+        instruction, infos = example.instruction, [medium.info for medium in media]
         queries = [
             frame_budget.BudgetQuery(
                 example.id,
-                example.instruction,
-                info,
-                functools.partial(self._preview, ref, stamp_of(ref.path)),
-                _media_id(ref),
+                instruction,
+                medium.info,
+                functools.partial(self._preview, medium.ref, medium.stamp),
+                medium.id,
             )
-            for ref, info in zip(example.media, infos, strict=True)
+            for medium in media
         ]
         asked = [
             frame_budget.asked_budget(query, ref.fps, ref.nframes, spec.layout.min_frames)
@@ -149,7 +171,7 @@ class RowMaker:
         def lay_out(frames: Sequence[int]) -> ExampleLayout:
             return layout_example(
                 spec.layout,
-                lambda media: self._encode(example, [spec.layout.placeholder(m) for m in media]),
+                lambda laid_out: words.replaced([spec.layout.placeholder(m) for m in laid_out]),
                 infos,
                 frames,
                 spec.max_tokens,
@@ -170,7 +192,6 @@ class RowMaker:
         return {
             "id": example.id,
             "source": example.source,
-            "example": example.to_json(),
             "layout": layout.to_json(),
             "tokens": layout.tokens,
             "patches": layout.patches,
@@ -190,7 +211,36 @@ class RowMaker:
         return self._decoder.preview(ref, count, side)
 
 
-def _media_id(ref: MediaRef) -> str:
-    """Which clip of which file in which state; "" where that cannot be told."""
-    stamp = stamp_of(ref.path)
-    return "" if stamp is None else json.dumps([ref.to_json(), stamp])
+class _Medium(NamedTuple):
+    """A medium of an example, the state of its file, and what was probed of it."""
+
+    ref: MediaRef
+    stamp: str | None
+    info: MediaInfo
+
+    @property
+    def id(self) -> str:
+        """Which clip of which file in which state; "" where that cannot be told."""
+        return "" if self.stamp is None else json.dumps([self.ref.to_json(), self.stamp])
+
+
+class _Words:
+    """The text of an example in tokens, encoded once however many layouts ask for it.
+
+    plain: how many they are where no placeholder is replaced; None where that is not known.
+    """
+
+    def __init__(self, encode: _Encode, example: Example, plain: int | None):
+        self._encode, self._example = encode, example
+        self._counts: dict[tuple[Replacement, ...], int] = {} if plain is None else {(): plain}
+
+    @property
+    def plain(self) -> int | None:
+        return self._counts.get(())
+
+    def replaced(self, replacements: Sequence[Replacement]) -> _Counted:
+        """The text with these in place of its placeholders. Raises ChatError."""
+        key = tuple(replacements) if any(replacements) else ()
+        if key not in self._counts:
+            self._counts[key] = len(self._encode(self._example, key).ids)
+        return _Counted(range(self._counts[key]))

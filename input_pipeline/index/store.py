@@ -1,5 +1,6 @@
 """The prepared examples of a data set as an Arrow file: written in pieces, read by memory map."""
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,12 +93,12 @@ class ExampleStore:
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes one piece of an index, whole or not at all."""
-    _write(path, _table(rows).to_batches())
+    write_batches(path, SCHEMA, _table(rows).to_batches())
 
 
 def join(path: Path, pieces: Sequence[Path]) -> None:
     """Writes an index from its pieces, of which one at a time is in memory."""
-    _write(path, (batch for piece in pieces for batch in _mapped(piece).to_batches()))
+    write_batches(path, SCHEMA, itertools.chain.from_iterable(map(read_batches, pieces)))
 
 
 def count_rows(path: Path) -> int:
@@ -111,18 +112,24 @@ def check_rows(path: Path) -> None:
     _mapped(path).validate(full=True)
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    return pa.Table.from_pylist(list(rows), SCHEMA)
+def read_batches(path: Path) -> Iterable[pa.RecordBatch]:
+    """The batches of a file that `write_batches` wrote, without reading them yet."""
+    return _mapped(path).to_batches()
 
 
-def _write(path: Path, batches: Iterable[pa.RecordBatch]) -> None:
+def write_batches(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+    """Writes an Arrow file, whole or not at all, with one batch at a time in memory."""
     with (
         replacing(path) as partial,
         pa.OSFile(str(partial), "wb") as file,
-        pa.ipc.new_file(file, SCHEMA) as writer,
+        pa.ipc.new_file(file, schema) as writer,
     ):
         for batch in batches:
             writer.write_batch(batch)
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist(list(rows), SCHEMA)
 
 
 def _mapped(path: Path) -> pa.Table:

@@ -10,13 +10,15 @@ from input_pipeline.annotations import Place, Rejected
 from input_pipeline.examples import Example
 from input_pipeline.index.probe_cache import ProbeCache
 from input_pipeline.index.rows import IndexSpec, Outcome, RowMaker
+from input_pipeline.index.texts import Text
 from input_pipeline.media import Decoder
 from input_pipeline.media.workers.pool import WorkerCrash, WorkerPool
 
 _GROUP = 8  # examples that a worker takes at a time
 _GROUPS_AHEAD = 4  # for each worker
 
-_Found = tuple[Place, Example | Rejected]
+_Item = Example | Text | Rejected
+_Found = tuple[Place, _Item]
 
 
 def make_rows(
@@ -31,7 +33,8 @@ def make_rows(
 ) -> Generator[tuple[Place, Outcome], None, None]:
     """Place and outcome of each example found, in order; some are read ahead, never all.
 
-    found: with its place, what a record was read as; what was rejected then stays so.
+    found: with its place, what a record was read as, now or before; what was rejected then stays
+    so.
     workers: threads, or with `processes` processes. Close the iterator (or use it up) to end them.
     """
     others = None
@@ -62,11 +65,13 @@ def make_rows(
             others.close()
 
 
-def _outcomes(make_row: RowMaker, group: Sequence[Example | Rejected]) -> list[Outcome]:
-    return [Outcome(item, []) if isinstance(item, Rejected) else make_row(item) for item in group]
+def _outcomes(make_row: RowMaker, group: Sequence[_Item]) -> list[Outcome]:
+    return [
+        Outcome(item, [], None) if isinstance(item, Rejected) else make_row(item) for item in group
+    ]
 
 
-def _outcomes_elsewhere(pool: WorkerPool, group: Sequence[Example | Rejected]) -> list[Outcome]:
+def _outcomes_elsewhere(pool: WorkerPool, group: Sequence[_Item]) -> list[Outcome]:
     """In a process. One that ends twice over a group is given its examples one by one."""
     try:
         return pool.run(_outcomes_here, group)
@@ -74,8 +79,11 @@ def _outcomes_elsewhere(pool: WorkerPool, group: Sequence[Example | Rejected]) -
         if len(group) > 1:
             return [each for item in group for each in _outcomes_elsewhere(pool, [item])]
         (item,) = group
+        assert not isinstance(item, Rejected), "nothing is done for it"
+        text = item if isinstance(item, Text) else None
+        example = Example.from_json(item.example) if isinstance(item, Text) else item
         reason = "killed" if error.killed else "crashed"
-        return [Outcome(Rejected(None, item.id, reason, str(error), stage="probe"), [])]
+        return [Outcome(Rejected(None, example.id, reason, str(error), stage="probe"), [], text)]
 
 
 # --- In a process of the pool -------------------------------------------------------------------
@@ -88,5 +96,5 @@ def _start_process(spec: IndexSpec, mode: str, decoder: Decoder, cache_path: str
     _make_row = RowMaker(spec, mode, decoder, ProbeCache(cache_path))
 
 
-def _outcomes_here(group: Sequence[Example | Rejected]) -> list[Outcome]:
+def _outcomes_here(group: Sequence[_Item]) -> list[Outcome]:
     return _outcomes(_make_row, group)

@@ -1,8 +1,8 @@
 """How an example that is too large shrinks until it fits: pixels first, then frames."""
 
 import bisect
-from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Sequence, Sized
+from typing import Literal, NamedTuple, Protocol
 
 from input_pipeline.layout.vision_layout import (
     ExampleLayout,
@@ -11,7 +11,6 @@ from input_pipeline.layout.vision_layout import (
     VisionLayout,
 )
 from input_pipeline.media import MediaInfo, uniform_frame_indices
-from input_pipeline.text import EncodedText
 
 _SIZES = 64  # the pixel rung tries this many sizes, evenly spaced in area
 
@@ -21,6 +20,13 @@ class TooLong(LayoutError):
 
     reason: "text" if its words alone are too many, else "media".
     """
+
+
+class Words(Protocol):
+    """A text in tokens, such as an `EncodedText`; how many is all that counts here."""
+
+    @property
+    def ids(self) -> Sized: ...
 
 
 class _Room(NamedTuple):
@@ -40,7 +46,7 @@ class _Room(NamedTuple):
 
 def layout_example(
     spec: VisionLayout,
-    encode: Callable[[Sequence[MediaLayout]], EncodedText],
+    encode: Callable[[Sequence[MediaLayout]], Words],
     infos: Sequence[MediaInfo],
     budgets: Sequence[int],
     max_tokens: int,

@@ -3,7 +3,7 @@
 Media stand in the ids as placeholder tokens; how many each becomes is for `layout` to say.
 """
 
-from input_pipeline.text.chat_template import ChatError
+from input_pipeline.text.chat_template import ChatError, Replacement
 from input_pipeline.text.chat_tokenizer import (
     TEXT_FILES,
     TOKENIZER_FILES,
@@ -11,4 +11,11 @@ from input_pipeline.text.chat_tokenizer import (
     EncodedText,
 )
 
-__all__ = ["TEXT_FILES", "TOKENIZER_FILES", "ChatError", "ChatTokenizer", "EncodedText"]
+__all__ = [
+    "TEXT_FILES",
+    "TOKENIZER_FILES",
+    "ChatError",
+    "ChatTokenizer",
+    "EncodedText",
+    "Replacement",
+]
