@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from front.arguments import Arguments, parse
 from front.jobs import DO, Request, keep_compiled
@@ -35,6 +36,7 @@ _READ = (
 )  # what a run's folder holds, unless they import
 _FOLDERS = ("report", "compare")  # need no config, and compute nothing
 _LINES = 5  # of an error
+_AGAIN_SECONDS = 0.05  # until a Ctrl-C comes again that came where nothing can be raised
 # Of the system, what its user can put right.
 _FILE_ERRORS = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG)
@@ -193,7 +195,7 @@ def _tell(message: str, debug: bool) -> None:
 def _second_interrupt_ends_at_once() -> Iterator[threading.Event]:
     """The first Ctrl-C unwinds what is under way, the second ends the process as it is.
 
-    Yields whether there was one.
+    One that a callback swallows comes again. Yields whether there was one.
     """
     there_was = threading.Event()
 
@@ -202,12 +204,23 @@ def _second_interrupt_ends_at_once() -> Iterator[threading.Event]:
         there_was.set()
         raise KeyboardInterrupt
 
+    def again(ignored: Any) -> None:
+        # Python ignores what is raised in callbacks, as JAX has one at each garbage collection.
+        if not isinstance(ignored.exc_value, KeyboardInterrupt):
+            hook(ignored)
+            return
+        signal.signal(signal.SIGINT, interrupted)
+        main_thread = threading.main_thread().ident
+        threading.Timer(_AGAIN_SECONDS, signal.pthread_kill, (main_thread, signal.SIGINT)).start()
+
     if threading.current_thread() is not threading.main_thread():
         yield there_was
         return
     before = signal.signal(signal.SIGINT, interrupted)
+    hook, sys.unraisablehook = sys.unraisablehook, again
     try:
         yield there_was
     finally:
+        sys.unraisablehook = hook
         if signal.getsignal(signal.SIGINT) is interrupted:  # else it may still end threads
             signal.signal(signal.SIGINT, before)

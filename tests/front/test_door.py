@@ -1,7 +1,10 @@
 """What becomes of what goes wrong in a job: an exit code and what is printed."""
 
 import errno
+import gc
 import signal
+import sys
+import time
 
 import pytest
 
@@ -80,6 +83,28 @@ def test_ctrl_c_that_a_library_turns_into_another_error_is_one_line(monkeypatch,
         signal.signal(signal.SIGINT, before)
     told = capfd.readouterr().err
     assert told == "stopped; the same command goes on from what is finished\n"
+
+
+def test_ctrl_c_in_a_callback_is_not_lost(monkeypatch, tmp_path, capfd):
+    def plan(_):
+        def collecting(phase, _):
+            if phase == "start":
+                gc.callbacks.remove(collecting)
+                signal.raise_signal(signal.SIGINT)
+
+        gc.callbacks.append(collecting)
+        gc.collect()
+        time.sleep(20)
+
+    monkeypatch.setitem(door.DO, "plan", plan)
+    handler, hook = signal.getsignal(signal.SIGINT), sys.unraisablehook
+    start = time.monotonic()
+    try:
+        assert main([*PLAN, f"--workdir={tmp_path}"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert time.monotonic() - start < 15 and sys.unraisablehook is hook
+    assert capfd.readouterr().err == "stopped; the same command goes on from what is finished\n"
 
 
 def test_a_job_may_end_with_a_code_of_its_own(monkeypatch, tmp_path, capfd):
