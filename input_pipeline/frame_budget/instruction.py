@@ -16,6 +16,7 @@ from input_pipeline.frame_budget.instruction_rules import (
 DEFAULT_DEMAND = "low-medium"  # an unknown question is neither free nor dear
 OPTIONS_AT_MOST = "medium"
 
+_STRONGEST_FIRST = sorted(RULES, key=lambda rule: -DEMANDS.index(rule.demand))
 _SENTENCE_END = re.compile(r"(?<=[.?!\n])")  # splits after the mark
 
 # "a." "a)" "(a)" "a:" at the start of a line or after a blank
@@ -86,5 +87,5 @@ def split_options(text: str) -> tuple[str, str]:
 
 
 def _strongest(text: str) -> Rule | None:
-    matching = [rule for rule in RULES if rule.pattern.search(text)]
-    return max(matching, key=lambda rule: DEMANDS.index(rule.demand), default=None)
+    """The first of the most demanding rules that match."""
+    return next((rule for rule in _STRONGEST_FIRST if rule.pattern.search(text)), None)
