@@ -24,6 +24,9 @@ ROLES: dict[str, Role] = {
 }
 # Of an answer, the first that is there; the names that transformers gives to templates.
 REASONING_KEYS = ("reasoning_content", "thinking", "reasoning")
+# What would change which answers are taught, or what: nothing does that.
+_CALLS = ("tool_calls", "function_call")
+_CHOICES = ("loss", "weight", "train")
 _PART_KINDS: dict[str, MediaKind] = {
     "image": "image",
     "image_url": "image",
@@ -71,15 +74,31 @@ def _turn(place: int, turn: Any) -> tuple[Role, list[str | Medium]]:
     role = ROLES.get(speaker) if isinstance(speaker, str) else None
     if role is None:
         raise Unusable("unknown_role", f"turn {place} is from {speaker!r}, known: {sorted(ROLES)}")
+    if role == "assistant":
+        _check_taught(place, turn)
     if isinstance(content, str):
         return role, [content]
     return role, [_part(place, part) for part in content]
 
 
+def _check_taught(place: int, turn: Mapping[str, Any]) -> None:
+    """Raises Unusable for an answer that calls tools, and for one that is not to be taught."""
+    if key := next((key for key in _CALLS if turn.get(key)), None):
+        raise Unusable("bad_turn", f'turn {place} has "{key}", which would be left out')
+    for key in _CHOICES:
+        value = turn.get(key)
+        if isinstance(value, int | float) and value == 0:
+            raise Unusable(
+                "bad_turn",
+                f'turn {place} has "{key}": {value}, but every answer of a record is taught; take '
+                "the key away where that is meant",
+            )
+
+
 def _reasoning(place: int, role: Role, turn: Mapping[str, Any]) -> str:
     if role != "assistant":
         return ""
-    found = next((turn[key] for key in REASONING_KEYS if turn.get(key) is not None), "")
+    found = next((turn[key] for key in REASONING_KEYS if turn.get(key)), "")
     if not isinstance(found, str):
         raise Unusable("bad_turn", f"turn {place + 1}: its reasoning is no text: {found!r}"[:200])
     return found.strip()

@@ -88,6 +88,27 @@ def test_answers_as_parts_and_a_system_turn(tmp_path):
     assert with_key.turns == expected and with_key.meta == {}
 
 
+@pytest.mark.parametrize(
+    ("key", "refused", "taken"),
+    [
+        ("loss", False, True),
+        ("weight", 0, 1),
+        ("weight", 0.0, 1.0),
+        ("train", False, None),
+        ("tool_calls", [{"function": {"name": "f", "arguments": "{}"}}], []),
+        ("function_call", {"name": "f", "arguments": "{}"}, None),
+    ],
+)
+def test_answers_that_are_not_to_be_taught_as_they_stand(tmp_path, key, refused, taken):
+    record = _ask("What?")
+    record["messages"][0]["loss"] = False  # of a question it says nothing new
+    record["messages"][1][key] = refused
+    (found,) = read(tmp_path, [record])
+    assert found.reason == "bad_turn" and f'turn 2 has "{key}"' in found.detail
+    record["messages"][1][key] = taken
+    assert read_one(tmp_path, record).turns[1].text == "Yes."
+
+
 @pytest.mark.parametrize("key", ["reasoning", "reasoning_content", "thinking"])
 @pytest.mark.parametrize("system", [{}, {"system": "Short."}])
 def test_reasoning_of_answers(tmp_path, key, system):
