@@ -20,12 +20,14 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from input_pipeline.media.workers.channel import Channel
 
+# Signals that are sent to all processes of a job, of which this one decides.
+TO_ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _START_S = 120.0  # to import what a worker needs, on a machine that is busy with other things
 _GRACE_S = 5.0  # for an idle worker to end by itself, and a killed one to be gone
 _WORKER = "input_pipeline.media.workers.worker"
@@ -113,6 +115,16 @@ class WorkerPool:
         _stop_all(self._idle)
 
 
+@contextlib.contextmanager
+def _blocked(signals: Iterable[signal.Signals]) -> Iterator[None]:
+    """Signals that this thread would handle wait until the end."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Worker:
     """One process and the channel to it."""
 
@@ -123,12 +135,13 @@ class _Worker:
         # Not multiprocessing.Process: it would import the main module, and with it JAX.
         root = str(Path(__file__).parents[3])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", _WORKER, str(theirs.fileno()), str(deadline_s or 0)],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        )
+        with _blocked(TO_ALL):  # the process begins so, and ignores them as soon as it can
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", _WORKER, str(theirs.fileno()), str(deadline_s or 0)],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            )
         theirs.close()
         try:
             self._channel.send(start)

@@ -18,6 +18,7 @@ from typing import Any
 import cv2
 
 from input_pipeline.media.workers.channel import Channel
+from input_pipeline.media.workers.pool import TO_ALL
 
 _GRACE_S = 5.0  # after the deadline, until a worker whose parent is gone ends itself
 _MAX_BYTES = 8 * 2**30  # memory of a worker; a 134 megapixel image of 16 bits takes about 3 GiB
@@ -25,9 +26,9 @@ _MAX_BYTES = 8 * 2**30  # memory of a worker; a 134 megapixel image of 16 bits t
 
 def serve(channel: Channel, deadline_s: float) -> None:
     """Answers requests until the channel is closed. deadline_s: 0 for none."""
-    # They are sent to all processes of a job, of which the parent decides.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in TO_ALL:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, TO_ALL)  # ignored, no matter when they came
     _limit_memory()
     cv2.setNumThreads(1)  # there are many workers
     start = channel.receive()

@@ -53,6 +53,26 @@ def test_arrays_come_back_as_they_are(pool, shape):
         np.testing.assert_array_equal(came, sent)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_sent_to_all_processes_ends_none_that_starts(number, monkeypatch, capfd):
+    started = []
+
+    def popen(*args, popen=subprocess.Popen, **options):
+        started.append(process := popen(*args, **options))
+        process.send_signal(number)  # as Ctrl-C is, before there is a handler
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    one = WorkerPool(1, deadline_s=20)
+    try:
+        assert one.run(operator.add, 1, 2) == 3
+        started[0].send_signal(number)
+        assert one.run(os.getpid) == started[0].pid
+    finally:
+        one.close()
+    assert len(started) == 1 and capfd.readouterr().err == ""
+
+
 def test_workers_need_no_jax(pool):
     assert not any(pool.run(loaded, name) for name in ("jax", "flax", "pyarrow", "tensorflow"))
 
