@@ -156,14 +156,17 @@ def is_table(path: Path) -> bool:
 def _tsv_rows(path: str) -> Iterator[dict[str, Any]]:
     """Rows of a tab-separated table of VLMEvalKit. A picture may be the index of the row that has
     it."""
-    csv.field_size_limit(sys.maxsize)
-    pictures: dict[str, str] = {}
-    with open(path, encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file, delimiter="\t"):
-            found: dict[str, Any] = dict(row)
-            picture = found.get("image")
-            if picture and len(picture) > 64:
-                pictures[str(found.get("index"))] = picture
-            elif picture:
-                found["image"] = pictures.get(picture)
-            yield found
+    before = csv.field_size_limit(sys.maxsize)  # a picture is longer; it holds for all readers
+    try:
+        pictures: dict[str, str] = {}
+        with open(path, encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file, delimiter="\t"):
+                found: dict[str, Any] = dict(row)
+                picture = found.get("image")
+                if picture and len(picture) > 64:
+                    pictures[str(found.get("index"))] = picture
+                elif picture:
+                    found["image"] = pictures.get(picture)
+                yield found
+    finally:
+        csv.field_size_limit(before)

@@ -1,6 +1,7 @@
 """Benchmarks about pictures: what is read from their files, and their numbers by hand."""
 
 import base64
+import csv
 
 import pytest
 
@@ -136,6 +137,7 @@ def test_mme_as_vlmevalkit_has_it(tmp_path):
     ]
     files.tsv(tmp_path / "MME.tsv", rows)
     assert numbers("mme", read("mme", tmp_path), right)["total"] == 2800
+    assert csv.field_size_limit() == 131072  # everybody's
 
 
 def test_pictures_stay_in_their_parquet_files_and_mirrors_with_base64_are_read(tmp_path):
