@@ -137,6 +137,7 @@ def _prepare(
         ensure_demo_world(run)
         spec = run.index_spec(frame_policy, frame_tools(run, frame_policy))
         for dataset in datasets:
+            _check_start(dataset, run.data_root)
             paths[dataset.name], summaries[dataset.name] = prepare(
                 dataset,
                 spec,
@@ -149,3 +150,18 @@ def _prepare(
                 verify=is_first(),
             )
     return Prepared(paths, summaries, dict(frame_policy))
+
+
+def _check_start(dataset: DatasetSpec, root: str) -> None:
+    """Raises ConfigError for a relative path that leads somewhere from where the command was typed,
+    and nowhere from the root, where relative paths start."""
+    section = "train" if dataset.mode == "train" else "benchmarks"
+    for key, place in (("annotations", dataset.annotations), ("media_root", dataset.media_root)):
+        path = Path(place)
+        if is_remote(place) or path.exists() or not path.is_relative_to(root):
+            continue
+        if (meant := path.relative_to(root).absolute()).exists():
+            raise ConfigError(
+                f"config.data.{section}.{dataset.name}.{key}: there is no {place}; relative paths "
+                f"start at config.data.root, by default the workdir: name {meant}"
+            )

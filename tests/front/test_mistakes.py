@@ -172,6 +172,19 @@ MISTAKES = [
     ),
     (["--workdir={run}", "--job=report"], "no cells; is this a study's directory? Runs are comp"),
     # What jobs find first.
+    (
+        [TINY, "--workdir={run}", "--job=prepare", "--config.data.demo_world={}"]
+        + [
+            "--config.data.train={'a': {'annotations': 'README.md'}}",
+            "--config.data.benchmarks={}",
+        ],
+        "config.data.train.a.annotations: there is no {run}/README.md; relative paths start at",
+    ),
+    (
+        [TINY, "--workdir={run}", "--job=prepare", "--config.data.demo_world={}"]
+        + ["--config.data.train={'a': {'annotations': '{here}/typo.py', 'media_root': 'docs'}}"],
+        "config.data.train.a.media_root: there is no {run}/docs; relative paths start at",
+    ),
     ([TINY, "--workdir={run}", "--config.data.train={}"], "config.data.train is empty: there is"),
     ([TINY, "--workdir={run}", "--config.model.family=gpt"], "config.model.family = 'gpt'"),
     (
