@@ -34,7 +34,7 @@ from input_pipeline.frame_budget.tools import Tools
 NOVELTY_WORDS = {-1: "low novelty", 0: "medium novelty", 1: "high novelty"}
 DEMAND_SIGNS = {"low": " (-)", "low-medium": "", "medium": "", "high": " (+)"}
 _OWN_RATE = 0.05
-_MOST_ASKED = 768  # qwen-vl-utils' FPS_MAX_FRAMES
+_LEAST_ASKED, _MOST_ASKED = 4, 768  # qwen-vl-utils' FPS_MIN_FRAMES, FPS_MAX_FRAMES
 
 _Spec = Mapping[str, Any]
 _NO_TOOLS = Tools()
@@ -66,19 +66,22 @@ def asked_budget(
     """What the data itself asks for one clip, in place of a policy; None where it asks nothing.
 
     nframes: frames, rounded to a multiple of `frames_at_a_time`. fps: frames a second of the clip,
-    4 to 768 in all, as in qwen-vl-utils; the file's own rate, give or take 5 %, asks for nothing.
+    4 to 768 in all, rounded down, as qwen-vl-utils' `smart_nframes` does (the policy of kind "fps"
+    takes the nearest); the file's own rate, give or take 5 %, asks for nothing.
     """
     own = query.media.fps
     if query.media.kind == "image" or not (nframes or fps):
         return None
     if nframes:
-        frames = max(round(nframes / frames_at_a_time), 1) * frames_at_a_time
-        spec: dict[str, Any] = {"kind": "fixed", "frames": frames}
+        wanted, reason = round(nframes / frames_at_a_time) * frames_at_a_time, "fixed"
     elif fps and abs(fps - own) > _OWN_RATE * own:
-        spec = {"kind": "fps", "frames_per_second": fps, "max_frames": _MOST_ASKED}
+        exact = query.media.duration_s * fps + 1e-6  # durations are sums of rounded times
+        wanted = int(min(max(exact, _LEAST_ASKED), _MOST_ASKED))
+        reason = f"{_seconds(query)} at {fps:g} frames/s"
     else:
         return None
-    budget = make_policy(spec, frames_at_a_time=frames_at_a_time)(query)
+    policy = Policy({}, frames_at_a_time, lambda _: (max(wanted, frames_at_a_time), reason))
+    budget = policy(query)
     return FrameBudget(budget.frames, f"{budget.reason}, as the data asks")
 
 
