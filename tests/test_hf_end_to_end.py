@@ -24,6 +24,7 @@ from tests.vsft_jax.hf_fixtures import write_model
 from vsft_jax.checkpoints import CheckpointError
 from vsft_jax.config import Run
 from vsft_jax.export import export
+from vsft_jax.huggingface import model_fingerprint
 from vsft_jax.inference import load_model
 from vsft_jax.models.qwen2_5_vl import FAMILY as qwen2_5_vl
 from vsft_jax.predict import Question, predict
@@ -167,7 +168,11 @@ def test_an_imported_model_is_evaluated_trained_and_exported(source, benchmark, 
     with devices(1):
         before = evaluate_checkpoint(Run(config, tmp_path))["world_image"]
         assert before.n > 12 and before.provenance.trained_with is None
-        assert before.provenance.checkpoint == {"step": 0, "path": str(source)}
+        assert before.provenance.checkpoint == {
+            "step": 0,
+            "path": str(source),
+            "fingerprint": model_fingerprint(source),
+        }
         saved = BenchmarkResult.load(next(tmp_path.glob("eval/*/world_image.json")))
         assert saved.provenance.checkpoint == before.provenance.checkpoint
 

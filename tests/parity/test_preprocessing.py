@@ -21,7 +21,7 @@ from input_pipeline.batches import RowShape, build_row
 from input_pipeline.examples import Example, MediaRef, Turn
 from input_pipeline.index import IndexSpec, lay_out
 from input_pipeline.layout.dynamic_resolution import smart_resize
-from input_pipeline.media import probe
+from input_pipeline.media import MediaInfo, probe
 from input_pipeline.media.frames import decode_frames
 from input_pipeline.media.images import read_image
 from input_pipeline.text import ChatTokenizer
@@ -91,19 +91,10 @@ def test_frame_sizes_and_indices_equal_fetch_video(frames, seed, monkeypatch):
         size, sample_fps = vision_process.fetch_video(
             {"video": "clip.mp4", "nframes": frames}, return_video_sample_fps=True
         )
-        info = Info("video", height, width, tuple(np.arange(total) / fps), total / fps)
+        info = MediaInfo("video", width, height, tuple(np.arange(total) / fps), total / fps)
         medium = layout.lay_out(info, tuple(seen["indices"]), 1.0)
         assert [medium.height, medium.width] == size.int().tolist()
         assert medium.interval == pytest.approx(1 / sample_fps)
-
-
-class Info:
-    """What layout reads of a probed medium."""
-
-    def __init__(self, kind, height, width, frame_times, duration_s):
-        self.kind, self.height, self.width = kind, height, width
-        self.frame_times, self.duration_s = frame_times, duration_s
-        self.min_pixels = self.max_pixels = None
 
 
 @pytest.mark.parametrize("processor", [Qwen2VLImageProcessorPil, Qwen2VLImageProcessor])

@@ -13,6 +13,7 @@ from flax import nnx
 from transformers import Qwen3VLConfig
 
 from input_pipeline.layout import expand_text
+from input_pipeline.media import MediaInfo
 from tests.parity.qwen3_reference import (
     HF_CONFIG,
     Media,
@@ -152,10 +153,7 @@ def test_layout_gives_the_oracle_s_indices(name, ours):
     for part in parts:
         t, h, w = part.grid
         frames = range(1 if part.kind == "image" else 2 * t)
-        info = dataclasses.make_dataclass("Info", ["kind", "height", "width", "frame_times"])(
-            part.kind, 16 * h, 16 * w, tuple(map(float, frames))
-        )
-        info.duration_s = float(len(frames))
+        info = MediaInfo(part.kind, 16 * w, 16 * h, tuple(map(float, frames)), float(len(frames)))
         free = dataclasses.replace(spec, video_min_pixels=1, image_min_pixels=1)
         media.append(free.lay_out(info, tuple(frames), 1.0))
         assert media[-1].grid == part.grid and media[-1].placeholders == t
