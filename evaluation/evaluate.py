@@ -190,7 +190,7 @@ def _predictions(
             Progress(f"evaluate {benchmark}", len(store), unit="questions", done=len(done))
         )
         keep = stack.enter_context(Appended(path)) if is_first() else None
-        for said in answer(run, model, store, answered=done):
+        for said in answer(run, model, store, answered=done, many=True):
             name = names[said.index]
             if name in replies:
                 continue

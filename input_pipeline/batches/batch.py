@@ -33,7 +33,6 @@ class Batch:
     patch_frames:  int32[B, N]     0 padding, else 1, 2, … by temporal grid
     patch_windows: int32[B, N]     0 padding, else 1, 2, … by attention window
     visual_weights: float32[B, L, K] only where K > 1
-    prompt_lengths: int32[B]       prompt mode only: positions in use, 0 for an empty row
 
     On the host only: example_ids of each row, and failures, one record {id, source, path, reason,
     detail} for every example whose media could not be decoded. Such an example keeps its place with
@@ -56,7 +55,6 @@ class Batch:
     example_ids: list[list[str]]
     failures: list[dict[str, str]]
     visual_weights: np.ndarray | None = None
-    prompt_lengths: np.ndarray | None = None
 
 
 def stack_rows(rows: Sequence[dict[str, Any]]) -> Batch:

@@ -27,12 +27,11 @@ def build_row(
     """Decodes and lays out one row: the fields of `Batch` without their leading axis B.
 
     items: the row's examples in order; none gives an empty row. rules: those that the examples were
-    laid out by. mode "train" takes whole conversations with targets; "prompt" takes one example
-    without its answer. decoder: None decodes here.
+    laid out by. mode "train" takes whole conversations with targets; "prompt" takes the beginnings
+    of prompts, as many tokens of each as its layout says. decoder: None decodes here.
 
-    Raises ValueError if the row does not fit, the index does not belong to this tokenizer or
-    these rules, or a prompt row holds several examples. Media that cannot be decoded raise
-    nothing: see `Batch`.
+    Raises ValueError if the row does not fit, or the index does not belong to this tokenizer or
+    these rules. Media that cannot be decoded raise nothing: see `Batch`.
     """
     _check_row(items, rules, shape, mode)
     decoder = decoder or Decoder()
@@ -51,16 +50,12 @@ def build_row(
             row["patches"][there] = 0
             row["failures"].append(failure)
     _place_patches(row, [medium for _, layout in items for medium in layout.media], rules)
-    if mode == "prompt":
-        row["prompt_lengths"] = np.int32(sum(layout.tokens for _, layout in items))
     return row
 
 
 def _check_row(items: Sequence[Item], rules: VisionLayout, shape: RowShape, mode: Mode) -> None:
     if mode not in ("train", "prompt"):
         raise ValueError(f'mode must be "train" or "prompt", got {mode!r}')
-    if mode == "prompt" and len(items) > 1:
-        raise ValueError(f"a prompt row holds one example, got {len(items)}")
     if shape.patches % rules.patches_per_unit:
         raise ValueError(
             f"a row's {shape.patches} patches must be a multiple of {rules.patches_per_unit}, the "
@@ -121,18 +116,18 @@ def _write_text(
     encode = chat.encode if mode == "train" else chat.encode_prompt
     encoded = encode(example, [rules.placeholder(medium) for medium in layout.media])
     text = expand_text(encoded.ids, layout.media, rules, chat.media_ids)
-    if len(text.tokens) != layout.tokens:
+    count = layout.tokens
+    if len(text.tokens) < count or (mode == "train" and len(text.tokens) > count):
         raise ValueError(
             f"example {example.id!r} has {len(text.tokens)} tokens but its index entry says "
             f"{layout.tokens}: prepare the index again with this tokenizer and mode {mode!r}"
         )
-    row["tokens"][here] = text.tokens
-    row["positions"][here] = text.positions
-    row["visual_index"][here] = np.where(
-        text.visual_index < 0, text.visual_index, text.visual_index + first_feature
-    )
+    row["tokens"][here] = text.tokens[:count]
+    row["positions"][here] = text.positions[:count]
+    index = text.visual_index[:count]
+    row["visual_index"][here] = np.where(index < 0, index, index + first_feature)
     if text.visual_weights is not None:
-        row["visual_weights"][here] = text.visual_weights
+        row["visual_weights"][here] = text.visual_weights[:count]
     learnt = np.flatnonzero(encoded.loss_mask[text.source][1:])
     row["targets"][here][learnt] = text.tokens[learnt + 1]
     return learnt

@@ -71,7 +71,7 @@ class _Mouth:
     asked: list[str] = dataclasses.field(default_factory=list)
     dies_after: int | None = None
 
-    def __call__(self, run, model, store, *, answered=()):
+    def __call__(self, run, model, store, *, answered=(), many):
         for k in range(0, len(store), 2):
             batch = [i for i in (k + 1, k) if i < len(store)]
             if set(batch) <= set(answered):

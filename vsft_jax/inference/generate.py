@@ -1,7 +1,10 @@
 """Generation for a batch of prompts, greedy or sampled, with a key-value cache.
 
-One compiled function does prefill and decoding; it is compiled once for each combination of
-shapes and `Decoding`, not for each seed.
+A row holds beginnings, one after the other, each with the media that its prompts share; then the
+endings of these prompts, each of which looks at its beginning and itself; then, a token of each
+prompt at a time, the answers. So what prompts share is computed once, and what is computed for a
+prompt does not depend on the others. One compiled function does all; it is compiled once for each
+combination of shapes and `Decoding`, not for each seed.
 """
 
 import dataclasses
@@ -17,7 +20,7 @@ from jax import Array
 from jax.sharding import PartitionSpec
 
 from vsft_jax.inference.token_sampling import GREEDY, Sampling, draw, row_keys
-from vsft_jax.models.shared.decoder import KVCache
+from vsft_jax.models.shared.decoder import Attended, KVCache
 from vsft_jax.models.shared.vlm import VisionLanguageModel
 from vsft_jax.sharding import row_axes
 
@@ -32,16 +35,34 @@ _MEDIA_FIELDS = (
 )
 
 
+class Endings(NamedTuple):
+    """What the prompts of a batch have behind their beginnings: G in a row, W positions in all.
+
+    tokens: int32[B, W], one ending after the other. positions: int32[B, W, 3]. prompts: int32[B,
+    W], which of the row's prompts a token belongs to, 1 … G, 0 for padding. last: int32[B, G], the
+    place in W of each prompt's last token, -1 for no prompt. beginnings: int32[B, G], the segment
+    id of the beginning that each prompt goes on from. next_positions: int32[B, G], of the first
+    token of the answer.
+    """
+
+    tokens: Array
+    positions: Array
+    prompts: Array
+    last: Array
+    beginnings: Array
+    next_positions: Array
+
+
 class Generated(NamedTuple):
     """What was generated, T = Decoding.max_new_tokens.
 
-    tokens: int32[B, T]; behind the stop token, pad_id.
-    logprobs: float32[B, T], of each token under the model's own distribution: banned tokens left
+    tokens: int32[B, G, T]; behind the stop token, pad_id.
+    logprobs: float32[B, G, T], of each token under the model's own distribution: banned tokens left
         out, at temperature 1 and with all other tokens, however it was drawn. The stop token's is
         included; 0 behind it.
-    lengths: int32[B], tokens before the stop token. Where lengths < T, tokens[b, lengths[b]] is
-        the stop token; a row with no prompt has length 0 and only padding.
-    likeliest, likeliest_logprobs: int32 and float32[B, T, A], the A = Decoding.likeliest most
+    lengths: int32[B, G], tokens before the stop token. Where lengths < T, the token at that place
+        is the stop token; where there is no prompt, length 0 and only padding.
+    likeliest, likeliest_logprobs: int32 and float32[B, G, T, A], the A = Decoding.likeliest most
         likely tokens of each step, best first, by the same distribution; None where A is 0.
     """
 
@@ -56,7 +77,7 @@ class Generated(NamedTuple):
 class Decoding:
     """How answers are generated; hashable, since each one is compiled for itself.
 
-    max_new_tokens: T. stop_ids: a row ends with the first of these that it chooses. banned_ids:
+    max_new_tokens: T. stop_ids: an answer ends with the first of these that it chooses. banned_ids:
     never chosen; media tokens belong here, since no pixels stand behind them. pad_id: fills
     `Generated.tokens` behind the stop token. sampling: how tokens are chosen; by default the most
     likely one. likeliest: A, how many of the most likely tokens of each step are told.
@@ -86,24 +107,24 @@ def generate(
     model_graphdef: nnx.GraphDef,
     params: Any,
     arrays: Mapping[str, Array],
-    prompt_lengths: Array,
+    endings: Endings,
     decoding: Decoding,
     *,
     seed: int = 0,
     keys: Array | None = None,
 ) -> Generated:
-    """Continues one prompt a row.
+    """Continues every prompt.
 
     Args:
         model_graphdef: of a model with `prefill`, `decode` and `unembed`.
         params: its parameters.
-        arrays: fields of `Batch` with one example a row, starting at column 0 (segment 1, padding
-            0 on the right). Fields that only training needs are ignored.
-        prompt_lengths: int32[B]; 0 for a row that only fills the batch.
+        arrays: fields of `Batch`, the beginnings: packed, in segments 1, 2, …. Fields that only
+            training needs are ignored.
+        endings: the rest of the prompts.
         decoding: how.
         seed: of what is drawn.
-        keys: uint32[B], each row's own number, needed for drawing: what is drawn for a row depends
-            on the seed and this number, not on the row's place or the other rows.
+        keys: uint32[B, G], each prompt's own number, needed for drawing: what is drawn for it
+            depends on the seed and this number, not on its place or the other prompts.
 
     Raises:
         ValueError: keys are missing.
@@ -111,13 +132,13 @@ def generate(
     drawn = decoding.sampling.temperature > 0
     if drawn and keys is None:
         raise ValueError(
-            f"drawing with temperature = {decoding.sampling.temperature} needs keys, one a row"
+            f"drawing with temperature = {decoding.sampling.temperature} needs keys, one a prompt"
         )
     used = {name: arrays[name] for name in _PROMPT_FIELDS}
     used |= {name: arrays[name] for name in _MEDIA_FIELDS if name in arrays}
     keys = keys if drawn else None
     return generate_compiled(
-        model_graphdef, params, used, prompt_lengths, np.uint32(seed), keys, decoding=decoding
+        model_graphdef, params, used, endings, np.uint32(seed), keys, decoding=decoding
     )
 
 
@@ -132,10 +153,10 @@ class _Choice(NamedTuple):
 
 class _State(NamedTuple):
     step: Array  # tokens decided so far
-    token: Array  # int32[B], the last one
-    done: Array  # bool[B]
+    token: Array  # int32[B, G], the last ones
+    done: Array  # bool[B, G]
     cache: KVCache
-    slots: Array  # int32[B, L + T], 1 where the cache holds something to attend to
+    slots: Array  # int32[B, L + W + G (T - 1)], see `_prefill`
     out: Generated
 
 
@@ -144,7 +165,7 @@ def generate_compiled(
     model_graphdef: nnx.GraphDef,
     params: Any,
     arrays: dict[str, Array],
-    prompt_lengths: Array,
+    endings: Endings,
     seed: Array,
     keys: Array | None,
     *,
@@ -153,27 +174,28 @@ def generate_compiled(
     """`generate` under jit."""
     new, sampling = decoding.max_new_tokens, decoding.sampling
     model = _for_decoding(model_graphdef, params)
-    batch, length = arrays["tokens"].shape
-    rows = jnp.arange(batch)
-    prompt = (jnp.arange(length) < prompt_lengths[:, None]).astype(jnp.int32)
+    batch, count = endings.last.shape
 
     def choose(hidden: Array, step: Array) -> _Choice:
-        """hidden: float[B, D]."""
+        """hidden: float[B, G, D]."""
         logits = model.unembed(hidden)
         if decoding.banned_ids:
             banned = np.zeros(logits.shape[-1], bool)
             banned[list(decoding.banned_ids)] = True
             logits = jnp.where(banned, -jnp.inf, logits)
         if keys is not None:
-            token = draw(logits, sampling, row_keys(seed, keys, step))
+            flat = logits.reshape(-1, logits.shape[-1])
+            token = draw(flat, sampling, row_keys(seed, keys.reshape(-1), step))
+            token = token.reshape(batch, count)
         else:
             token = logits.argmax(axis=-1).astype(jnp.int32)
         total = jax.nn.logsumexp(logits, axis=-1)
+        logprob = jnp.take_along_axis(logits, token[..., None], axis=-1)[..., 0] - total
         best = likeliest = None
         if decoding.likeliest:
             best, likeliest = jax.lax.top_k(logits, decoding.likeliest)
-            best = best - total[:, None]
-        return _Choice(token, logits[rows, token] - total, likeliest, best)
+            best = best - total[..., None]
+        return _Choice(token, logprob, likeliest, best)
 
     def record(
         out: Generated, step: Array, choice: _Choice, done: Array
@@ -184,7 +206,7 @@ def generate_compiled(
 
         def written(table: Any, column: Any) -> Any:
             return jax.tree.map(
-                lambda x, y: jax.lax.dynamic_update_slice_in_dim(x, y[:, None], step, axis=1),
+                lambda x, y: jax.lax.dynamic_update_slice_in_dim(x, y[:, :, None], step, axis=2),
                 table,
                 column,
             )
@@ -201,42 +223,71 @@ def generate_compiled(
             ),
         )
 
-    hidden, cache = model.prefill({**arrays, "segment_ids": prompt * arrays["segment_ids"]})
-    grow = [(0, 0), (0, 0), (0, new), (0, 0), (0, 0)]
-    cache = _shard(jax.tree.map(lambda x: jnp.pad(x, grow), cache))
-    # Text goes on from the highest position on any axis: a medium may end far beyond its tokens.
-    next_position = (arrays["positions"] * prompt[..., None]).max(axis=(1, 2)) + 1
-
-    last = jnp.maximum(prompt_lengths - 1, 0)
-    first = choose(hidden[rows, last], jnp.int32(0))
-    several = (batch, new, decoding.likeliest)
+    hidden, cache, slots = _prefill(model, arrays, endings)
+    first = choose(hidden, jnp.int32(0))
+    several = (batch, count, new, decoding.likeliest)
     empty = Generated(
-        jnp.full((batch, new), decoding.pad_id, jnp.int32),
-        jnp.zeros((batch, new), jnp.float32),
-        jnp.zeros((batch,), jnp.int32),
+        jnp.full((batch, count, new), decoding.pad_id, jnp.int32),
+        jnp.zeros((batch, count, new), jnp.float32),
+        jnp.zeros((batch, count), jnp.int32),
         jnp.zeros(several, jnp.int32) if decoding.likeliest else None,
         jnp.zeros(several, jnp.float32) if decoding.likeliest else None,
     )
-    token, done, out = record(empty, jnp.int32(0), first, prompt_lengths == 0)
-    slots = jnp.pad(prompt, [(0, 0), (0, new)])
+    token, done, out = record(empty, jnp.int32(0), first, endings.last < 0)
+    start, more = slots.shape[1], count * (new - 1)
+    cache = _shard(_longer(cache, more))
+    slots = jnp.pad(slots, [(0, 0), (0, more)])
+    names = jnp.broadcast_to(jnp.arange(1, count + 1), (batch, count))
 
     def unfinished(state: _State) -> Array:
         return (state.step < new) & ~state.done.all()
 
     def advance(state: _State) -> _State:
-        # Every row writes to the same slot; what lies between a short prompt and it stays empty.
-        slot = length + state.step - 1
-        slots = jax.lax.dynamic_update_slice(
-            state.slots, jnp.ones((batch, 1), jnp.int32), (0, slot)
+        # All write to the same slots, also those that have ended.
+        slot = start + count * (state.step - 1)
+        slots = jax.lax.dynamic_update_slice(state.slots, names, (0, slot))
+        positions = endings.next_positions + state.step - 1
+        hidden, cache = model.decode(
+            state.token,
+            jnp.repeat(positions[..., None], 3, axis=-1),
+            state.cache,
+            slot,
+            Attended(names, -endings.beginnings, slots),
         )
-        positions = jnp.broadcast_to((next_position + state.step - 1)[:, None, None], (batch, 1, 3))
-        hidden, cache = model.decode(state.token[:, None], positions, state.cache, slot, slots)
-        choice = choose(hidden[:, 0], state.step)
+        choice = choose(hidden, state.step)
         token, done, out = record(state.out, state.step, choice, state.done)
         return _State(state.step + 1, token, done, _shard(cache), slots, out)
 
     state = _State(jnp.int32(1), token, done, cache, slots, out)
     return jax.lax.while_loop(unfinished, advance, state).out
+
+
+def _prefill(
+    model: VisionLanguageModel, arrays: Mapping[str, Array], endings: Endings
+) -> tuple[Array, KVCache, Array]:
+    """The hidden states of the last tokens, float[B, G, D]; the cache; and the ids of its slots,
+    int32[B, L + W]: minus the segment of a beginning, the number of a prompt, 0 for empty ones."""
+    _, cache = model.prefill(arrays)
+    length, width = arrays["tokens"].shape[1], endings.tokens.shape[1]
+    slots = jnp.concatenate([-arrays["segment_ids"], endings.prompts], axis=1)
+    of_each = jnp.pad(endings.beginnings, [(0, 0), (1, 0)])
+    beginning = -jnp.take_along_axis(of_each, endings.prompts, axis=1)
+    hidden, cache = model.decode(
+        endings.tokens,
+        endings.positions,
+        _shard(_longer(cache, width)),
+        jnp.int32(length),
+        Attended(endings.prompts, beginning, slots),
+        causal=True,
+    )
+    last = jnp.maximum(endings.last, 0)[..., None]
+    return jnp.take_along_axis(hidden, last, axis=1), cache, slots
+
+
+def _longer(cache: KVCache, slots: int) -> KVCache:
+    """With so many more slots, empty ones."""
+    more = [(0, 0), (0, 0), (0, slots), (0, 0), (0, 0)]
+    return jax.tree.map(lambda x: jnp.pad(x, more), cache)
 
 
 def _for_decoding(graphdef: nnx.GraphDef, params: nnx.State) -> VisionLanguageModel:

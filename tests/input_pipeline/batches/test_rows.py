@@ -1,5 +1,7 @@
 """Rows against hand-made expectations, and packed rows against examples alone."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -126,19 +128,25 @@ def test_prompt_mode(store, chat):
     encoded = chat.encode_prompt(example)
     infos = [probe(ref) for ref in example.media]
     prompt = layout_example(RULES, lambda _: encoded, infos, [1], 192, 256)
+    count = len(encoded.ids) + 1
     rows = [
         build_row([(example, prompt)], chat, RULES, RowShape(64, 16), "prompt"),
         build_row([], chat, RULES, RowShape(64, 16), "prompt"),
     ]
     batch = stack_rows(rows)
-    assert batch.prompt_lengths.tolist() == [len(encoded.ids) + 1, 0]
-    assert batch.prompt_lengths.dtype == np.int32
+    assert (batch.segment_ids > 0).sum(axis=1).tolist() == [count, 0]
     assert not batch.targets.any() and not batch.loss_weights.any()
-    ending = batch.tokens[0, : batch.prompt_lengths[0]][-2:]
-    assert chat.decode(ending).endswith("\n")
-    assert device_arrays(batch).keys() == TEXT_FIELDS | PATCH_FIELDS | {"prompt_lengths"}
-    with pytest.raises(ValueError, match="a prompt row holds one example, got 2"):
-        build_row([(example, prompt)] * 2, chat, RULES, SHAPE, "prompt")
+    assert chat.decode(batch.tokens[0, count - 2 : count]).endswith("\n")
+    assert device_arrays(batch).keys() == TEXT_FIELDS | PATCH_FIELDS
+    # The beginnings of two prompts, one after the other.
+    beginning = dataclasses.replace(prompt, tokens=count - 3)
+    both = build_row([(example, beginning), (example, prompt)], chat, RULES, SHAPE, "prompt")
+    first = slice(count - 3)
+    for name in ("tokens", "positions", "visual_index"):
+        np.testing.assert_array_equal(both[name][first], getattr(batch, name)[0, first])
+    assert both["segment_ids"].tolist() == [1] * (count - 3) + [2] * count + [0] * (
+        SHAPE.tokens - 2 * count + 3
+    )
 
 
 def test_rows_that_do_not_fit_or_belong_are_refused(store, chat):

@@ -1,5 +1,7 @@
 """Answers to prepared prompts: the same on any mesh, in any batch, and on record."""
 
+import collections
+import dataclasses
 from pathlib import Path
 
 import jax
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from input_pipeline.examples import MediaRef
 from input_pipeline.index import ExampleStore
 from tests.conftest import devices
 from vsft_jax.config import Run
@@ -73,6 +76,33 @@ def test_drawn_answers_do_not_depend_on_the_mesh_or_the_batch(config, store):
         assert said.token_ids == eight[index].token_ids
         np.testing.assert_allclose(said.logprobs, eight[index].logprobs, atol=1e-4)
         assert said.text == eight[index].text and said.failure is None
+
+
+def test_media_that_cannot_be_decoded_are_told_of_every_prompt_about_them(config, store):
+    """All prompts about one clip, and a prompt about a picture."""
+    media = collections.Counter(store[i][0].media for i in np.flatnonzero(store.budgets).tolist())
+    ((clip, _),) = media.most_common(1)
+    items = [store[i] for i in range(len(store))]
+    gone = [i for i, (example, _) in enumerate(items) if example.media == clip]
+    lost = MediaRef("video", "/gone.mp4")
+    for i in gone:
+        example, layout = items[i]
+        parts = tuple(lost if part == clip[0] else part for part in example.turns[0].parts)
+        turns = (dataclasses.replace(example.turns[0], parts=parts), *example.turns[1:])
+        items[i] = dataclasses.replace(example, turns=turns), layout
+    with devices(1):
+        model = _model(config)
+        found = {each.index: each for each in answer(Run(config, ""), model, items, many=True)}
+        rest = answer(Run(config, ""), model, items, many=True, answered=set(found) - {gone[0]})
+        again = {each.index: each for each in rest}
+    assert {i for i, each in found.items() if each.failure} == set(gone) and len(gone) > 1
+    for i in gone:
+        assert found[i].failure["id"] == items[i][0].id
+        assert found[i].failure["path"] == "/gone.mp4" and found[i].failure["reason"] == "missing"
+    # The batch that holds it, as it was.
+    assert gone[0] in again and len(again) < len(found)
+    for i, each in again.items():
+        assert each.token_ids == found[i].token_ids and each.logprobs == found[i].logprobs
 
 
 def test_settings_are_recorded_and_checked(config):

@@ -9,7 +9,13 @@ import pytest
 from flax import nnx
 
 from tests.conftest import devices
-from vsft_jax.inference.generate import Decoding, _for_decoding, generate, generate_compiled
+from vsft_jax.inference.generate import (
+    Decoding,
+    Endings,
+    _for_decoding,
+    generate_compiled,
+)
+from vsft_jax.inference.generate import generate as generate_packed
 from vsft_jax.inference.token_sampling import GREEDY, Sampling, narrow
 from vsft_jax.models.qwen2_5_vl.config import ModelConfig, TextConfig, VisionConfig
 from vsft_jax.models.qwen2_5_vl.model import Qwen2_5VL
@@ -56,6 +62,33 @@ def _prompts():
         "targets": tokens,
     }
     return {name: jnp.asarray(value) for name, value in arrays.items()}, jnp.asarray(lengths)
+
+
+def _alone(arrays, lengths):
+    """One prompt a row: all but its last token as its beginning, and that as its ending."""
+    rows, last = np.arange(len(lengths)), np.maximum(np.asarray(lengths) - 1, 0)
+    arrays = {name: np.array(value) for name, value in arrays.items()}
+    is_prompt = np.asarray(lengths) > 0
+    next_positions = arrays["positions"].max(axis=(1, 2)) + 1
+    endings = Endings(
+        tokens=arrays["tokens"][rows, last][:, None],
+        positions=arrays["positions"][rows, last][:, None],
+        prompts=is_prompt[:, None].astype(np.int32),
+        last=np.where(is_prompt, 0, -1)[:, None].astype(np.int32),
+        beginnings=is_prompt[:, None].astype(np.int32),
+        next_positions=next_positions[:, None].astype(np.int32),
+    )
+    for name in ("tokens", "positions", "segment_ids"):
+        arrays[name][rows, last] = 0
+    return arrays, endings
+
+
+def generate(graphdef, params, arrays, lengths, decoding, *, seed=0, keys=None):
+    """Continues one prompt a row: fields of `Generated` without the axis of prompts."""
+    arrays, endings = _alone(arrays, lengths)
+    keys = None if keys is None else np.asarray(keys)[:, None]
+    found = generate_packed(graphdef, params, arrays, endings, decoding, seed=seed, keys=keys)
+    return jax.tree.map(lambda x: x[:, 0], found)
 
 
 def _by_hand(model, tokens, positions, banned):
@@ -131,8 +164,61 @@ def test_refuses_what_cannot_end(model):
         generate(*model, arrays, lengths, Decoding(0, (1,), (), 45))
     with pytest.raises(ValueError, match="all stop tokens"):
         generate(*model, arrays, lengths, Decoding(3, (1,), (1, 2), 45))
-    with pytest.raises(ValueError, match="temperature = 0.5 needs keys, one a row"):
+    with pytest.raises(ValueError, match="temperature = 0.5 needs keys, one a prompt"):
         generate(*model, arrays, lengths, Decoding(3, (1,), (2,), 45, Sampling(0.5)))
+
+
+# ── Beginnings that are shared. ──────────────────────────────────────────────────────────────────
+
+
+def test_a_shared_beginning_says_what_each_prompt_alone_says(model):
+    """Two beginnings in a row, with three and with two endings; one of another row alone."""
+    rng = np.random.default_rng(5)
+    texts = [rng.integers(0, 46, n) for n in (6, 3, 5)]
+    ends = [[rng.integers(0, 46, n) for n in each] for each in ((1, 4, 2), (3, 1), (2,))]
+    rows, length, width, most = [[0, 1], [2]], 10, 12, 5
+    arrays = {
+        "tokens": np.zeros((2, length), np.int32),
+        "positions": np.zeros((2, length, 3), np.int32),
+        "segment_ids": np.zeros((2, length), np.int32),
+    }
+    endings = Endings(
+        tokens=np.zeros((2, width), np.int32),
+        positions=np.zeros((2, width, 3), np.int32),
+        prompts=np.zeros((2, width), np.int32),
+        last=np.full((2, most), -1, np.int32),
+        beginnings=np.zeros((2, most), np.int32),
+        next_positions=np.zeros((2, most), np.int32),
+    )
+    whole = {}
+    for r, members in enumerate(rows):
+        start, stop, g = 0, 0, 0
+        for segment, m in enumerate(members, 1):
+            here = slice(start, start + len(texts[m]))
+            arrays["tokens"][r, here] = texts[m]
+            arrays["positions"][r, here] = np.arange(len(texts[m]))[:, None]
+            arrays["segment_ids"][r, here] = segment
+            start = here.stop
+            for text in ends[m]:
+                whole[r, g] = np.concatenate([texts[m], text])
+                there = slice(stop, stop + len(text))
+                endings.tokens[r, there] = text
+                endings.positions[r, there] = len(texts[m]) + np.arange(len(text))[:, None]
+                endings.prompts[r, there] = g + 1
+                endings.last[r, g] = there.stop - 1
+                endings.beginnings[r, g] = segment
+                endings.next_positions[r, g] = len(whole[r, g])
+                stop, g = there.stop, g + 1
+    found = jax.device_get(generate_packed(*model, arrays, endings, Decoding(STEPS, (7,), (), 45)))
+    assert set(zip(*np.nonzero(endings.last >= 0), strict=True)) == set(whole)
+    for at, tokens in whole.items():
+        places = np.repeat(np.arange(len(tokens))[:, None], 3, axis=1)
+        expected, logprobs = _by_hand(model, tokens.tolist(), places.tolist(), ())
+        stop = expected.index(7) if 7 in expected else STEPS
+        assert found.lengths[at] == stop
+        assert found.tokens[at].tolist()[: stop + 1] == expected[: stop + 1]
+        np.testing.assert_allclose(found.logprobs[at][: stop + 1], logprobs[: stop + 1], atol=1e-4)
+    assert found.lengths[1, 1:].tolist() == [0] * 4 and (found.tokens[1, 1:] == 45).all()
 
 
 # ── Drawing. ────────────────────────────────────────────────────────────────────────────────────
@@ -218,7 +304,8 @@ def test_eight_devices_say_what_one_says(model, sampling):
     arrays, lengths = _prompts()
     rows = jnp.arange(8) % 2
     arrays = jax.device_get({k: v[rows] for k, v in arrays.items()})
-    arrays["keys"], lengths = np.arange(8, dtype=np.uint32), np.asarray(lengths[rows])
+    lengths = np.asarray(lengths[rows])
+    arrays, endings = _alone({k: v for k, v in arrays.items() if k != "keys"}, lengths)
     found = []
     for count, shape in ((1, (1, 1, 1)), (8, (2, 2, 2))):
         with devices(count):
@@ -228,12 +315,13 @@ def test_eight_devices_say_what_one_says(model, sampling):
                 lambda: Qwen2_5VL(CONFIG, rngs=nnx.Rngs(0)), partition_rules(), mesh
             )
             params = jax.tree.map(lambda x, y: jax.device_put(x, y.sharding), model[1], like)
-            placed = put_batch({**arrays, "prompt_lengths": lengths}, mesh, 8)
-            said = generate(
+            keys = np.arange(8, dtype=np.uint32)[:, None]
+            placed = put_batch({**arrays, "keys": keys}, mesh, 8)
+            said = generate_packed(
                 model[0],
                 params,
                 placed,
-                placed["prompt_lengths"],
+                Endings(**put_batch(endings._asdict(), mesh, 8)),
                 Decoding(STEPS, (), (), 45, sampling),
                 keys=placed["keys"],
             )
@@ -253,17 +341,17 @@ def test_the_cache_is_split_over_rows_and_heads(model):
         arrays, lengths = _prompts()
         rows = jnp.zeros(8, jnp.int32)
         arrays = {k: np.asarray(v[rows]) for k, v in arrays.items() if k != "targets"}
-        placed = put_batch({**arrays, "lengths": np.asarray(lengths[rows])}, mesh, 8)
+        arrays, endings = _alone(arrays, lengths[rows])
         program = generate_compiled.lower(
             graphdef,
             params,
-            {k: v for k, v in placed.items() if k != "lengths"},
-            placed["lengths"],
+            put_batch(arrays, mesh, 8),
+            Endings(**put_batch(endings._asdict(), mesh, 8)),
             np.uint32(0),
             None,
             decoding=Decoding(STEPS, (), (), 0),
         ).compile()
-    # Of [2 layers, 8 rows, 9 + 6 slots, 2 heads, 8] each device has two rows and one head.
+    # Of [2 layers, 8 rows, 9 + 1 + 5 slots, 2 heads, 8] each device has two rows and one head.
     text = program.as_text()
     assert "f32[2,2,15,1,8]" in text
     assert "f32[2,8,15,2,8]" not in text and "f32[2,8,15,1,8]" not in text

@@ -46,6 +46,31 @@ def _runs(length, longest, padding, seed=0, count=2):
     return np.array(rows, np.int32)
 
 
+@pytest.mark.parametrize("length", [30, 600])
+def test_a_second_segment_and_queries_behind_the_other_keys(length):
+    """Texts that each look at one of two beginnings before them, and at themselves."""
+    before, rng = 20, np.random.default_rng(1)
+    q, k, v = _qkv(length, before + length)
+    own = np.sort(rng.integers(1, 6, (2, length)), axis=1).astype(np.int32)
+    also = -(1 + own % 2)
+    slots = np.concatenate([np.repeat([[-1] * 9 + [-2] * 11], 2, axis=0), own], axis=1)
+    found = attention(
+        q, k, v, q_segment_ids=own, kv_segment_ids=slots, also_segment_ids=also, causal=True
+    )
+    for b, i in np.ndindex(2, length):
+        kept = np.flatnonzero(
+            ((slots[b] == own[b, i]) | (slots[b] == also[b, i]))
+            & (np.arange(before + length) <= before + i)
+        )
+        alone = np.ones((1, len(kept)), np.int32)
+        expected = _numpy_attention(
+            q[b : b + 1, i : i + 1], k[b : b + 1, kept], v[b : b + 1, kept], alone[:, :1], alone
+        )
+        np.testing.assert_allclose(found[b, i], expected[0, 0], atol=1e-5)
+    with pytest.raises(ValueError, match="not both"):
+        attention(q, q, q, segment_ids=own, also_segment_ids=also)
+
+
 TILED = pytest.mark.parametrize("tiled", ["splash", "segments"])
 
 

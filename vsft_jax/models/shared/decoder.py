@@ -28,6 +28,18 @@ class KVCache(NamedTuple):
     values: Array
 
 
+class Attended(NamedTuple):
+    """What n new tokens a row attend to, by the ids of slots.
+
+    own, beginning: int32[B, n], the two ids that each of them looks at. slots: int32[B, S], ids of
+    all slots, those of the new tokens included; an id that nobody looks at for empty ones.
+    """
+
+    own: Array
+    beginning: Array
+    slots: Array
+
+
 class Embedding(nnx.Module):
     """Token ids to vectors."""
 
@@ -113,24 +125,31 @@ class Decoder(nnx.Module):
         return self.norm(x), cache
 
     def decode(
-        self, x: Array, positions: Array, cache: KVCache, slot: Array, slot_segments: Array
+        self,
+        x: Array,
+        positions: Array,
+        cache: KVCache,
+        slot: Array,
+        attended: Attended,
+        *,
+        causal: bool = False,
     ) -> tuple[Array, KVCache]:
-        """One new token a row.
+        """n new tokens a row: the next ones of several texts, or more text of several.
 
         Args:
-            x: float[B, 1, D].
-            positions: int[B, 1, 3].
+            x: float[B, n, D].
+            positions: int[B, n, 3].
             cache: S slots a row.
-            slot: int[], where this token's key and value go (the same in every row).
-            slot_segments: int[B, S], 1 for the slots to attend to, `slot` included; else 0.
+            slot: int[], from where on these tokens' keys and values go (the same in every row).
+            attended: what they look at.
+            causal: not at later ones of the n, which are then the last slots.
 
         Returns:
-            float[B, 1, D] and the cache with this token in it.
+            float[B, n, D] and the cache with these tokens in it.
         """
         rotary = self._rotary(positions)
-        ones = jnp.ones(x.shape[:2], slot_segments.dtype)
 
-        # The cache travels through the layers whole, so that each writes its one slot in place.
+        # The cache travels through the layers whole, so that each writes its slots in place.
         def step(
             block: Block, carry: tuple[Array, KVCache], layer: Array
         ) -> tuple[tuple[Array, KVCache], None]:
@@ -143,8 +162,10 @@ class Decoder(nnx.Module):
                     q,
                     jax.lax.dynamic_index_in_dim(keys, layer, keepdims=False),
                     jax.lax.dynamic_index_in_dim(values, layer, keepdims=False),
-                    q_segment_ids=ones,
-                    kv_segment_ids=slot_segments,
+                    q_segment_ids=attended.own,
+                    kv_segment_ids=attended.slots,
+                    also_segment_ids=attended.beginning,
+                    causal=causal,
                     implementation=self.config.attention,
                 )
                 return out, KVCache(keys, values)

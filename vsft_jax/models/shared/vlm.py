@@ -7,7 +7,7 @@ from flax import nnx
 from jax import Array
 
 from input_pipeline.layout import NEWLINE
-from vsft_jax.models.shared.decoder import Decoder, KVCache
+from vsft_jax.models.shared.decoder import Attended, Decoder, KVCache
 
 
 class VisionLanguageModel(nnx.Module):
@@ -52,11 +52,18 @@ class VisionLanguageModel(nnx.Module):
         return self.llm.prefill(x, arrays["positions"], arrays["segment_ids"], deepstack)
 
     def decode(
-        self, tokens: Array, positions: Array, cache: KVCache, slot: Array, slot_segments: Array
+        self,
+        tokens: Array,
+        positions: Array,
+        cache: KVCache,
+        slot: Array,
+        attended: Attended,
+        *,
+        causal: bool = False,
     ) -> tuple[Array, KVCache]:
-        """One more token a row: tokens int32[B, 1]; the rest as in `Decoder.decode`."""
+        """More text: tokens int32[B, n]; the rest as in `Decoder.decode`."""
         x = self.llm.embed(tokens)
-        return self.llm.decode(x, positions, cache, slot, slot_segments)
+        return self.llm.decode(x, positions, cache, slot, attended, causal=causal)
 
     def unembed(self, hidden: Array) -> Array:
         """hidden: float[..., D] -> logits float32[..., V]."""

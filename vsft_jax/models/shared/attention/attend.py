@@ -29,6 +29,7 @@ def attention(
     segment_ids: Array | None = None,
     q_segment_ids: Array | None = None,
     kv_segment_ids: Array | None = None,
+    also_segment_ids: Array | None = None,
     causal: bool = False,
     max_segment_length: int | None = None,
     implementation: str = "auto",
@@ -44,7 +45,10 @@ def attention(
         segment_ids: int[B, L], for self-attention (Lq = Lk); or else the next two.
         q_segment_ids: int[B, Lq].
         kv_segment_ids: int[B, Lk].
-        causal: a position attends to itself and earlier ones only (needs Lq = Lk).
+        also_segment_ids: int[B, Lq], a second segment that each query attends to. With
+            q_segment_ids only.
+        causal: a position attends to itself and earlier ones only; where Lq < Lk the queries are
+            the last Lq positions.
         max_segment_length: promise that every segment except padding is one contiguous run of
             at most this many positions. Scores are then computed for neighbouring blocks only,
             in O(L · max_segment_length) instead of O(L²). Self-attention without `causal` only.
@@ -64,7 +68,7 @@ def attention(
             f"ModelConfig.attention must be one of {IMPLEMENTATIONS}"
         )
     if segment_ids is not None:
-        if q_segment_ids is not None or kv_segment_ids is not None:
+        if q_segment_ids is not None or kv_segment_ids is not None or also_segment_ids is not None:
             raise ValueError("give segment_ids, or q_segment_ids and kv_segment_ids, not both")
         q_segment_ids = kv_segment_ids = segment_ids
     if q_segment_ids is None or kv_segment_ids is None:
@@ -94,7 +98,7 @@ def attention(
     if max_segment_length is not None and 3 * max_segment_length < q.shape[1]:
         out = block_local(q, k, v, q_segment_ids, kv_segment_ids, max_segment_length)
     else:
-        out = dense(q, k, v, q_segment_ids, kv_segment_ids, causal)
+        out = dense(q, k, v, q_segment_ids, kv_segment_ids, causal, also_segment_ids)
     return checkpoint_name(out, "attention")
 
 

@@ -15,14 +15,21 @@ _LONG = 2048
 
 
 def dense(
-    q: Array, k: Array, v: Array, q_segment_ids: Array, kv_segment_ids: Array, causal: bool
+    q: Array,
+    k: Array,
+    v: Array,
+    q_segment_ids: Array,
+    kv_segment_ids: Array,
+    causal: bool,
+    also_segment_ids: Array | None = None,
 ) -> Array:
-    """All queries against all keys, in tiles of queries; shapes as in `attention`.
+    """All queries against all keys, in tiles of queries; arguments as in `attention`.
 
     Tiles keep the working set small, and under `causal` a tile leaves out the keys after it.
     """
     batch, length, heads, width = q.shape
     kv_heads = k.shape[2]
+    before = k.shape[1] - length  # under `causal`, keys before the first query
     q = (q * width**-0.5).reshape(batch, length, kv_heads, heads // kv_heads, width)
     q, k, v = jnp.moveaxis(q, 1, 3), jnp.moveaxis(k, 1, 2), jnp.moveaxis(v, 1, 2)
 
@@ -32,8 +39,8 @@ def dense(
     outs = []
     for start in range(0, length, size):
         queries = slice(start, min(start + size, length))
-        keys = slice(0, queries.stop if causal else k.shape[2])
-        q_index = jnp.arange(queries.start, queries.stop) if causal else None
+        keys = slice(0, before + queries.stop if causal else k.shape[2])
+        q_index = before + jnp.arange(queries.start, queries.stop) if causal else None
         outs.append(
             tile(
                 q[..., queries, :],
@@ -42,6 +49,7 @@ def dense(
                 q_segment_ids[:, queries],
                 kv_segment_ids[:, keys],
                 q_index,
+                None if also_segment_ids is None else also_segment_ids[:, queries],
             )
         )
     out = jnp.moveaxis(jnp.concatenate(outs, axis=3), 3, 1)
@@ -55,9 +63,12 @@ def _tile(
     q_segment_ids: Array,
     kv_segment_ids: Array,
     q_index: Array | None,
+    also_segment_ids: Array | None,
 ) -> Array:
     """q: [B, G, H/G, Q, K], k and v: [B, G, S, K]; q_index: int[Q] for causal -> as q."""
     allowed = q_segment_ids[:, :, None] == kv_segment_ids[:, None, :]
+    if also_segment_ids is not None:
+        allowed |= also_segment_ids[:, :, None] == kv_segment_ids[:, None, :]
     if q_index is not None:
         allowed &= q_index[:, None] >= jnp.arange(k.shape[2])
     # Adding (instead of selecting) keeps the mask out of what the backward pass has to store.
