@@ -28,7 +28,7 @@ def get_config() -> ConfigDict:
     # optimiser state.
     config.model.param_dtype = "float32"
     config.model.remat = "full"  # what the backward pass keeps of each layer: a key of stacks.REMAT
-    # "splash" (TPU kernels), "xla", or "auto": splash on TPU, xla elsewhere.
+    # "splash" (TPU kernels), "segments" (loops, for CPUs), "xla", or "auto": what suits the device.
     config.model.attention = "auto"
     # Low-rank adapters (LoRA): see docs/training.md. With them the parts of the model that they
     # lie in are frozen but for the adapters.
@@ -46,10 +46,10 @@ def get_config() -> ConfigDict:
     config.data.root = ""  # relative paths below start here; "" is the workdir
     # Training sets by name: {"annotations": path, "media_root": path}, and where they are wanted
     # "weight": float, "format": str, "preset": name of a public data set, "columns": which of the
-    # records' keys is what, as in {"video": "{video_id}.mp4", "question": "{q}"}. annotations: JSON,
-    # JSONL, CSV, TSV, Parquet, WebDataset tars (a file, a folder, a pattern with *) or
-    # "<TFDS folder>/<split>". media_root: a folder, or an address such as
-    # gs://bucket/folder. format: told from the records unless it is named; see docs/data.md.
+    # records' keys is what, as in {"video": "{video_id}.mp4", "question": "{q}"}. annotations:
+    # JSON, JSONL, CSV, TSV, Parquet, WebDataset tars (a file, a folder, a pattern with *) or
+    # "<TFDS folder>/<split>". media_root: a folder, or an address such as gs://bucket/folder.
+    # format: told from the records unless it is named; see docs/data.md.
     # weight 0.5 takes half of the set each epoch (all of it over two), 2.0 takes it twice.
     config.data.train = ConfigDict()
     # Instead of the weights, what an epoch takes: "videos%50,images#20000,notes" is half of the
@@ -69,8 +69,8 @@ def get_config() -> ConfigDict:
     config.data.benchmarks = ConfigDict()
     config.data.benchmark_root = ""  # folder that official benchmarks lie in, a folder for each
     config.data.demo_world = ConfigDict()  # sizes of the built-in data set; empty: not used
-    # What answers think before their text, "reasoning" of a message or <think>…</think> in it: "keep"
-    # (it is rendered where the chat template does, in the last answer; see docs/data.md) or "drop".
+    # What answers think before their text, "reasoning" of a message or <think>…</think> in it:
+    # "keep" (rendered where the chat template does, in the last answer) or "drop".
     config.data.reasoning = "keep"
     config.data.workers = 4  # examples that are probed or decoded at a time
     # "processes" can be killed when a file makes them hang or crash; "threads" start at once.
