@@ -1,5 +1,5 @@
-"""Benchmarks that time, each a module with a command line: decode, fill, pipeline.
+"""Benchmarks that time, each a module with a command line: decode, fill, pipeline, prepare, …
 
-In: other libraries on the same work in the same run. Out: a table for docs/performance.md. Nothing
-imports from here.
+In: other libraries on the same work in the same run, or one way of working against another. Out: a
+table for docs/performance.md. Nothing imports from here.
 """

@@ -11,6 +11,7 @@ made (see `pieces`):
 import dataclasses
 import json
 import shutil
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -110,8 +111,9 @@ class Texts:
             self.remove()
             return
         files = {piece: checksum(self._folder / piece) for piece in pieces}
-        state = {"files": files, "notes": list(notes), "records": records}
-        write_atomically(self._folder / _WHOLE, json.dumps(state))
+        state = json.dumps({"files": files, "notes": list(notes), "records": records})
+        written = {"state": state, "crc32": zlib.crc32(state.encode())}
+        write_atomically(self._folder / _WHOLE, json.dumps(written))
 
     def remove(self) -> None:
         """Keeps nothing."""
@@ -122,7 +124,10 @@ class Texts:
         if not path.exists():
             return {}
         try:
-            state = json.loads(path.read_text(encoding="utf-8"))
+            written = json.loads(path.read_text(encoding="utf-8"))
+            if zlib.crc32(written["state"].encode()) != written["crc32"]:
+                raise ValueError("it does not hold the bytes that were written")
+            state = json.loads(written["state"])
             for name, written in state["files"].items():
                 if list(checksum(self._folder / name)) != written:
                     raise ValueError(f"{name} does not hold the bytes that were written")

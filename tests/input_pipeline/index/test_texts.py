@@ -132,14 +132,19 @@ def test_what_changes_texts_makes_them_anew(tmp_path, corpus, mixed, encoded, ch
     assert "read" in encoded
 
 
-def test_damaged_texts_are_read_anew_with_a_line(tmp_path, corpus, mixed, encoded, caplog):
+@pytest.mark.parametrize(
+    ("file", "words"), [("*.arrow", b"How many"), ("whole.json", b"beat config.frames")]
+)
+def test_damaged_texts_are_read_anew_with_a_line(
+    tmp_path, corpus, mixed, encoded, caplog, file, words
+):
     _, spec = corpus
     other = dataclasses.replace(spec, frame_policy=OTHER_POLICY)
     alone, _ = prepare(mixed, other, tmp_path / "alone")
     prepare(mixed, spec, tmp_path / "after")
-    (piece,) = (tmp_path / "after").glob("*.texts-*/*.arrow")
+    (piece,) = (tmp_path / "after").glob(f"*.texts-*/{file}")
     harmed = bytearray(piece.read_bytes())
-    harmed[harmed.index(b"How many")] ^= 1  # still a text, and whole as a file
+    harmed[harmed.index(words)] ^= 1  # still a text, and whole as a file
     piece.write_bytes(harmed)
     encoded.clear()
     after, _ = prepare(mixed, other, tmp_path / "after")
