@@ -126,6 +126,7 @@ def get_config() -> ConfigDict:
     # once more. Also for evaluate, predict and export.
     config.train.verify_checkpoints = True
     config.train.evaluate_every = 0  # steps; 0: only when asked by --job=evaluate
+    config.train.evaluate_limit = 0  # questions of each benchmark, as eval.limit; 0: all
     config.train.loss_chunk = 1024  # positions whose logits exist at one time
     config.train.pack_window = 2048  # examples among which packing may choose
     # So many steps in a row whose loss or gradient is not finite (none of which changes the model)
@@ -174,8 +175,15 @@ def get_config() -> ConfigDict:
     config.eval.top_p = 1.0  # draw among the most likely tokens with this probability; 1: all
     config.eval.top_k = 0  # draw among this many most likely tokens; 0: all
     # "checkpoint" applies the frame policy the checkpoint was trained with. "config" applies
-    # `config.frames` instead, and the result files say so.
+    # `config.frames` instead, and "8" eight frames; the result files say so. Several are joined by
+    # +, as in "checkpoint+4+8+16": each has results of its own.
     config.eval.frames = "checkpoint"
+    # About so many questions of each benchmark, always the same; 0: all. Results say so, and lie in
+    # a folder of their own.
+    config.eval.limit = 0
+    # Instead of the score what guessing would get: "no_visual", "one_frame", "shuffled_frames" or
+    # "shuffled_options". See docs/evaluation.md.
+    config.eval.control = ""
 
     # --- Serve: the model behind an OpenAI-compatible endpoint. See docs/serve.md. --------------
     # What a request leaves out is as config.eval has it; batches are config.eval.batch_rows.

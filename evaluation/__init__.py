@@ -6,6 +6,7 @@ answers in its workdir; for a study of many models, their folders and a report.
 benchmarks/      official benchmarks: their files become questions, scored answers their numbers
 scoring/         an answer's score against its question
 evaluate.py      asks a model the questions of benchmarks, under a frame policy
+asked.py         which questions, as they are or under a control against guessing of controls.py
 journal.py       answers as they come, so that an interrupted evaluation goes on
 results.py       what one evaluation found, with intervals by statistics/
 provenance.py    what else answers depend on, for the record

@@ -21,7 +21,7 @@ _NO_PART = (
     *("data.prepare_processes", "data.max_bad_fraction", "data.redirect_hosts"),
     *("model.remat", "model.attention"),
     *("train.log_every", "train.checkpoint_every", "train.keep_checkpoints"),
-    *("train.evaluate_every", "train.loss_chunk", "train.tpu_options"),
+    *("train.evaluate_every", "train.evaluate_limit", "train.loss_chunk", "train.tpu_options"),
     *("eval.batch_rows", "eval.frames"),
 )
 # Decides what a model answers, and not what it learns.

@@ -3,14 +3,16 @@ and score."""
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from absl import logging
 
 from evaluation import provenance
+from evaluation.asked import Asked, asked_of, cluster_of
 from evaluation.benchmarks import official_metrics, write_official
+from evaluation.controls import CONTROLS, read_controls
 from evaluation.journal import Appended, Reply, journal_path, resume
 from evaluation.results import (
     BenchmarkResult,
@@ -21,7 +23,8 @@ from evaluation.results import (
     summarise,
 )
 from evaluation.scoring import score
-from input_pipeline.examples import Example, MediaRef
+from input_pipeline.batches.rows import Item
+from input_pipeline.examples import MediaRef
 from input_pipeline.frame_budget import canonical_spec, spec_hash, spec_label
 from input_pipeline.index import DatasetSpec, ExampleStore
 from input_pipeline.layout import ExampleLayout
@@ -34,81 +37,115 @@ from vsft_jax.processes import first_finds, is_first
 from vsft_jax.workdir_lock import working_in
 
 
+def evaluate_policies(run: Run) -> list[dict[str, BenchmarkResult]]:
+    """The evaluate job: `evaluate_model` under every frame policy that `config.eval.frames` names.
+
+    Pictures, which no frame policy reaches, are asked about under the first one only.
+    """
+    write_official(run)
+    check_before_evaluation(run)
+    model = load_model(run)
+    first, *others = frame_policies(run, model)
+    found = [evaluate_model(run, model, first)]
+    clips = [name for name, e in run.config.data.benchmarks.items() if e.modality == "video"]
+    return found + [evaluate_model(run, model, policy, clips) for policy in others]
+
+
 def evaluate_checkpoint(
     run: Run, frame_policy: Mapping[str, Any] | None = None
 ) -> dict[str, BenchmarkResult]:
     """Scores the workdir's newest checkpoint, or without one the model of `config.model.path`, on
     every benchmark of the config.
 
-    frame_policy: a resolved frame-budget spec. By default the one stored in the checkpoint is
-    applied, so that a model is evaluated with the budget it was trained with; `config.eval.frames =
-    "config"` applies `config.frames` instead, and the results then carry both.
-    Writes eval/<policy label>/<benchmark>.json and predictions.jsonl into the workdir; see
+    frame_policy: a resolved frame-budget spec; by default the first of `frame_policies`. Writes
+    eval/<policy label>/<benchmark>.json and predictions.jsonl into the workdir; see
     `evaluate_model`.
     """
     write_official(run)
     check_before_evaluation(run)
     model = load_model(run)
-    if frame_policy is None:
-        frame_policy = chosen_frame_policy(run, model)
-    trained = model.frame_policy
-    if trained and spec_hash(frame_policy) != spec_hash(trained):
-        logging.info(
-            "evaluating with %s, trained with %s", *map(spec_label, (frame_policy, trained))
-        )
-    return evaluate_model(run, model, frame_policy)
+    return evaluate_model(run, model, frame_policy or frame_policies(run, model)[0])
 
 
 def evaluate_model(
-    run: Run, model: LoadedModel, frame_policy: Mapping[str, Any]
+    run: Run,
+    model: LoadedModel,
+    frame_policy: Mapping[str, Any],
+    benchmarks: Collection[str] | None = None,
 ) -> dict[str, BenchmarkResult]:
-    """Scores a model on every benchmark with a resolved frame-budget spec.
+    """Scores a model with a resolved frame-budget spec, under `config.eval.control` and on
+    `config.eval.limit` questions of each benchmark.
 
-    Answers are kept as they come, and a benchmark's results when it ends: an evaluation that was
-    interrupted goes on where it stopped, and finds the same. Raises ConfigError naming a question
-    that cannot be scored, before anything is generated, and WorkdirInUse where another evaluation
-    writes into the same folder.
+    benchmarks: names of those that are asked, by default all of the config. Answers are kept as
+    they come, and a benchmark's results when it ends: an evaluation that was interrupted goes on
+    where it stopped, and finds the same. Raises ConfigError naming a question that cannot be
+    scored, before anything is generated, and WorkdirInUse where another evaluation writes into the
+    same folder.
     """
-    prepared = prepare_benchmarks(run, frame_policy)
+    if model.frame_policy and spec_hash(frame_policy) != spec_hash(model.frame_policy):
+        labels = map(spec_label, (frame_policy, model.frame_policy))
+        logging.info("evaluating with %s, trained with %s", *labels)
+    control = run.config.eval.control
+    shown = frame_policy
+    if control == "one_frame":
+        shown = {"kind": "fixed", "frames": run.layout.min_frames}
+    prepared = prepare_benchmarks(run, shown)
     stores = prepared.stores()
     for dataset in run.benchmarks:
         check_questions(dataset, stores[dataset.name])
-    folder = evaluation_folder(run.workdir, frame_policy)
+    folder = evaluation_folder(run.workdir, frame_policy) / _variant(run)
     results = {}
     with working_in(folder, "evaluate"):
         for dataset in run.benchmarks:
-            name, store = dataset.name, stores[dataset.name]
+            name = dataset.name
+            if benchmarks is not None and name not in benchmarks:
+                continue
+            asked = asked_of(run, stores[name])
+            if not asked.items:
+                logging.info("%s: none of its questions changes under %s", name, control)
+                continue
             made_with = Provenance(
-                frame_policy=dict(frame_policy),
+                frame_policy=dict(shown),
                 trained_with=spec_label(model.frame_policy) if model.frame_policy else None,
                 checkpoint=provenance.checkpoint(model),
                 config=model.trained_config,
                 generation=generation_settings(run.config),
                 media_root=dataset.media_root,
-                settings=provenance.settings(run, store),
+                settings=provenance.settings(run, asked.items),
                 software=provenance.software(),
             )
-            predictions = _predictions(run, model, name, store, made_with, folder)
+            predictions = _predictions(run, model, name, asked, made_with, folder)
             summary = prepared.summaries[name]
             left_out = summary["left_out"] + sum(summary["quarantined"].values())
             results[name] = summarise(
                 predictions,
                 benchmark=name,
                 modality=run.config.data.benchmarks[name].modality,
-                masked=len(store) - len(predictions) + left_out,
+                masked=len(asked.items) - len(predictions) + left_out,
                 provenance=made_with,
-                metrics=official_metrics(run, name, predictions),
+                # Whose answers stand in the official files.
+                metrics={}
+                if control == "shuffled_options"
+                else official_metrics(run, name, predictions),
             )
             if is_first():
                 save_results(folder, [results[name]], predictions)
-                _log(results[name])
+                _log(results[name], _variant(run))
+                _log_controls(evaluation_folder(run.workdir, frame_policy), name)
     return results
 
 
-def _log(result: BenchmarkResult) -> None:
+def _variant(run: Run) -> str:
+    """The folder of results that are not the score: "no_visual", "limit-200"; "" for the score."""
+    settings = run.config.eval
+    limit = f"limit-{settings.limit}" if settings.limit else ""
+    return "-".join(filter(None, (settings.control, limit)))
+
+
+def _log(result: BenchmarkResult, variant: str) -> None:
     logging.info(
-        "%s with %s: %.1f %% [%.1f, %.1f] of %d questions, %d unparsed, %d masked",
-        *(result.benchmark, result.provenance.frame_policy_label),
+        "%s with %s%s: %.1f %% [%.1f, %.1f] of %d questions, %d unparsed, %d masked",
+        *(result.benchmark, result.provenance.frame_policy_label, variant and f" ({variant})"),
         *(100 * result.score, 100 * result.low, 100 * result.high),
         *(result.n, result.unparsed, result.masked),
     )
@@ -117,26 +154,45 @@ def _log(result: BenchmarkResult) -> None:
         logging.info("%s, official: %s", result.benchmark, ", ".join(numbers))
 
 
-def chosen_frame_policy(run: Run, model: LoadedModel) -> dict[str, Any]:
-    """The frame-budget spec that `config.eval.frames` asks for: the checkpoint's, or the config's,
-    which is also that of an imported model."""
-    if run.config.eval.frames == "checkpoint" and model.frame_policy is not None:
-        return model.frame_policy
-    return resolve_frame_policy(run)
+def _log_controls(folder: Path, benchmark: str) -> None:
+    """The score beside what its controls found, where there are any."""
+    found = read_controls(folder, benchmark)
+    path = folder / f"{benchmark}.json"
+    if found and path.exists():
+        score = BenchmarkResult.load(path).score
+        beside = (f"{CONTROLS[name].says} {100 * r.score:.1f} %" for name, r in found.items())
+        logging.info("%s: %.1f %%; %s", benchmark, 100 * score, ", ".join(beside))
+
+
+def frame_policies(run: Run, model: LoadedModel) -> list[dict[str, Any]]:
+    """The resolved frame-budget specs that `config.eval.frames` asks for: the checkpoint's, or that
+    of the config, which is also that of an imported model; or numbers of frames. Each once."""
+    found: dict[str, dict[str, Any]] = {}
+    for word in run.config.eval.frames.split("+"):
+        if word.isdecimal():
+            policy = {"kind": "fixed", "frames": int(word)}
+        elif word == "checkpoint" and model.frame_policy is not None:
+            policy = model.frame_policy
+        else:
+            policy = resolve_frame_policy(run)
+        found.setdefault(spec_hash(policy), policy)
+    return list(found.values())
 
 
 def during_training(run: Run) -> Callable[[LoadedModel], dict[str, float]]:
-    """What the training loop calls to evaluate: model → score by benchmark.
+    """What the training loop calls to evaluate: model → score by benchmark, on
+    `config.train.evaluate_limit` questions of each.
 
     Raises ConfigError, before any step is taken, where `config.train.evaluate_every` asks for
     evaluations and a question cannot be scored.
     """
     if run.config.train.evaluate_every:
         check_benchmarks(run)
+    limited = run.with_settings(eval={"limit": run.config.train.evaluate_limit, "control": ""})
 
     def evaluate(model: LoadedModel) -> dict[str, float]:
         assert model.frame_policy is not None, "a model in training has a frame policy"
-        results = evaluate_model(run, model, model.frame_policy)
+        results = evaluate_model(limited, model, model.frame_policy)
         return {f"eval/{name}": result.score for name, result in results.items()}
 
     return evaluate
@@ -175,22 +231,22 @@ def _predictions(
     run: Run,
     model: LoadedModel,
     benchmark: str,
-    store: ExampleStore,
+    asked: Asked,
     made_with: Provenance,
     folder: Path,
 ) -> list[Prediction]:
     """The answered questions in the benchmark's order; those that could not be asked are left
     out."""
     path = journal_path(folder, benchmark)
-    names = [store[i][0].id for i in range(len(store))]
+    names = [example.id for example, _ in asked.items]
     replies = first_finds(lambda: _known(path, made_with, names))
     done = [i for i, name in enumerate(names) if name in replies]
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(
-            Progress(f"evaluate {benchmark}", len(store), unit="questions", done=len(done))
+            Progress(f"evaluate {benchmark}", len(names), unit="questions", done=len(done))
         )
         keep = stack.enter_context(Appended(path)) if is_first() else None
-        for said in answer(run, model, store, answered=done, many=True):
+        for said in answer(run, model, asked.items, answered=done, many=True):
             name = names[said.index]
             if name in replies:
                 continue
@@ -201,8 +257,8 @@ def _predictions(
                 keep(Reply(**replies[name]))
             progress.advance()
     return [
-        _prediction(benchmark, store, i, replies[name]["text"], made_with.media_root)
-        for i, name in enumerate(names)
+        _prediction(benchmark, item, why, replies[name]["text"], made_with.media_root)
+        for name, item, why in zip(names, asked.items, asked.why, strict=True)
         if not replies[name]["failure"]
     ]
 
@@ -221,10 +277,8 @@ def _known(path: Path, made_with: Provenance, names: list[str]) -> dict[str, dic
     return {name: dataclasses.asdict(each) for name, each in resume(path, asked, names).items()}
 
 
-def _prediction(
-    benchmark: str, store: ExampleStore, index: int, text: str, media_root: str
-) -> Prediction:
-    example, layout = store[index]
+def _prediction(benchmark: str, item: Item, why: str, text: str, media_root: str) -> Prediction:
+    example, layout = item
     meta = example.meta
     scored = score(meta["format"], text, meta)
     return Prediction(
@@ -232,25 +286,19 @@ def _prediction(
         benchmark=benchmark,
         task=meta["task"],
         format=meta["format"],
-        frames=int(store.budgets[index]) or None,
-        why=store.why(index),
+        frames=max((len(m.frame_indices) for m in layout.media if m.kind == "video"), default=None),
+        why=why,
         prediction=text,
         answer=meta["answer"],
         score=scored.score,
         parsed=scored.parsed,
         visual_tokens=sum(m.tokens for m in layout.media),
         chance=meta["chance"],
-        cluster=_cluster(example),
+        cluster=cluster_of(example),
         frame_times=_frame_times(layout),
         question=example.words,
         media=[_from_root(ref, media_root).to_json() for ref in example.media],
     )
-
-
-def _cluster(example: Example) -> str:
-    """The clip or picture that a question is about, or what its record calls that. Clips of one
-    video are one."""
-    return str(example.meta.get("cluster") or "\n".join(ref.path for ref in example.media))
 
 
 def _from_root(ref: MediaRef, root: str) -> MediaRef:

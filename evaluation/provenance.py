@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import json
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from vsft_jax.checkpoints.manifest import MANIFEST
 from vsft_jax.huggingface import model_fingerprint
 
 if TYPE_CHECKING:
-    from input_pipeline.index import ExampleStore
+    from input_pipeline.batches.rows import Item
     from vsft_jax.config import Run
     from vsft_jax.inference import LoadedModel
 
@@ -28,23 +28,26 @@ _DECODERS = ("av", "opencv-python-headless", "pillow")
 _OTHERS = ("vsft-jax", "jax", "jaxlib", "flax", "numpy", "tokenizers")
 
 
-def settings(run: "Run", store: "ExampleStore") -> dict[str, Any]:
+def settings(run: "Run", questions: "Sequence[Item]") -> dict[str, Any]:
     """What must be the same for two models' answers to be comparable, as JSON values.
 
     resolution: the rules by which media become pixels and tokens; what a question lost of them to
     fit into a row shows in its answer's frames and visual tokens. template: hash of the tokenizer's
     files with the chat template. questions: hash of what is asked, in which words, and of the right
     answers. scorer: hash of the scorers' source. decoder: versions. dtype: of the computation.
+    control, limit: as `config.eval` has them, where something else than the benchmark is asked.
     """
     rules = run.layout
     found = {
         "resolution": {"rules": type(rules).__name__, **dataclasses.asdict(rules)},
         "template": _hash_of_files(Path(run.tokenizer_dir) / name for name in TEXT_FILES),
-        "questions": _questions_hash(store),
+        "questions": _questions_hash(questions),
         "scorer": _hash_of_files(_sources(scoring)),
         "decoder": _versions(_DECODERS),
         "dtype": run.config.model.dtype,
     }
+    asked = run.config.eval
+    found |= {key: asked[key] for key in ("control", "limit") if asked[key]}
     return json.loads(json.dumps(found))
 
 
@@ -75,11 +78,10 @@ def _fingerprint(model: "LoadedModel") -> str | None:
     return model_fingerprint(model.source) if imported else None
 
 
-def _questions_hash(store: "ExampleStore") -> str:
+def _questions_hash(questions: "Sequence[Item]") -> str:
     """Of ids, words, kinds of media and right answers, in any order; where media lie is no part."""
     digests = []
-    for i in range(len(store)):
-        example, _ = store[i]
+    for example, _ in questions:
         turns = [
             [turn.role, [part if isinstance(part, str) else part.kind for part in turn.parts]]
             for turn in example.turns

@@ -73,9 +73,9 @@ def _train(request: Request) -> Done:
 
 
 def _evaluate(request: Request) -> Done:
-    from evaluation.evaluate import evaluate_checkpoint
+    from evaluation.evaluate import evaluate_policies
 
-    evaluate_checkpoint(request.run)
+    evaluate_policies(request.run)
     return Done(f"scores and answers: {request.workdir}/eval", request.again("export"))
 
 

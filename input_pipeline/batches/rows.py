@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from input_pipeline.batches.batch import RowShape
-from input_pipeline.examples import Example
+from input_pipeline.examples import Example, MediaRef
 from input_pipeline.layout import ExampleLayout, MediaLayout, VisionLayout, expand_text
 from input_pipeline.media import Decoder, MediaError
 from input_pipeline.text import ChatTokenizer
@@ -141,7 +141,7 @@ def _decode_into(
     spans = _spans(medium.patches for medium in layout.media)
     for ref, medium, span in zip(example.media, layout.media, spans, strict=True):
         try:
-            frames = decoder.frames(ref, medium.frame_indices, rules.decode_size(medium))
+            frames = _shown_frames(ref, medium, rules, decoder)
         except MediaError as error:
             return {
                 "id": example.id,
@@ -152,6 +152,16 @@ def _decode_into(
             }
         rules.write_patches(frames, medium, patches[span])
     return None
+
+
+def _shown_frames(
+    ref: MediaRef, medium: MediaLayout, rules: VisionLayout, decoder: Decoder
+) -> np.ndarray:
+    """Decoded in the order of the clip, given in that of the layout."""
+    order = np.argsort(medium.frame_indices, kind="stable")
+    indices = [medium.frame_indices[i] for i in order]
+    frames = decoder.frames(ref, indices, rules.decode_size(medium))
+    return frames if indices == list(medium.frame_indices) else frames[np.argsort(order)]
 
 
 def _place_patches(row: dict[str, Any], media: Sequence[MediaLayout], rules: VisionLayout) -> None:

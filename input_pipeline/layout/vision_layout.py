@@ -31,7 +31,8 @@ class LayoutError(UserError, ValueError):
 class MediaLayout:
     """One image or clip after sampling and resizing.
 
-    frame_indices: frames to decode, presentation order. An image has (0,).
+    frame_indices: frames to show, in this order, which is that of the clip but for a control of
+                   evaluation. An image has (0,).
     frame_times:   their times in seconds from the first frame of the clip.
     height, width: pixels after resizing. grid: (t, h, w) in patches.
     patches:       rows of vision input that it takes.

@@ -5,14 +5,18 @@ import random
 from pathlib import Path
 
 import pytest
+from ml_collections import ConfigDict
 
 from evaluation import evaluate
+from evaluation.controls import read_controls
 from evaluation.evaluate import (
     check_benchmarks,
     check_questions,
     during_training,
     evaluate_model,
+    evaluate_policies,
 )
+from evaluation.results import BenchmarkResult
 from input_pipeline.examples import Example, Turn
 from input_pipeline.index import DatasetSpec
 from vsft_jax.config import Run
@@ -71,7 +75,7 @@ class _Mouth:
     asked: list[str] = dataclasses.field(default_factory=list)
     dies_after: int | None = None
 
-    def __call__(self, run, model, store, *, answered=(), many):
+    def __call__(self, run, model, store, *, answered=(), many=False):
         for k in range(0, len(store), 2):
             batch = [i for i in (k + 1, k) if i < len(store)]
             if set(batch) <= set(answered):
@@ -108,8 +112,11 @@ def evaluated(shared_config, tmp_path, monkeypatch):
         monkeypatch.setattr(evaluate, "answer", mouth)
         evaluate_model(Run(config, tmp_path / name), model, {"kind": "fixed", "frames": 4})
         folder = tmp_path / name / "eval" / "fixed-4"
-        return {p.name: p.read_bytes() for p in folder.iterdir() if p.name != ".job.lock"}
+        return {
+            p.name: p.read_bytes() for p in folder.iterdir() if p.is_file() and p.name[0] != "."
+        }
 
+    run.config, run.model = shared_config, model
     return run
 
 
@@ -168,3 +175,49 @@ def test_results_of_other_benchmarks_stay(evaluated, shared_config, tmp_path):
     after = evaluated("run", _Mouth())["predictions.jsonl"].decode()
     assert after.count('"of_before"') == before.count('"world_image"')
     assert after.count('"world_image"') == before.count('"world_image"')
+
+
+# ── Subsets, controls, sweeps. ──────────────────────────────────────────────────────────────────
+
+
+def test_subsets_and_controls_lie_beside_the_score(evaluated, tmp_path, caplog):
+    score = evaluated("run", _Mouth())
+    evaluated("run", _Mouth(), limit=6)
+    caplog.set_level("INFO")
+    assert evaluated("run", _Mouth(), control="no_visual") == score
+    folder = tmp_path / "run" / "eval" / "fixed-4"
+    few = BenchmarkResult.load(folder / "limit-6" / "world_video.json")
+    whole = BenchmarkResult.load(folder / "world_video.json")
+    assert 6 <= few.n + few.masked < whole.n
+    assert few.provenance.settings["limit"] == 6
+    assert "limit" not in whole.provenance.settings
+    found = read_controls(folder, "world_video")
+    assert found.keys() == {"no_visual"} and found["no_visual"].n == whole.n
+    assert found["no_visual"].provenance.settings["control"] == "no_visual"
+    assert "world_video: 0.0 %; reading the text alone 0.0 %" in caplog.text
+
+
+def test_one_frame_is_asked_under_few_frames_and_pictures_not_at_all(evaluated, tmp_path):
+    evaluated("run", _Mouth(), control="one_frame")
+    folder = tmp_path / "run" / "eval" / "fixed-4" / "one_frame"
+    assert [path.name for path in folder.glob("*.json")] == ["world_video.json"]
+    found = BenchmarkResult.load(folder / "world_video.json")
+    assert found.provenance.frame_policy == {"kind": "fixed", "frames": 2}
+
+
+def test_several_frame_policies_have_results_of_their_own(evaluated, tmp_path, monkeypatch):
+    evaluated("run", _Mouth())  # leaves what answers
+    config = evaluated.config.copy_and_resolve_references()
+    config.eval.frames = "checkpoint+2+config+8+2"
+    config.frames = ConfigDict({"kind": "fixed", "frames": 4})
+    monkeypatch.setattr(evaluate, "load_model", lambda _: evaluated.model)
+    monkeypatch.setattr(evaluate, "check_before_evaluation", lambda _: None)
+    found = evaluate_policies(Run(config, tmp_path / "sweep"))
+    # The model was imported, so that the checkpoint's policy is the config's.
+    written = {p.parent.name: p for p in (tmp_path / "sweep").glob("eval/*/world_video.json")}
+    assert set(written) == {"fixed-2", "fixed-4", "fixed-8"}
+    assert [set(results) for results in found[:2]] == [
+        {"world_image", "world_video"},
+        {"world_video"},
+    ]
+    assert len(list((tmp_path / "sweep").glob("eval/*/world_image.json"))) == 1

@@ -83,6 +83,19 @@ def one_of(*choices: str) -> Check:
     return expect(f"one of {words}", lambda value: isinstance(value, str) and value in choices)
 
 
+def frame_words() -> Check:
+    """Names of frame policies for an evaluation, joined by +."""
+
+    def right(value: Any) -> bool:
+        words = value.split("+") if isinstance(value, str) else [""]
+        return all(
+            word in ("checkpoint", "config") or (word.isdecimal() and int(word) > 0)
+            for word in words
+        )
+
+    return expect('"checkpoint", "config" or numbers of frames, joined by +', right)
+
+
 def text() -> Check:
     """Any string."""
     return expect("a string", lambda value: isinstance(value, str))
