@@ -69,7 +69,8 @@ def saved_losses(recent: jax.Array) -> list[float | None]:
 def recent_losses(meta: Mapping[str, Any], like: jax.Array) -> jax.Array:
     """The losses that a checkpoint's meta holds, where `like` says; NaN for those it has not."""
     losses = np.array(meta.get("recent_losses", [None] * like.shape[0]), like.dtype)
-    return jax.device_put(losses, like.sharding)
+    # Not device_put, which compares the processes' values: NaN is not NaN.
+    return jax.make_array_from_callback(losses.shape, like.sharding, losses.__getitem__)
 
 
 def _weights(config: Mapping[str, Any]) -> dict[str, float]:
