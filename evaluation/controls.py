@@ -13,12 +13,9 @@ import dataclasses
 import re
 import zlib
 from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from evaluation.results import BenchmarkResult
 from input_pipeline.batches.rows import Item
 from input_pipeline.examples import Example, MediaRef
 from input_pipeline.layout import ExampleLayout, MediaLayout, VisionLayout
@@ -28,10 +25,10 @@ from input_pipeline.text import ChatTokenizer
 def controlled(item: Item, control: str, chat: ChatTokenizer, rules: VisionLayout) -> Item | None:
     """A question, prepared in "prompt" mode, under a control; None where it would stay as it is.
 
-    control: a key of `CONTROLS`. rules: those that the question was laid out by; under "one_frame"
-    with as few frames as they allow.
+    control: a key of `results.CONTROLS`. rules: those that the question was laid out by; under
+    "one_frame" with as few frames as they allow.
     """
-    changed = CONTROLS[control].change(*item)
+    changed = _CHANGES[control](*item)
     if changed is None:
         return None
     example, layout = changed
@@ -130,24 +127,10 @@ def _with_options(text: str, choices: dict[str, str], moved: dict[str, str]) -> 
     return text
 
 
-class Control(NamedTuple):
-    """says: what its score is, in words. change: a question and its layout → both changed, None
-    where there is nothing to change; the layout's tokens are counted later."""
-
-    says: str
-    change: Callable[[Example, ExampleLayout], Item | None]
-
-
-CONTROLS = {
-    "no_visual": Control("reading the text alone", _no_visual),
-    "one_frame": Control("one frame", _one_frame),
-    "shuffled_frames": Control("frames in another order", _shuffled_frames),
-    "shuffled_options": Control("options under other letters", _shuffled_options),
+# By the names of `results.CONTROLS`.
+_CHANGES: dict[str, Callable[[Example, ExampleLayout], Item | None]] = {
+    "no_visual": _no_visual,
+    "one_frame": _one_frame,
+    "shuffled_frames": _shuffled_frames,
+    "shuffled_options": _shuffled_options,
 }
-
-
-def read_controls(folder: Path, benchmark: str) -> dict[str, BenchmarkResult]:
-    """What controls found, from the folder that the score is in: <folder>/<control>/. Raises
-    ResultError for a file that cannot be read."""
-    paths = {name: folder / name / f"{benchmark}.json" for name in CONTROLS}
-    return {name: BenchmarkResult.load(path) for name, path in paths.items() if path.exists()}

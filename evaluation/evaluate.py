@@ -12,13 +12,14 @@ from absl import logging
 from evaluation import provenance
 from evaluation.asked import Asked, asked_of, cluster_of
 from evaluation.benchmarks import official_metrics, write_official
-from evaluation.controls import CONTROLS, read_controls
 from evaluation.journal import Appended, Reply, journal_path, resume
 from evaluation.results import (
+    CONTROLS,
     BenchmarkResult,
     Prediction,
     Provenance,
     evaluation_folder,
+    read_controls,
     save_results,
     summarise,
 )
@@ -160,7 +161,7 @@ def _log_controls(folder: Path, benchmark: str) -> None:
     path = folder / f"{benchmark}.json"
     if found and path.exists():
         score = BenchmarkResult.load(path).score
-        beside = (f"{CONTROLS[name].says} {100 * r.score:.1f} %" for name, r in found.items())
+        beside = (f"{CONTROLS[name]} {100 * r.score:.1f} %" for name, r in found.items())
         logging.info("%s: %.1f %%; %s", benchmark, 100 * score, ", ".join(beside))
 
 

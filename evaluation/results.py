@@ -17,6 +17,13 @@ from input_pipeline.files import write_atomically
 from input_pipeline.frame_budget import spec_label
 
 PREDICTIONS_FILE = "predictions.jsonl"
+# Controls against guessing, see `controls.py`, and what their scores are.
+CONTROLS = {
+    "no_visual": "reading the text alone",
+    "one_frame": "one frame",
+    "shuffled_frames": "frames in another order",
+    "shuffled_options": "options under other letters",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -250,6 +257,15 @@ def save_results(
 def evaluation_folder(workdir: str | Path, frame_policy: Mapping[str, Any]) -> Path:
     """<workdir>/eval/<label>: results of the workdir's model under a frame policy."""
     return Path(workdir) / "eval" / spec_label(frame_policy)
+
+
+def read_controls(folder: Path, benchmark: str) -> dict[str, BenchmarkResult]:
+    """By name what controls found, from the folder that the score is in: <folder>/<control>/.
+
+    Raises ResultError for a file that cannot be read.
+    """
+    paths = {name: folder / name / f"{benchmark}.json" for name in CONTROLS}
+    return {name: BenchmarkResult.load(path) for name, path in paths.items() if path.exists()}
 
 
 def write_predictions(path: str | Path, predictions: Iterable[Prediction]) -> None:

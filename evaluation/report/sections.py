@@ -32,6 +32,7 @@ def make_document(study: Study) -> Document:
         _scores(study),
         _tasks(study),
         *_official(study),
+        *_controls(study),
         _questions(study),
         _frames(study),
         _budgets(study),
@@ -143,6 +144,18 @@ def _official(study: Study) -> list[Section]:
         "Questions whose media could not be read are in none of them."
     )
     return [Section("Official numbers", text, tables=shown)] if shown else []
+
+
+def _controls(study: Study) -> list[Section]:
+    """None for a study without controls against guessing."""
+    table = tables.control_table(study)
+    text = (
+        "The same model and questions with something taken away. What it gets from the text alone "
+        "is what a model that sees nothing would get; a score that does not fall with one frame, "
+        "or with frames in another order, does not show that the clip was understood. "
+        "Questions that a control does not change are left out of it."
+    )
+    return [Section("Controls against guessing", text, tables=[table])] if table else []
 
 
 def _tasks_below_chance(study: Study) -> list[str]:

@@ -23,7 +23,8 @@ from evaluation.report.wording import (
     score_text,
     shortened,
 )
-from evaluation.results import BenchmarkResult, Metric, Part
+from evaluation.results import CONTROLS, BenchmarkResult, Metric, Part
+from evaluation.statistics import Interval
 
 CSV_COLUMNS = (
     "cell", "role", "frames", "seed", "benchmark", "modality", "task", "score", "low", "high", "n",
@@ -242,6 +243,36 @@ def official_tables(study: Study) -> list[Table]:
         if rows:
             found.append(Table(["number", *columns], rows, benchmark))
     return found
+
+
+def control_table(study: Study) -> Table | None:
+    """Scores beside what the same model gets with something taken away; None without controls."""
+    found = [
+        (f"{model.cell.name}, {study.label(policy)}", benchmark, result, controls)
+        for model in study.models
+        for policy, evaluation in model.evaluations.items()
+        for benchmark, result in evaluation.results.items()
+        if (controls := evaluation.controls.get(benchmark))
+    ]
+    names = [name for name in CONTROLS if any(name in controls for *_, controls in found)]
+    rows = [
+        [
+            model,
+            benchmark,
+            *(_result_text(each) for each in (result, *(controls.get(name) for name in names))),
+            percent(result.chance),
+        ]
+        for model, benchmark, result, controls in found
+    ]
+    columns = ["model", "benchmark", "score", *(CONTROLS[name] for name in names), "chance"]
+    return Table(columns, rows) if rows else None
+
+
+def _result_text(result: BenchmarkResult | None) -> str:
+    if result is None:
+        return NOT_RECORDED
+    interval = Interval(result.score, result.low, result.high, result.n)
+    return f"{score_text(interval)}, {result.n} questions"
 
 
 def _metric_text(metric: Metric | None) -> str:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from evaluation.asked import asked_of, subset
-from evaluation.controls import CONTROLS, controlled
+from evaluation.controls import controlled
+from evaluation.results import CONTROLS
 from evaluation.scoring import score
 from input_pipeline.batches import RowShape, build_row
 from input_pipeline.index import ExampleStore

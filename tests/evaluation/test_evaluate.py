@@ -8,7 +8,6 @@ import pytest
 from ml_collections import ConfigDict
 
 from evaluation import evaluate
-from evaluation.controls import read_controls
 from evaluation.evaluate import (
     check_benchmarks,
     check_questions,
@@ -16,7 +15,7 @@ from evaluation.evaluate import (
     evaluate_model,
     evaluate_policies,
 )
-from evaluation.results import BenchmarkResult
+from evaluation.results import BenchmarkResult, read_controls
 from input_pipeline.examples import Example, Turn
 from input_pipeline.index import DatasetSpec
 from vsft_jax.config import Run

@@ -9,7 +9,13 @@ from evaluation.records import ResultError, read_object
 from evaluation.report.read_study import older
 from evaluation.report.read_study.policies import FramePolicy
 from evaluation.report.read_study.study import Evaluation, Model, Study
-from evaluation.results import PREDICTIONS_FILE, BenchmarkResult, Prediction, read_predictions
+from evaluation.results import (
+    PREDICTIONS_FILE,
+    BenchmarkResult,
+    Prediction,
+    read_controls,
+    read_predictions,
+)
 from evaluation.study_files import CELL_FILE, INDEX_SUMMARY_FILE, Cell, IndexSummary
 
 
@@ -89,6 +95,7 @@ def read_evaluations(
             found[policy] = Evaluation(
                 {**evaluation.results, name: result},
                 {**evaluation.predictions, name: predictions[name]},
+                {**evaluation.controls, name: read_controls(folder, name)},
             )
     return found
 

@@ -11,10 +11,12 @@ from evaluation.study_files import Budget, Cell
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """One model under one frame policy. predictions: by benchmark, then by question id."""
+    """One model under one frame policy. predictions: by benchmark, then by question id. controls:
+    by benchmark, then by the control's name."""
 
     results: Mapping[str, BenchmarkResult]
     predictions: Mapping[str, Mapping[str, Prediction]]
+    controls: Mapping[str, Mapping[str, BenchmarkResult]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

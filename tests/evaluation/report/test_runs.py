@@ -120,3 +120,20 @@ def test_official_numbers_are_shown_as_their_publishers_define_them(runs):
     (table,) = sections["Official numbers"].tables
     assert (table.title, table.headers) == (path.stem, ["number", "base, hybrid"])
     assert table.rows == [["perception", "1,432.0 (1,401.0–1,466.3)"], ["tasks", "19.0"]]
+
+
+def test_controls_stand_beside_the_score(runs):
+    assert "Controls against guessing" not in [
+        s.title for s in make_document(read_folder(runs)).sections
+    ]
+    (path,) = (runs / "base" / "eval").glob("hybrid/*video.json")
+    record = json.loads(path.read_text()) | {"score": 0.251, "low": 0.2, "high": 0.3, "n": 50}
+    (path.parent / "no_visual").mkdir()
+    (path.parent / "no_visual" / path.name).write_text(json.dumps(record))
+    sections = {s.title: s for s in make_document(read_folder(runs)).sections}
+    (table,) = sections["Controls against guessing"].tables
+    headers = ["model", "benchmark", "score", "reading the text alone", "chance"]
+    assert table.headers == headers
+    (row,) = table.rows
+    assert row[:2] == ["base, hybrid", path.stem] and row[3].startswith("25.1")
+    assert row[3].endswith("50 questions")
