@@ -185,12 +185,14 @@ def test_a_signal_before_the_first_step_ends_the_run_with_nothing_saved(
 
 
 _WATCH = """
-import hashlib, sys
+import ctypes, sys
 from vsft_jax.train import preemption
 preemption.STUCK_SECONDS = float(sys.argv[1])
 with preemption.PreemptionWatch() as watch, watch.interruptible(nothing_to_lose=True):
     print("ready", flush=True)
-    hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)  # minutes, without a line of Python
+    lock = ctypes.create_string_buffer(64)  # a mutex
+    for _ in range(2):  # the second time it waits for ever, without a line of Python
+        ctypes.CDLL(None).pthread_mutex_lock(lock)
 """
 
 

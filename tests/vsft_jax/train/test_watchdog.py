@@ -15,13 +15,15 @@ from vsft_jax.train.watchdog import EXIT_CODE, Watchdog
 
 ROOT = Path(__file__).parents[3]
 _STUCK = """
-import hashlib
+import ctypes
 from vsft_jax.train.watchdog import Watchdog
 with Watchdog(1.0) as watchdog:
     with watchdog.waiting_for("nothing"):
         pass
     with watchdog.waiting_for("its part of the batch"):
-        hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)  # minutes, without a line of Python
+        lock = ctypes.create_string_buffer(64)  # a mutex
+        for _ in range(2):  # the second time it waits for ever, without a line of Python
+            ctypes.CDLL(None).pthread_mutex_lock(lock)
 """
 
 
