@@ -39,9 +39,11 @@ def replacing(path: str | os.PathLike[str], *, sync: bool = True) -> Iterator[Pa
         if sync:
             _to_disk(partial)
         os.replace(partial, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            error.filename = str(path)  # as of a full disk, which does not say what needed it
         raise
 
 

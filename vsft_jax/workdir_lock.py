@@ -63,7 +63,10 @@ def _locked(path: Path, job: str) -> Iterator[None]:
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         _take(file, path, here)
-        _write(file, here, 0)
+        try:
+            _write(file, here, 0)
+        except OSError as error:  # a full disk
+            raise UserError(f"{path} cannot be written: {error.strerror}") from error
         beats = threading.Thread(target=_beat, args=[file, here, ended], daemon=True)
         beats.start()
         try:

@@ -75,3 +75,13 @@ def test_bytes_reach_the_disk_before_the_name(tmp_path, monkeypatch):
         with replacing(tmp_path / "file", sync=sync) as partial:
             partial.touch()
     assert done == ["bytes", "name", "name"]
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    with (
+        pytest.raises(OSError, match="No space left") as error,
+        replacing(tmp_path / "file"),
+        open("/dev/full", "wb", buffering=0) as file,
+    ):
+        file.write(b"1")
+    assert error.value.filename == str(tmp_path / "file") and not names(tmp_path)

@@ -68,12 +68,14 @@ def test_a_job_that_ends_lets_go_however_it_ends(tmp_path, caplog):
 
 def _of_another_host(path, beats):
     owner = {"job": "train", "host": "elsewhere", "pid": 7, "started": "2026-01-01 00:00:00"}
-    path.write_text(json.dumps({**owner, "beats": beats}))
+    file = os.open(path, os.O_WRONLY | os.O_CREAT)
+    os.pwrite(file, json.dumps({**owner, "beats": beats}).encode(), 0)  # as owners do, in place
+    os.close(file)
 
 
 def test_another_hosts_job_is_watched_where_locks_are_not_shared(tmp_path, monkeypatch, caplog):
     path = tmp_path / LOCK_FILE
-    monkeypatch.setattr(workdir_lock, "DEAD_SECONDS", 1.0)
+    monkeypatch.setattr(workdir_lock, "DEAD_SECONDS", 2.0)
     _of_another_host(path, 0)
     with working_in(tmp_path, "train"):  # it is dead
         pass
