@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import os
 import platform
+import signal
 
 # Set in the environment, so that programs which tests start have the same.
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -50,6 +51,18 @@ def pytest_configure(config):
     for name, value in settings.items():
         os.environ[name.upper()] = str(value)
         jax.config.update(name, value)
+
+
+@pytest.fixture(autouse=True)
+def heeds_signals():
+    """Started in the background or under nohup, tests would ignore these, as would their jobs."""
+    heeding = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    ignored = [each for each in heeding if signal.getsignal(each) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, heeding[number])
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextlib.contextmanager

@@ -47,14 +47,6 @@ def _score(model):
     return {"eval/score": float(model.step)}
 
 
-@pytest.fixture(autouse=True)
-def heeds_hangups():
-    """Under nohup the tests themselves would ignore SIGHUP, and so would the jobs they start."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
 @pytest.fixture
 def at_step(monkeypatch):
     """at_step(k, do) does something while step k of the next run is being taken."""
