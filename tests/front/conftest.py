@@ -13,10 +13,12 @@ _JAX = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs
 def set_back():
     values = {name: getattr(jax.config, name) for name in _JAX}
     verbosity, handlers = logging.get_verbosity(), list(standard_logging.root.handlers)
+    level = logging.get_absl_logger().level
     filters = list(logging.get_absl_handler().filters)
     yield
     for name, value in values.items():
         jax.config.update(name, value)
     logging.set_verbosity(verbosity)
+    logging.get_absl_logger().setLevel(level)  # set_verbosity sets one where there was none
     standard_logging.root.handlers[:] = handlers
     logging.get_absl_handler().filters[:] = filters

@@ -13,8 +13,9 @@ from safetensors.numpy import save_file
 from input_pipeline.layout import tiles
 from input_pipeline.media import frames, resizing
 from tests.parity.llava_reference import Host, Oracle, hf_model, media_of, pillow_resize
+from tests.vsft_jax.inference.one_prompt import generate
 from vsft_jax.huggingface.tensors import params_from_hf, params_to_hf
-from vsft_jax.inference import Decoding, generate
+from vsft_jax.inference import Decoding
 
 TOLERANCE = 2e-4
 

@@ -23,8 +23,9 @@ from tests.parity.reference import (
     random_media,
     random_text,
 )
+from tests.vsft_jax.inference.one_prompt import generate
 from vsft_jax.huggingface.tensors import params_from_hf, params_to_hf
-from vsft_jax.inference import Decoding, generate
+from vsft_jax.inference import Decoding
 from vsft_jax.models.qwen2_5_vl import FAMILY as qwen2_5_vl
 from vsft_jax.models.qwen2_5_vl.model import Qwen2_5VL
 from vsft_jax.train.loss import token_loss

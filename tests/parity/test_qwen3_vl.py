@@ -26,8 +26,9 @@ from tests.parity.qwen3_reference import (
     random_video,
 )
 from tests.parity.reference import random_text
+from tests.vsft_jax.inference.one_prompt import generate
 from vsft_jax.huggingface.tensors import params_from_hf, params_to_hf
-from vsft_jax.inference import Decoding, generate
+from vsft_jax.inference import Decoding
 from vsft_jax.models.qwen3_vl import FAMILY as qwen3_vl
 from vsft_jax.models.qwen3_vl.vision import position_weights
 from vsft_jax.train.loss import token_loss

@@ -9,6 +9,7 @@ import pytest
 from flax import nnx
 
 from tests.conftest import devices
+from tests.vsft_jax.inference.one_prompt import alone, generate
 from vsft_jax.inference.generate import (
     Decoding,
     Endings,
@@ -62,33 +63,6 @@ def _prompts():
         "targets": tokens,
     }
     return {name: jnp.asarray(value) for name, value in arrays.items()}, jnp.asarray(lengths)
-
-
-def _alone(arrays, lengths):
-    """One prompt a row: all but its last token as its beginning, and that as its ending."""
-    rows, last = np.arange(len(lengths)), np.maximum(np.asarray(lengths) - 1, 0)
-    arrays = {name: np.array(value) for name, value in arrays.items()}
-    is_prompt = np.asarray(lengths) > 0
-    next_positions = arrays["positions"].max(axis=(1, 2)) + 1
-    endings = Endings(
-        tokens=arrays["tokens"][rows, last][:, None],
-        positions=arrays["positions"][rows, last][:, None],
-        prompts=is_prompt[:, None].astype(np.int32),
-        last=np.where(is_prompt, 0, -1)[:, None].astype(np.int32),
-        beginnings=is_prompt[:, None].astype(np.int32),
-        next_positions=next_positions[:, None].astype(np.int32),
-    )
-    for name in ("tokens", "positions", "segment_ids"):
-        arrays[name][rows, last] = 0
-    return arrays, endings
-
-
-def generate(graphdef, params, arrays, lengths, decoding, *, seed=0, keys=None):
-    """Continues one prompt a row: fields of `Generated` without the axis of prompts."""
-    arrays, endings = _alone(arrays, lengths)
-    keys = None if keys is None else np.asarray(keys)[:, None]
-    found = generate_packed(graphdef, params, arrays, endings, decoding, seed=seed, keys=keys)
-    return jax.tree.map(lambda x: x[:, 0], found)
 
 
 def _by_hand(model, tokens, positions, banned):
@@ -305,7 +279,7 @@ def test_eight_devices_say_what_one_says(model, sampling):
     rows = jnp.arange(8) % 2
     arrays = jax.device_get({k: v[rows] for k, v in arrays.items()})
     lengths = np.asarray(lengths[rows])
-    arrays, endings = _alone({k: v for k, v in arrays.items() if k != "keys"}, lengths)
+    arrays, endings = alone({k: v for k, v in arrays.items() if k != "keys"}, lengths)
     found = []
     for count, shape in ((1, (1, 1, 1)), (8, (2, 2, 2))):
         with devices(count):
@@ -341,7 +315,7 @@ def test_the_cache_is_split_over_rows_and_heads(model):
         arrays, lengths = _prompts()
         rows = jnp.zeros(8, jnp.int32)
         arrays = {k: np.asarray(v[rows]) for k, v in arrays.items() if k != "targets"}
-        arrays, endings = _alone(arrays, lengths[rows])
+        arrays, endings = alone(arrays, lengths[rows])
         program = generate_compiled.lower(
             graphdef,
             params,
