@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import torch
 
-from bench.decode_clips import FPS, SMALL, encode
+from bench.decode.clips import FPS, SMALL, encode
 from bench.evaluate_torch import OneByOne, write_model
 from configs import qwen2_5_vl
 from input_pipeline.examples import Example, MediaRef, Turn

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from bench.decode_methods import qwen_vision_process
+from bench.decode.methods import qwen_vision_process
 from input_pipeline.examples import Example
 from input_pipeline.layout import ExampleLayout
 from input_pipeline.media import Decoder

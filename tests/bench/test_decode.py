@@ -4,8 +4,8 @@ import av
 import numpy as np
 import pytest
 
-from bench import decode_clips, decode_methods
-from bench.decode import Run, Timing, ratios
+from bench.decode import clips, methods
+from bench.decode.timing import Run, Timing, ratios
 
 FRAMES = 36
 
@@ -13,42 +13,42 @@ FRAMES = 36
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
     path = tmp_path_factory.mktemp("bench") / "clip.mp4"
-    decode_clips.encode(path, FRAMES, 12, 640, 360)
+    clips.encode(path, FRAMES, 12, 640, 360)
     return path
 
 
 @pytest.mark.parametrize(
     "method",
     [
-        decode_methods.ours,
-        decode_methods.opencv_in_order,
-        decode_methods.opencv_seek,
-        decode_methods.pyav_in_order,
-        decode_methods.pyav_seek,
+        methods.ours,
+        methods.opencv_in_order,
+        methods.opencv_seek,
+        methods.pyav_in_order,
+        methods.pyav_seek,
     ],
 )
 @pytest.mark.parametrize("threads", [1, 2])
 def test_frames_are_the_wanted_ones(clip, method, threads):
     wanted = [0, 5, 11, 12, 30, FRAMES - 1]
     frames = method(str(clip), wanted, threads)
-    assert frames.shape == (len(wanted), *decode_clips.SMALL, 3)
-    assert [decode_clips.read_number(frame) for frame in frames] == wanted
+    assert frames.shape == (len(wanted), *clips.SMALL, 3)
+    assert [clips.read_number(frame) for frame in frames] == wanted
 
 
 def test_long_clips_are_a_minute_again_and_again(clip, tmp_path, monkeypatch):
-    monkeypatch.setattr(decode_clips, "MINUTE", FRAMES)
-    decode_clips._repeat(clip, tmp_path / "long.mp4", 3)
+    monkeypatch.setattr(clips, "MINUTE", FRAMES)
+    clips._repeat(clip, tmp_path / "long.mp4", 3)
     with av.open(str(tmp_path / "long.mp4")) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    assert [decode_clips.read_number(frame) for frame in frames] == 3 * list(range(FRAMES))
+    assert [clips.read_number(frame) for frame in frames] == 3 * list(range(FRAMES))
     wanted = [3, FRAMES + 13, 3 * FRAMES - 1]
-    found = decode_methods.ours(str(tmp_path / "long.mp4"), wanted, 2)
-    assert [decode_clips.read_number(frame) for frame in found] == [i % FRAMES for i in wanted]
+    found = methods.ours(str(tmp_path / "long.mp4"), wanted, 2)
+    assert [clips.read_number(frame) for frame in found] == [i % FRAMES for i in wanted]
 
 
 def test_ratios_are_to_ours_with_as_many_threads():
-    ours = decode_methods.OURS
-    other = decode_methods.Method("other", np.stack)
+    ours = methods.OURS
+    other = methods.Method("other", np.stack)
     timings = {
         Run(ours, 1): {8: [Timing(2.0, 4.0, 8, 8)]},
         Run(ours, 2): {8: [Timing(1.0, 5.0, 8, 8)]},

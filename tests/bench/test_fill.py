@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from bench.fill import grain_first_fit, ours, padded
-from bench.fill_corpus import BUDGETS, PICTURES, TEXTS, Sizes
+from bench.fill.corpus import BUDGETS, PICTURES, TEXTS, Sizes
+from bench.fill.packers import grain_first_fit, ours, padded
 
 
 def test_packers_on_the_same_examples():

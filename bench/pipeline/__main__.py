@@ -20,8 +20,8 @@ from pathlib import Path
 
 from absl import logging
 
-from bench.pipeline_corpus import ROW_PATCHES, ROW_TOKENS, Corpus
-from bench.pipeline_torch import torch_batches
+from bench.pipeline.corpus import ROW_PATCHES, ROW_TOKENS, Corpus
+from bench.pipeline.torch_loader import torch_batches
 from input_pipeline.batches import Batch, BatchPlan, RowShape, SourceSizes, make_batches
 from input_pipeline.media import Decoder
 from input_pipeline.text import ChatTokenizer

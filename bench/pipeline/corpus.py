@@ -4,7 +4,7 @@ frames, prepared with the hybrid frame budget for Qwen2.5-VL."""
 import json
 from pathlib import Path
 
-from bench.decode_clips import FPS, encode
+from bench.decode.clips import FPS, encode
 from input_pipeline.index import DatasetSpec, ExampleStore, IndexSpec, prepare
 from tests.parity.qwen_files import write_tokenizer
 from vsft_jax.models.qwen2_5_vl.layout import Layout

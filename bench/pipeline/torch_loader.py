@@ -10,8 +10,8 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
-from bench.decode_methods import qwen_vision_process
-from bench.pipeline_corpus import Corpus
+from bench.decode.methods import qwen_vision_process
+from bench.pipeline.corpus import Corpus
 from input_pipeline.examples import Example
 from input_pipeline.layout import ExampleLayout
 

@@ -14,7 +14,7 @@ import av
 import cv2
 import numpy as np
 
-from bench.decode_clips import FPS, SMALL
+from bench.decode.clips import FPS, SMALL
 from input_pipeline.examples import MediaRef
 from input_pipeline.media import read_frames
 

@@ -1,0 +1,1 @@
+"""Frames of clips, against other decoders: `python -m bench.decode`."""

@@ -1,0 +1,1 @@
+"""How full packed rows are, against other packers: `python -m bench.fill`."""

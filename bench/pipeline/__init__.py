@@ -1,0 +1,1 @@
+"""From files to batches, against a PyTorch DataLoader: `python -m bench.pipeline`."""
