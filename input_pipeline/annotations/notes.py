@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from input_pipeline.annotations.unread import Unread
 from input_pipeline.examples import Example
@@ -23,18 +23,29 @@ class _Count:
     count: int = 0
 
 
+def speaks_of_media(text: str) -> bool:
+    """Whether a text speaks of a clip or picture as being there."""
+    return _MENTION.search(text) is not None
+
+
 class Notes:
     """Counts what stood out; `lines` tells it when the data set has been read."""
 
     def __init__(self) -> None:
         self._unread: dict[str, _Count] = {}  # by key
         self._mentions, self._asking = _Count(""), _Count("")
+        self._unheeded: dict[str, _Count] = {}  # by key
         self._examples = self._with_media = 0
 
     def add_unread(self, field: Unread, where: str) -> None:
         """A key that nothing reads and that looks like one that is read. where: file and place."""
         known = self._unread.setdefault(field.key, _Count(f"{where}: {field}"))
         known.count += 1
+
+    def add_unheeded(self, keys: Iterable[str], where: str) -> None:
+        """What a record says of how to show its media, and nothing heeds."""
+        for key in keys:
+            self._unheeded.setdefault(key, _Count(where)).count += 1
 
     def add_example(self, example: Example, where: str) -> None:
         """An example that can be used."""
@@ -45,7 +56,7 @@ class Notes:
             self._asking.count += 1
         if media:
             self._with_media += 1
-        elif not self._with_media and _MENTION.search(example.words):
+        elif not self._with_media and speaks_of_media(example.words):
             self._mentions.first = self._mentions.first or f"{where}: {example.words!r:.80}"
             self._mentions.count += 1
 
@@ -54,6 +65,13 @@ class Notes:
         for known in self._unread.values():
             more = f" (and in {known.count - 1} more records)" if known.count > 1 else ""
             yield known.first + more
+        for key in sorted(self._unheeded):
+            known = self._unheeded[key]
+            yield (
+                f'{known.count} of {self._examples} examples have "{key}", which is not heeded: '
+                "sizes and frames are set by min_pixels, max_pixels, nframes and fps, or by "
+                f"config.layout and config.frames; the first is {known.first}"
+            )
         if self._asking.count:
             yield (
                 f"{self._asking.count} of {self._examples} examples have fps, nframes, min_pixels "

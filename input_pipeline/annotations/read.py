@@ -19,11 +19,17 @@ from absl import logging
 from input_pipeline.annotations.columns import ColumnMap
 from input_pipeline.annotations.conversation import check_values, to_example
 from input_pipeline.annotations.formats import CLIP_KEYS, NUMBER_KEYS, find_format
-from input_pipeline.annotations.notes import Notes
+from input_pipeline.annotations.notes import Notes, speaks_of_media
 from input_pipeline.annotations.presets import preset_for
 from input_pipeline.annotations.records import Record, read_records
 from input_pipeline.annotations.rejected import AnnotationError, Rejected, Unusable
-from input_pipeline.annotations.unread import Unread, lookalikes, map_for, unread_medium
+from input_pipeline.annotations.unread import (
+    Unread,
+    lookalikes,
+    map_for,
+    unheeded,
+    unread_medium,
+)
 from input_pipeline.examples import Example
 from input_pipeline.paths import is_remote
 
@@ -110,8 +116,10 @@ def read_with_places(
                 continue
             media = example.media
             clip = any(medium.kind == "video" for medium in media)
-            for field in lookalikes(value, _read_keys(chosen, clip)):
+            for field in lookalikes(value, _read_keys(chosen, clip), vague=not media):
                 notes.add_unread(field, place.where)
+            if media:
+                notes.add_unheeded(unheeded(value), place.where)
             notes.add_example(example, place.where)
             yield place, example
 
@@ -179,7 +187,7 @@ def _example(value: Any, record: Record, format: ModuleType, source: str, root: 
         raise Unusable(error.reason, f"{error.detail}{slips and '; '}{slips}") from error
     if not example.media:
         fields = {key: v for key, v in value.items() if key not in parsed.used}
-        if field := unread_medium({**fields, **parsed.unread}):
+        if field := unread_medium({**fields, **parsed.unread}, speaks_of_media(example.words)):
             raise _UnreadMedium(field)
     return example
 

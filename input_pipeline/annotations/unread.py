@@ -29,6 +29,9 @@ _KINDS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_all("photo photos jpg jpeg png"), _IMAGE),
     "media": (*_VIDEO, *_IMAGE),
 }
+# Of a record without media these may name one, and may be about its text as well.
+_VAGUE = _all("scene scenes segment segments visual visuals footage recording path file filename")
+_VAGUE |= _all("filepath")
 _ADJECTIVES = _all("source src input original orig raw local yt youtube")
 _IDS = _all("id ids uid uids uuid key")
 _PLACES = _all("idx index")  # names where they are texts: EgoSchema's "video_idx"
@@ -54,6 +57,7 @@ _OTHER_NAMES = {
     "end": "end_time end_s end_sec end_second",
     "timestamps": "frame_timestamps frame_times times time_stamps",
 }
+_UNHEEDED = _all("resized_height resized_width total_pixels min_frames max_frames")
 _MEDIA_WORDS = frozenset({"video", "videos", "image", "images"})
 _READ_AS = {name: key for key, names in _OTHER_NAMES.items() for name in names.split()}
 _TYPO = 0.8  # likeness of "vidoe" and "video"
@@ -73,14 +77,23 @@ class Unread(NamedTuple):
         return f'"{self.key}"{value} is not read, did you mean {wanted}?'
 
 
-def unread_medium(fields: Mapping[str, Any]) -> Unread | None:
+def unread_medium(fields: Mapping[str, Any], vague: bool = False) -> Unread | None:
     """The first of these fields, or of those inside them, that names a medium: by its key and a
-    value that can be a name, by a value that looks like a media file's, or because it is bytes."""
+    value that can be a name, by a value that looks like a media file's, or because it is bytes.
+
+    vague: keys count too that name other things as well, such as "scene" and "path".
+    """
     for way, key, value in _walk(fields, (), ""):
         kinds = _kinds_of_key(key) if _can_name(value, key) else ()
-        if kinds := kinds or _kinds_of_value(value):
+        if kinds := kinds or _kinds_of_value(value) or (_vague(key, value) if vague else ()):
             return Unread(".".join(way), value, kinds)
     return None
+
+
+def unheeded(record: Mapping[str, Any]) -> set[str]:
+    """The keys in a record, or in what is inside it, that qwen-vl-utils reads of a medium and
+    nothing here does."""
+    return {key for _, key, _ in _walk(record, (), "")} & _UNHEEDED
 
 
 def map_for(field: Unread, root: str) -> str:
@@ -102,11 +115,17 @@ def map_for(field: Unread, root: str) -> str:
     return f'"columns": {{"{kind}": "{text}"}}'
 
 
-def lookalikes(record: Mapping[str, Any], known: Collection[str]) -> Iterator[Unread]:
+def lookalikes(
+    record: Mapping[str, Any], known: Collection[str], vague: bool = False
+) -> Iterator[Unread]:
     """The record's top keys that are not known and may stand for a known key that it does not have.
 
-    known: the keys that are read.
+    known: the keys that are read. vague: see `unread_medium`.
     """
+    if vague:
+        for key in record.keys() - known:
+            if wanted := _vague(key, record[key]):
+                yield Unread(key, record[key], wanted)
     suspects = _suspects(tuple(record), frozenset(known))
     absent = [name for name in known if record.get(name) is None] if suspects else []
     for key in suspects:
@@ -192,6 +211,16 @@ def _kinds_of_key(key: str) -> tuple[str, ...]:
         return _KINDS[first] if named and (rest or first != "media") else ()
     near = None if rest else _typo_of(first, _MEDIA_WORDS)
     return _KINDS[near] if near else ()
+
+
+def _vague(key: str, value: Any) -> tuple[str, ...]:
+    """The keys that would have been read for a name under a vague key; none for other keys, and
+    for a value that is no single word."""
+    first, *rest = _words(key) or ("",)
+    named = first in _VAGUE and all(word in _NAMES or word.isdigit() for word in rest)
+    if not named or not _can_name(value, key) or len(str(value).split()) > 1:
+        return ()
+    return (*_VIDEO, *_IMAGE)
 
 
 def _can_name(value: Any, key: str) -> bool:

@@ -1,5 +1,7 @@
 """Media and turns under keys that nothing reads: named, and never trained on as text."""
 
+import json
+
 import pytest
 
 from input_pipeline.annotations import AnnotationError, Notes, Rejected, read_with_places
@@ -218,3 +220,39 @@ def test_the_reason_of_a_record_names_its_place_in_each_kind_of_file(tmp_path):
     assert place == (0, f"{tmp_path}/list.json, record 1")
     assert found.detail.startswith(f"{place.where}: ")
     assert reason_of(tmp_path, {"question": " ", "answer": "x"}) == "empty_question"
+
+
+def test_a_vague_key_is_named_and_is_refused_where_the_question_speaks_of_a_clip(tmp_path):
+    notes = Notes()
+    path = tmp_path / "vague.jsonl"
+    vague = {"scene": "k7", "segment_id": 3, "visual": "a_1", "path": "clips/7"}
+    plain = qa(scene="A kitchen in the evening.", file="", visual=True, segment=[1, 2])
+    asked = {"question": "What is in the video?", "answer": "That.", "scene": "k7"}
+    records = [GOOD | vague, plain, *[qa(i, **{k: v}) for i, (k, v) in enumerate(vague.items())]]
+    path.write_text("\n".join(map(json.dumps, [*records, asked])))
+    found = [each for _, each in read_with_places(path, ROOT, "mine", "", notes)]
+    assert [isinstance(each, Rejected) for each in found] == 6 * [False] + [True]
+    assert "\"scene\": 'k7' names a medium under a key that is not read" in found[-1].detail
+    lines = list(notes.lines())
+    assert len(lines) == len(vague)
+    for i, (line, (key, value)) in enumerate(zip(lines, vague.items(), strict=True), start=3):
+        assert f'line {i}: "{key}": {value!r} is not read, did you mean "video" or "image"?' in line
+
+
+def test_sizes_that_are_not_heeded_are_counted(tmp_path):
+    notes = Notes()
+    part = {"type": "video", "video": "a.mp4", "resized_height": 280, "total_pixels": 9}
+    answer = {"role": "assistant", "content": "That."}
+    asked = [{"type": "text", "text": "What?"}, part]
+    path = tmp_path / "sized.jsonl"
+    records = [
+        {"messages": [{"role": "user", "content": asked}, answer]},
+        {"messages": [{"role": "user", "content": asked[:1]}, answer], "resized_height": 280},
+        {"messages": [{"role": "user", "content": "<image>What?"}, answer], "image": "a.jpg"}
+        | {"resized_height": 280},
+    ]
+    path.write_text("\n".join(map(json.dumps, records)))
+    assert len(list(read_with_places(path, ROOT, "mine", "", notes))) == 3
+    height, pixels = notes.lines()
+    assert height.startswith('2 of 3 examples have "resized_height", which is not heeded: sizes')
+    assert pixels.startswith('1 of 3 examples have "total_pixels"') and pixels.endswith("line 1")
