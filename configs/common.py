@@ -129,7 +129,8 @@ def frame_spec(text: str, candidates: tuple[int, ...], **hybrid: Any) -> dict[st
     """The frame-budget spec that a short word stands for.
 
     "8" is eight frames for every video; "hybrid", "instruction", "similarity" and "duration" choose
-    among `candidates`; "random" is the control that draws from the hybrid rule's histogram.
+    among `candidates`. Two controls give the hybrid rule's budgets to other clips: "random" to any,
+    "typed" to those with the same kind of question.
     hybrid: further keys of the hybrid rule. Raises ValueError for any other word.
     """
     if text.isdigit():
@@ -139,9 +140,11 @@ def frame_spec(text: str, candidates: tuple[int, ...], **hybrid: Any) -> dict[st
         return rule
     if text == "random":
         return {"kind": "random_matched", "of": rule, "label": "random-matched"}
+    if text == "typed":
+        return {"kind": "type_matched", "of": rule, "label": "type-matched"}
     if text in ("instruction", "similarity", "duration"):
         return {"kind": text, "candidates": candidates, "label": text}
     raise ValueError(
         f"frames={text!r}: expected a number of frames, or one of hybrid, instruction, similarity, "
-        "duration, random"
+        "duration, random, typed"
     )

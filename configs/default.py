@@ -92,7 +92,7 @@ def get_config() -> ConfigDict:
     # --- Frame budget: how many frames each video gets. See docs/frame_budget.md. --------------
     # kind: "fixed", "fps", "duration", "instruction", "similarity" (pixels, or DINOv2 with a path),
     # "hybrid", "judge" (a model is asked: a path or a url), "consensus" (of several specs),
-    # "random_matched" (the control). Each has keys of its own; an unknown one is named.
+    # "random_matched", "type_matched" (controls). Each has keys of its own; others are named.
     config.frames = ConfigDict({"kind": "hybrid", "candidates": (8, 16, 32, 64)})
 
     # --- Layout: pixels to patches to tokens. What is unset is as the model's own processor files

@@ -87,8 +87,8 @@ def prepare_benchmarks(run: Run, frame_policy: Mapping[str, Any], retry: bool = 
 def resolve_frame_policy(run: Run) -> dict[str, Any]:
     """`config.frames` as a spec that stands on its own.
 
-    Only random_matched needs work: what it copies are its `of` policy's budgets on the training
-    sets.
+    Only random_matched needs work: what a question alone draws from are its `of` policy's budgets
+    on the training sets. A data set is dealt its own, see `_for_dataset`.
     """
 
     def budgets(spec: Mapping[str, Any]) -> np.ndarray:
@@ -133,11 +133,13 @@ def _prepare(
 ) -> Prepared:
     data = run.config.data
     paths, summaries = {}, {}
+    policies = {each.name: _for_dataset(run, each, frame_policy) for each in datasets}
     with first_process_first("prepare"):
         ensure_demo_world(run)
-        spec = run.index_spec(frame_policy, frame_tools(run, frame_policy))
         for dataset in datasets:
             _check_start(dataset, run.data_root)
+            policy = policies[dataset.name]
+            spec = run.index_spec(policy, frame_tools(run, policy))
             paths[dataset.name], summaries[dataset.name] = prepare(
                 dataset,
                 spec,
@@ -150,6 +152,21 @@ def _prepare(
                 verify=is_first(),
             )
     return Prepared(paths, summaries, dict(frame_policy))
+
+
+def _for_dataset(
+    run: Run, dataset: DatasetSpec, frame_policy: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """The policy that a data set is prepared under: a control deals out the budgets that the policy
+    it controls for has there, so that both cost the same in every data set."""
+    if frame_policy["kind"] not in frame_budget.CONTROLS or not frame_policy.get("of"):
+        return frame_policy
+    prepared = _prepare(run, [dataset], frame_policy["of"])
+    clips = list(prepared.stores()[dataset.name].budgeted())
+    # A set of pictures has nothing to deal out.
+    return (
+        frame_budget.deal(frame_policy, clips) if any(c.frames > 1 for c in clips) else frame_policy
+    )
 
 
 def _check_start(dataset: DatasetSpec, root: str) -> None:

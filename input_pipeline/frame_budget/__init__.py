@@ -12,6 +12,7 @@ from input_pipeline.frame_budget.budget import (
     Policy,
     frames_within,
 )
+from input_pipeline.frame_budget.controls import CONTROLS, Clip, deal
 from input_pipeline.frame_budget.judge import UNUSABLE
 from input_pipeline.frame_budget.policies import asked_budget, make_policy
 from input_pipeline.frame_budget.spec import (
@@ -27,9 +28,11 @@ from input_pipeline.frame_budget.summary import budget_lines, budget_summary
 from input_pipeline.frame_budget.tools import ModelError, Refused, Tools
 
 __all__ = [
+    "CONTROLS",
     "PREVIEW_PIXELS",
     "UNUSABLE",
     "BudgetQuery",
+    "Clip",
     "FrameBudget",
     "ModelError",
     "Policy",
@@ -40,6 +43,7 @@ __all__ = [
     "budget_summary",
     "canonical_spec",
     "check_multiples",
+    "deal",
     "frames_within",
     "make_policy",
     "most_frames",

@@ -4,11 +4,8 @@ Kinds that need no model are one pure function each. A decision may name more fr
 has; `Policy` caps it.
 """
 
-import bisect
 import collections
 import functools
-import hashlib
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,13 +17,13 @@ from input_pipeline.frame_budget.budget import (
     at_level,
     nearest_candidate,
 )
+from input_pipeline.frame_budget.controls import dealt, drawn
 from input_pipeline.frame_budget.instruction import Demand, instruction_demand
 from input_pipeline.frame_budget.judge import Judge
 from input_pipeline.frame_budget.novelty import novelty, similarity
 from input_pipeline.frame_budget.spec import (
     canonical_spec,
     check_multiples,
-    histogram_rows,
     spec_label,
 )
 from input_pipeline.frame_budget.tools import Tools
@@ -98,6 +95,9 @@ def _decider(spec: _Spec, tools: Tools, frames_at_a_time: int) -> Decide:
                 make_policy(each, tools, frames_at_a_time=frames_at_a_time) for each in spec["of"]
             ]
             return functools.partial(_consensus, RULES[spec["rule"]], policies)
+        case "type_matched":
+            # A question alone has no others to change budgets with.
+            return _decider(spec["of"], tools, frames_at_a_time)
         case "fps":
             return functools.partial(_fps, spec, frames_at_a_time)
         case kind:
@@ -159,23 +159,6 @@ def _hybrid_frames(spec: _Spec, query: BudgetQuery, demand: Demand, novelty_step
     return nearest_candidate(candidates, min(max(wanted, base / 2), base * 2))
 
 
-def _random_matched(spec: _Spec, query: BudgetQuery) -> tuple[int, str]:
-    """A draw from the row of the histogram that clips of this many frames go by.
-
-    That is the row of the longest clips that are no longer, so that nothing is drawn that the clip
-    does not have; a clip shorter than all goes by the shortest.
-    """
-    rows = histogram_rows(spec["histogram"])
-    fitting = [has for has in rows if int(has) <= query.media.frames]
-    counts = rows[fitting[-1] if fitting else next(iter(rows))]
-    # A keyed digest, not hash(): the same on every machine, in every process, in any order.
-    key = f"{spec['seed']}\n{query.example_id}".encode()
-    digest = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big")
-    rank = digest * sum(counts.values()) >> 64
-    ends = list(itertools.accumulate(counts.values()))
-    return int(list(counts)[bisect.bisect_right(ends, rank)]), "drawn at random"
-
-
 def _consensus(
     rule: Callable[[Sequence[int]], int], policies: Sequence[Policy], query: BudgetQuery
 ) -> tuple[int, str]:
@@ -206,5 +189,6 @@ _PURE: dict[str, Callable[[_Spec, BudgetQuery], tuple[int, str]]] = {
     "duration": _duration,
     "instruction": _instruction,
     "hybrid": _hybrid,
-    "random_matched": _random_matched,
+    "random_matched": drawn,
+    "dealt": dealt,
 }

@@ -8,7 +8,7 @@ import collections
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from pathlib import PurePath
 from typing import Any
 
@@ -29,26 +29,36 @@ _NO_PART = frozenset(
     }
 )
 
+# What gives another policy's budgets to other clips.
+_CONTROLS = frozenset({"random_matched", "type_matched", "dealt"})
+
 Spec = dict[str, Any]  # in canonical form
 
 
 def _other_policy(key: str, value: Any) -> Spec | None:
     if value is None:
         return None
-    return _checked_kind(key, canonical_spec(value), {"random_matched"})
+    return _checked_kind(key, canonical_spec(value), _CONTROLS)
+
+
+def _control(key: str, value: Any) -> Spec:
+    spec = canonical_spec(value)
+    if spec["kind"] not in _CONTROLS - {"dealt"} or spec["of"] is None:
+        raise ValueError(f"frame budget: {key!r} must be a control of another policy")
+    return spec
 
 
 def _policies(key: str, value: Any) -> list[Spec]:
     specs = [canonical_spec(each) for each in values.sequence(key, value)]
     if len(specs) < 2:
         raise ValueError(f"frame budget: {key!r} must list at least two specs, got {len(specs)}")
-    return [_checked_kind(key, spec, {"random_matched", "consensus"}) for spec in specs]
+    return [_checked_kind(key, spec, _CONTROLS | {"consensus"}) for spec in specs]
 
 
 def _fallback(key: str, value: Any) -> Spec | None:
     if value is None:
         return None
-    spec = _checked_kind(key, canonical_spec(value), {"random_matched", "consensus", "judge"})
+    spec = _checked_kind(key, canonical_spec(value), _CONTROLS | {"consensus", "judge"})
     if spec.get("features", "pixel") != "pixel":
         raise ValueError(
             f"frame budget: {key!r} must need no model, got 'features' {spec['features']!r}"
@@ -56,7 +66,7 @@ def _fallback(key: str, value: Any) -> Spec | None:
     return spec
 
 
-def _checked_kind(key: str, spec: Spec, unusable: set[str]) -> Spec:
+def _checked_kind(key: str, spec: Spec, unusable: Set[str]) -> Spec:
     if spec["kind"] in unusable:
         raise ValueError(f"frame budget: {key!r} must be another kind than {spec['kind']}")
     return spec
@@ -114,6 +124,9 @@ SCHEMAS: dict[str, Schema] = {  # by kind
         "histogram": (None, values.histogram),
         "seed": (0, values.seed),
     },
+    "type_matched": {"of": (REQUIRED, _other_policy), "seed": (0, values.seed)},
+    # What an index of a control was made with: see `controls.deal`. No config needs to name it.
+    "dealt": {"of": (REQUIRED, _control), "cuts": (REQUIRED, values.cuts)},
 }
 
 
@@ -219,6 +232,8 @@ def most_frames(spec: Mapping[str, Any]) -> int:
                 return most_frames(spec["of"])
             rows = histogram_rows(spec["histogram"]).values()
             return max(int(frames) for row in rows for frames in row)
+        case "type_matched" | "dealt":
+            return most_frames(spec["of"])
     return max(spec["candidates"])
 
 
@@ -244,6 +259,8 @@ def needs_model(spec: Mapping[str, Any]) -> bool:
     spec = canonical_spec(spec)
     if spec["kind"] == "consensus":
         return any(map(needs_model, spec["of"]))
+    if spec["kind"] == "type_matched":
+        return needs_model(spec["of"])
     return spec["kind"] == "judge" or spec.get("features", "pixel") != "pixel"
 
 
@@ -283,6 +300,12 @@ def spec_label(spec: Mapping[str, Any]) -> str:
         label = f"random-matched({of or histogram[:4]})"
         return label + (f"-s{spec['seed']}" if spec["seed"] else "")
     hashed = f"~{spec_hash(spec)[:4]}"
+    if kind == "type_matched":
+        return f"type-matched({spec_label(spec['of'])})" + (
+            f"-s{spec['seed']}" if spec["seed"] else ""
+        )
+    if kind == "dealt":
+        return spec_label(spec["of"])
     if kind == "consensus":
         return f"{spec['rule']}-of-{len(spec['of'])}{hashed}"
     label, said = kind, {"kind": kind}

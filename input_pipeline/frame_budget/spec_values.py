@@ -98,6 +98,24 @@ def histogram(key: str, value: Any) -> dict[str, Any] | None:
     return _counts(key, value)
 
 
+def cuts(key: str, value: Any) -> dict[str, dict[str, list[list[int]]]]:
+    """{kind of question: {frames that clips have: [[end, frames shown], …]}}, ends rising: what
+    `controls.deal` makes."""
+    if not isinstance(value, Mapping) or not value:
+        raise ValueError(f"frame budget: {key!r} must map kinds of questions to rows")
+    return {
+        text(key, kind): _by_frames(f"{key}.{kind}", rows, _line) for kind, rows in value.items()
+    }
+
+
+def _line(key: str, value: Any) -> list[list[int]]:
+    pairs = [sequence(key, pair) for pair in sequence(key, value)]
+    if any(len(pair) != 2 for pair in pairs):
+        raise ValueError(f"frame budget: {key!r} must hold pairs of an end and frames")
+    ends = increasing(key, [integer(key, end, 0) for end, _ in pairs])
+    return [[end, frame_count(key, frames)] for end, (_, frames) in zip(ends, pairs, strict=True)]
+
+
 def _counts(key: str, value: Any) -> dict[str, int]:
     return _by_frames(key, value, at_least(1))
 

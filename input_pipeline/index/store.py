@@ -1,7 +1,7 @@
 """The prepared examples of a data set as an Arrow file: written in pieces, read by memory map."""
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from input_pipeline.examples import Example
 from input_pipeline.files import replacing
+from input_pipeline.frame_budget import Clip
 from input_pipeline.layout import ExampleLayout
 
 SCHEMA = pa.schema(
@@ -81,6 +82,17 @@ class ExampleStore:
         """int64[C, 2]: for each clip of all examples the frames that it has, and that it shows."""
         columns = (pc.list_flatten(self._table[name]) for name in ("clip_frames", "clip_budgets"))
         return np.stack([column.to_numpy() for column in columns], axis=1)
+
+    def budgeted(self) -> Iterator[Clip]:
+        """Each clip of all examples with its question and what it shows, as `frame_budget.deal`
+        takes them."""
+        columns = ("id", "example", "clip_frames", "clip_budgets")
+        for batch in self._table.select(columns).to_batches():
+            for row in batch.to_pylist():
+                if row["clip_frames"]:
+                    instruction = Example.from_json(row["example"]).instruction
+                    pairs = zip(row["clip_frames"], row["clip_budgets"], strict=True)
+                    yield from (Clip(row["id"], instruction, *pair) for pair in pairs)
 
     def shrunk_counts(self) -> dict[str, int]:
         """How many examples had to give up pixels or frames, by `ExampleLayout.shrunk`."""

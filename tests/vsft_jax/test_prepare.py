@@ -9,7 +9,12 @@ from ml_collections import ConfigDict
 from input_pipeline.index import TooManyBad
 from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
-from vsft_jax.prepare import prepare_all, prepare_training
+from vsft_jax.prepare import (
+    prepare_all,
+    prepare_benchmarks,
+    prepare_training,
+    resolve_frame_policy,
+)
 
 
 @pytest.fixture
@@ -75,3 +80,20 @@ def test_a_config_of_benchmarks_alone_is_prepared(small):
     checked = []
     prepare_all(Run(config, small(0).workdir), lambda dataset, _: checked.append(dataset.name))
     assert checked == list(config.data.benchmarks)
+
+
+@pytest.mark.parametrize("kind", ["random_matched", "type_matched"])
+def test_a_control_has_the_budgets_of_its_policy_in_every_data_set(shared_config, tmp_path, kind):
+    """In training and in evaluation by themselves: it costs the same in both."""
+    config = shared_config.copy_and_resolve_references()
+    found = []
+    for spec in (config.frames.to_dict(), {"kind": kind, "of": config.frames.to_dict()}):
+        with config.unlocked():
+            config.frames = ConfigDict(spec)
+        run = Run(config, tmp_path)
+        policy = resolve_frame_policy(run)
+        stores = {**prepare_training(run).stores(), **prepare_benchmarks(run, policy).stores()}
+        found.append({name: sorted(store.budgets.tolist()) for name, store in stores.items()})
+    assert found[0] == found[1]
+    assert {"videos", "world_video", "world_image"} <= set(found[0])
+    assert len(set(found[0]["world_video"])) > 1

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from input_pipeline.frame_budget import canonical_spec, spec_hash, spec_label
+from input_pipeline.frame_budget import CONTROLS, canonical_spec, spec_hash, spec_label
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,10 +32,10 @@ class FramePolicy:
     @property
     def is_control(self) -> bool:
         """Whether it gives another policy's budgets to other examples."""
-        return self.spec["kind"] == "random_matched"
+        return self.spec["kind"] in CONTROLS
 
     def is_control_of(self, other: "FramePolicy") -> bool:
-        """Whether the budgets that it deals at random are those of `other`."""
+        """Whether the budgets that it gives to other clips are those of `other`."""
         of = self.spec["of"] if self.is_control else None
         return of is not None and spec_hash(of) == other.key
 
