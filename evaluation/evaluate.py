@@ -93,7 +93,7 @@ def evaluate_model(
     prepared = prepare_benchmarks(run, shown)
     stores = prepared.stores()
     for dataset in run.benchmarks:
-        check_questions(dataset, stores[dataset.name])
+        check_questions(run, dataset, stores[dataset.name])
     folder = evaluation_folder(run.workdir, frame_policy) / _variant(run)
     results = {}
     with working_in(folder, "evaluate"):
@@ -204,16 +204,24 @@ def check_benchmarks(run: Run) -> None:
     write_official(run)
     stores = prepare_benchmarks(run, resolve_frame_policy(run)).stores()
     for dataset in run.benchmarks:
-        check_questions(dataset, stores[dataset.name])
+        check_questions(run, dataset, stores[dataset.name])
 
 
-def check_questions(dataset: DatasetSpec, store: ExampleStore) -> None:
+def check_questions(run: Run, dataset: DatasetSpec, store: ExampleStore) -> None:
     """Raises ConfigError naming the first question of a prepared benchmark that cannot be scored,
-    or that is scored as right with nothing said."""
+    that is scored as right with nothing said, or that shows nothing of the benchmark's modality."""
+    entry = run.config.data.benchmarks[dataset.name]
     for i in range(len(store)):
         example, _ = store[i]
         where = f"{dataset.annotations}: question {example.id!r}"
         needs = f"config.data.benchmarks.{dataset.name}: docs/data.md says what records need"
+        # What those of official ones show is the business of their readers.
+        if not entry.get("official") and all(m.kind != entry.modality for m in example.media):
+            shown = " and ".join(sorted({m.kind for m in example.media})) or "text alone"
+            raise ConfigError(
+                f"{where} shows {shown}, but config.data.benchmarks.{dataset.name}.modality = "
+                f"{entry.modality!r}: set it to what its questions show, a benchmark for each kind"
+            )
         missing = [key for key in ("task", "format", "answer", "chance") if key not in example.meta]
         if missing:
             raise ConfigError(f"{where} has no {', '.join(missing)}; {needs}")

@@ -56,7 +56,7 @@ def _prepare(request: Request) -> Done:
     from vsft_jax.prepare import prepare_all
 
     write_official(request.run)
-    prepare_all(request.run, check_questions)
+    prepare_all(request.run, functools.partial(check_questions, request.run))
     then = request.again("train" if request.run.config.data.train else "evaluate")
     return Done(f"indexes and what was left out: {request.run.index_dir}", then)
 

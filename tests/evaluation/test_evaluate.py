@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
+from configs import tiny
 from evaluation import evaluate
 from evaluation.evaluate import (
     check_benchmarks,
@@ -16,7 +17,7 @@ from evaluation.evaluate import (
     evaluate_policies,
 )
 from evaluation.results import BenchmarkResult, read_controls
-from input_pipeline.examples import Example, Turn
+from input_pipeline.examples import Example, MediaRef, Turn
 from input_pipeline.index import DatasetSpec
 from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
@@ -25,10 +26,15 @@ from vsft_jax.inference import Answer, LoadedModel
 META = {"task": "order", "format": "choice", "answer": "B", "chance": 0.5}
 
 
-def _check(**changes):
+def _check(shown=("image",), modality="image", official="", **changes):
     meta = {key: value for key, value in (META | changes).items() if value is not None}
-    store = [(Example("q7", "mine", (Turn("user", ("Which?",)),), meta), None)]
-    check_questions(DatasetSpec("mine", "/data/mine.json", "/data"), store)
+    media = [MediaRef(kind, f"/data/{kind}") for kind in shown]
+    store = [(Example("q7", "mine", (Turn("user", (*media, "Which?")),), meta), None)]
+    config = tiny.get_config()
+    entry = {"annotations": "mine.json", "media_root": "", "modality": modality}
+    config.data.benchmarks = {"mine": entry | ({"official": official} if official else {})}
+    run = Run(config, Path("/nowhere"))
+    check_questions(run, DatasetSpec("mine", "/data/mine.json", "/data"), store)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +57,25 @@ def test_a_question_that_cannot_be_scored_is_named(changes, said):
     message = str(caught.value)
     assert message.startswith("/data/mine.json: question 'q7' ") and said in message
     assert "config.data.benchmarks.mine" in message and "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("shown", "modality", "said"),
+    [
+        ((), "image", "text alone"),
+        ((), "video", "text alone"),
+        (("image", "image"), "video", "image"),
+        (("video",), "image", "video"),
+    ],
+)
+def test_a_question_of_the_other_modality_is_named(shown, modality, said):
+    with pytest.raises(ConfigError) as caught:
+        _check(shown, modality)
+    assert str(caught.value).startswith(
+        f"/data/mine.json: question 'q7' shows {said}, but config.data.benchmarks.mine.modality = "
+        f"'{modality}': "
+    )
+    _check(("image", "video"), modality)
 
 
 def test_questions_are_checked_before_training_where_it_evaluates(shared_config, tmp_path):
