@@ -174,6 +174,9 @@ def get_config() -> ConfigDict:
     config.eval.temperature = 0.0  # 0: the most likely token; else tokens are drawn, by config.seed
     config.eval.top_p = 1.0  # draw among the most likely tokens with this probability; 1: all
     config.eval.top_k = 0  # draw among this many most likely tokens; 0: all
+    # How questions with options are answered: "written", read like any other answer, or by the
+    # "likeliest" of the options' letters, which is one step and always a letter.
+    config.eval.choices = "written"
     # "checkpoint" applies the frame policy the checkpoint was trained with. "config" applies
     # `config.frames` instead, and "8" eight frames; the result files say so. Several are joined by
     # +, as in "checkpoint+4+8+16": each has results of its own.

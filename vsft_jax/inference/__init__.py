@@ -3,18 +3,30 @@
 In: a `Run` and prepared prompts. Out: the model (`load_model`) and what it says (`answer`).
 """
 
-from vsft_jax.inference.answer import Answer, answer, generation_settings
-from vsft_jax.inference.generate import Decoding, generate
+from vsft_jax.inference.answer import (
+    Answer,
+    Piece,
+    answer,
+    answer_stepwise,
+    generation_settings,
+)
+from vsft_jax.inference.decoding import Decoding
+from vsft_jax.inference.generate import for_decoding, generate
 from vsft_jax.inference.model import LoadedModel, load_model
+from vsft_jax.inference.options import option_tokens
 from vsft_jax.inference.token_sampling import Sampling
 
 __all__ = [
     "Answer",
     "Decoding",
     "LoadedModel",
+    "Piece",
     "Sampling",
     "answer",
+    "answer_stepwise",
+    "for_decoding",
     "generate",
     "generation_settings",
     "load_model",
+    "option_tokens",
 ]

@@ -3,12 +3,12 @@
 A row holds beginnings, one after the other, each with the media that its prompts share; then the
 endings of these prompts, each of which looks at its beginning and itself; then, a token of each
 prompt at a time, the answers. So what prompts share is computed once, and what is computed for a
-prompt does not depend on the others. One compiled function does all; it is compiled once for each
-combination of shapes and `Decoding`, not for each seed.
+prompt does not depend on the others. One compiled function does all, or, where tokens are wanted as
+they come, one begins and one goes on; each is compiled once for each combination of shapes and
+`Decoding`, not for each seed.
 """
 
-import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,7 +19,8 @@ from flax import nnx
 from jax import Array
 from jax.sharding import PartitionSpec
 
-from vsft_jax.inference.token_sampling import GREEDY, Sampling, draw, row_keys
+from vsft_jax.inference.decoding import Decoding, Endings, Generated, Step
+from vsft_jax.inference.token_sampling import draw, row_keys
 from vsft_jax.models.shared.decoder import Attended, KVCache
 from vsft_jax.models.shared.vlm import VisionLanguageModel
 from vsft_jax.sharding import row_axes
@@ -35,111 +36,13 @@ _MEDIA_FIELDS = (
 )
 
 
-class Endings(NamedTuple):
-    """What the prompts of a batch have behind their beginnings: G in a row, W positions in all.
+class Draws(NamedTuple):
+    """What tokens are chosen by besides their logits. keys: uint32[B, G], None where nothing is
+    drawn. options: see `generate`."""
 
-    tokens: int32[B, W], one ending after the other. positions: int32[B, W, 3]. prompts: int32[B,
-    W], which of the row's prompts a token belongs to, 1 … G, 0 for padding. last: int32[B, G], the
-    place in W of each prompt's last token, -1 for no prompt. beginnings: int32[B, G], the segment
-    id of the beginning that each prompt goes on from. next_positions: int32[B, G], of the first
-    token of the answer.
-    """
-
-    tokens: Array
-    positions: Array
-    prompts: Array
-    last: Array
-    beginnings: Array
-    next_positions: Array
-
-
-class Generated(NamedTuple):
-    """What was generated, T = Decoding.max_new_tokens.
-
-    tokens: int32[B, G, T]; behind the stop token, pad_id.
-    logprobs: float32[B, G, T], of each token under the model's own distribution: banned tokens left
-        out, at temperature 1 and with all other tokens, however it was drawn. The stop token's is
-        included; 0 behind it.
-    lengths: int32[B, G], tokens before the stop token. Where lengths < T, the token at that place
-        is the stop token; where there is no prompt, length 0 and only padding.
-    likeliest, likeliest_logprobs: int32 and float32[B, G, T, A], the A = Decoding.likeliest most
-        likely tokens of each step, best first, by the same distribution; None where A is 0.
-    """
-
-    tokens: Array
-    logprobs: Array
-    lengths: Array
-    likeliest: Array | None = None
-    likeliest_logprobs: Array | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Decoding:
-    """How answers are generated; hashable, since each one is compiled for itself.
-
-    max_new_tokens: T. stop_ids: an answer ends with the first of these that it chooses. banned_ids:
-    never chosen; media tokens belong here, since no pixels stand behind them. pad_id: fills
-    `Generated.tokens` behind the stop token. sampling: how tokens are chosen; by default the most
-    likely one. likeliest: A, how many of the most likely tokens of each step are told.
-
-    Raises ValueError: max_new_tokens is not positive, or every stop token is banned.
-    """
-
-    max_new_tokens: int
-    stop_ids: Collection[int]
-    banned_ids: Collection[int]
-    pad_id: int
-    sampling: Sampling = GREEDY
-    likeliest: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("stop_ids", "banned_ids"):
-            object.__setattr__(self, name, tuple(sorted({*getattr(self, name)})))
-        if self.max_new_tokens <= 0:
-            raise ValueError(f"max_new_tokens must be positive, not {self.max_new_tokens}")
-        if self.stop_ids and set(self.stop_ids) <= set(self.banned_ids):
-            raise ValueError(
-                f"all stop tokens {self.stop_ids} are among the banned ones {self.banned_ids}"
-            )
-
-
-def generate(
-    model_graphdef: nnx.GraphDef,
-    params: Any,
-    arrays: Mapping[str, Array],
-    endings: Endings,
-    decoding: Decoding,
-    *,
-    seed: int = 0,
-    keys: Array | None = None,
-) -> Generated:
-    """Continues every prompt.
-
-    Args:
-        model_graphdef: of a model with `prefill`, `decode` and `unembed`.
-        params: its parameters.
-        arrays: fields of `Batch`, the beginnings: packed, in segments 1, 2, …. Fields that only
-            training needs are ignored.
-        endings: the rest of the prompts.
-        decoding: how.
-        seed: of what is drawn.
-        keys: uint32[B, G], each prompt's own number, needed for drawing: what is drawn for it
-            depends on the seed and this number, not on its place or the other prompts.
-
-    Raises:
-        ValueError: keys are missing.
-    """
-    drawn = decoding.sampling.temperature > 0
-    if drawn and keys is None:
-        raise ValueError(
-            f"drawing with temperature = {decoding.sampling.temperature} needs keys, one a prompt"
-        )
-    used = {name: arrays[name] for name in _PROMPT_FIELDS}
-    used |= {name: arrays[name] for name in _MEDIA_FIELDS if name in arrays}
-    keys = keys if drawn else None
-    return generate_compiled(
-        model_graphdef, params, used, endings, np.uint32(seed), keys, decoding=decoding
-    )
+    seed: Array | np.uint32
+    keys: Array | None
+    options: Array | None
 
 
 class _Choice(NamedTuple):
@@ -160,71 +63,155 @@ class _State(NamedTuple):
     out: Generated
 
 
+def generate(
+    model_graphdef: nnx.GraphDef,
+    params: Any,
+    arrays: Mapping[str, Array],
+    endings: Endings,
+    decoding: Decoding,
+    *,
+    seed: int = 0,
+    keys: Array | None = None,
+    options: Array | None = None,
+) -> Generated:
+    """Continues every prompt.
+
+    Args:
+        model_graphdef: of a model with `prefill`, `decode` and `unembed`.
+        params: its parameters.
+        arrays: fields of `Batch`, the beginnings: packed, in segments 1, 2, …. Fields that only
+            training needs are ignored.
+        endings: the rest of the prompts.
+        decoding: how.
+        seed: of what is drawn.
+        keys: uint32[B, G], each prompt's own number, needed for drawing: what is drawn for it
+            depends on the seed and this number, not on its place or the other prompts.
+        options: int32[B, G, C], tokens of which the most likely one is each prompt's first, -1 for
+            none. Its logarithm stays that among all tokens.
+
+    Raises:
+        ValueError: keys are missing.
+    """
+    used, draws = _asked(arrays, decoding, seed, keys, options)
+    return generate_compiled(model_graphdef, params, used, endings, draws, decoding=decoding)
+
+
+def generate_stepwise(
+    model_graphdef: nnx.GraphDef,
+    params: Any,
+    arrays: Mapping[str, Array],
+    endings: Endings,
+    decoding: Decoding,
+    *,
+    seed: int = 0,
+    keys: Array | None = None,
+) -> Iterator[Step]:
+    """`generate`, a token of each prompt at a time as soon as it is there, until all have ended.
+
+    Whoever takes no more steps ends it. Arguments and errors as of `generate`.
+    """
+    used, draws = _asked(arrays, decoding, seed, keys, None)
+    state, step = begin_compiled(model_graphdef, params, used, endings, draws, decoding=decoding)
+    for _ in range(decoding.max_new_tokens - 1):
+        said = jax.device_get(step)
+        yield said
+        if said.done.all():
+            return
+        state, step = advance_compiled(
+            model_graphdef, params, endings, draws, state, decoding=decoding
+        )
+    yield jax.device_get(step)
+
+
+def _asked(
+    arrays: Mapping[str, Array],
+    decoding: Decoding,
+    seed: int,
+    keys: Array | None,
+    options: Array | None,
+) -> tuple[dict[str, Array], Draws]:
+    drawn = decoding.sampling.temperature > 0
+    if drawn and keys is None:
+        raise ValueError(
+            f"drawing with temperature = {decoding.sampling.temperature} needs keys, one a prompt"
+        )
+    used = {name: arrays[name] for name in _PROMPT_FIELDS}
+    used |= {name: arrays[name] for name in _MEDIA_FIELDS if name in arrays}
+    return used, Draws(np.uint32(seed), keys if drawn else None, options)
+
+
 @partial(jax.jit, static_argnames=("model_graphdef", "decoding"))
 def generate_compiled(
     model_graphdef: nnx.GraphDef,
     params: Any,
     arrays: dict[str, Array],
     endings: Endings,
-    seed: Array,
-    keys: Array | None,
+    draws: Draws,
     *,
     decoding: Decoding,
 ) -> Generated:
     """`generate` under jit."""
-    new, sampling = decoding.max_new_tokens, decoding.sampling
     model = _for_decoding(model_graphdef, params)
-    batch, count = endings.last.shape
+    state = _begin(model, arrays, endings, draws, decoding)
+    if decoding.max_new_tokens == 1:
+        return state.out
 
-    def choose(hidden: Array, step: Array) -> _Choice:
-        """hidden: float[B, G, D]."""
-        logits = model.unembed(hidden)
-        if decoding.banned_ids:
-            banned = np.zeros(logits.shape[-1], bool)
-            banned[list(decoding.banned_ids)] = True
-            logits = jnp.where(banned, -jnp.inf, logits)
-        if keys is not None:
-            flat = logits.reshape(-1, logits.shape[-1])
-            token = draw(flat, sampling, row_keys(seed, keys.reshape(-1), step))
-            token = token.reshape(batch, count)
-        else:
-            token = logits.argmax(axis=-1).astype(jnp.int32)
-        total = jax.nn.logsumexp(logits, axis=-1)
-        logprob = jnp.take_along_axis(logits, token[..., None], axis=-1)[..., 0] - total
-        best = likeliest = None
-        if decoding.likeliest:
-            best, likeliest = jax.lax.top_k(logits, decoding.likeliest)
-            best = best - total[..., None]
-        return _Choice(token, logprob, likeliest, best)
+    def unfinished(state: _State) -> Array:
+        return (state.step < decoding.max_new_tokens) & ~state.done.all()
 
-    def record(
-        out: Generated, step: Array, choice: _Choice, done: Array
-    ) -> tuple[Array, Array, Generated]:
-        """Writes column `step`; returns what to go on from."""
-        token = jnp.where(done, decoding.pad_id, choice.token)
-        stopped = done | jnp.isin(token, jnp.array(decoding.stop_ids, jnp.int32))
+    def advance(state: _State) -> _State:
+        return _advance(model, endings, draws, decoding, state)
 
-        def written(table: Any, column: Any) -> Any:
-            return jax.tree.map(
-                lambda x, y: jax.lax.dynamic_update_slice_in_dim(x, y[:, :, None], step, axis=2),
-                table,
-                column,
-            )
+    return jax.lax.while_loop(unfinished, advance, state).out
 
-        return (
-            token,
-            stopped,
-            Generated(
-                written(out.tokens, token),
-                written(out.logprobs, jnp.where(done, 0.0, choice.logprob)),
-                out.lengths + ~stopped,
-                written(out.likeliest, choice.likeliest),
-                written(out.likeliest_logprobs, choice.likeliest_logprobs),
-            ),
-        )
 
+@partial(jax.jit, static_argnames=("model_graphdef",))
+def for_decoding(model_graphdef: nnx.GraphDef, params: nnx.State) -> nnx.State:
+    """Parameters that generation need not convert; `generate_stepwise` would for each token."""
+    return nnx.split(_for_decoding(model_graphdef, params))[1]
+
+
+@partial(jax.jit, static_argnames=("model_graphdef", "decoding"))
+def begin_compiled(
+    model_graphdef: nnx.GraphDef,
+    params: Any,
+    arrays: dict[str, Array],
+    endings: Endings,
+    draws: Draws,
+    *,
+    decoding: Decoding,
+) -> tuple[_State, Step]:
+    """Everything up to the first tokens, under jit."""
+    state = _begin(_for_decoding(model_graphdef, params), arrays, endings, draws, decoding)
+    return state, _last_step(state)
+
+
+@partial(jax.jit, static_argnames=("model_graphdef", "decoding"), donate_argnames=("state",))
+def advance_compiled(
+    model_graphdef: nnx.GraphDef,
+    params: Any,
+    endings: Endings,
+    draws: Draws,
+    state: _State,
+    *,
+    decoding: Decoding,
+) -> tuple[_State, Step]:
+    """One more token of each prompt, under jit; the state that went in is used up."""
+    model = _for_decoding(model_graphdef, params)
+    state = _advance(model, endings, draws, decoding, state)
+    return state, _last_step(state)
+
+
+def _begin(
+    model: VisionLanguageModel,
+    arrays: Mapping[str, Array],
+    endings: Endings,
+    draws: Draws,
+    decoding: Decoding,
+) -> _State:
+    """Prompts, and the first token of each."""
+    new, (batch, count) = decoding.max_new_tokens, endings.last.shape
     hidden, cache, slots = _prefill(model, arrays, endings)
-    first = choose(hidden, jnp.int32(0))
     several = (batch, count, new, decoding.likeliest)
     empty = Generated(
         jnp.full((batch, count, new), decoding.pad_id, jnp.int32),
@@ -233,33 +220,109 @@ def generate_compiled(
         jnp.zeros(several, jnp.int32) if decoding.likeliest else None,
         jnp.zeros(several, jnp.float32) if decoding.likeliest else None,
     )
-    token, done, out = record(empty, jnp.int32(0), first, endings.last < 0)
-    start, more = slots.shape[1], count * (new - 1)
-    cache = _shard(_longer(cache, more))
-    slots = jnp.pad(slots, [(0, 0), (0, more)])
+    more = count * (new - 1)
+    state = _State(
+        step=jnp.int32(0),
+        token=jnp.zeros((batch, count), jnp.int32),
+        done=endings.last < 0,
+        cache=_shard(_longer(cache, more)),
+        slots=jnp.pad(slots, [(0, 0), (0, more)]),
+        out=empty,
+    )
+    return _decided(state, _choose(model.unembed(hidden), jnp.int32(0), draws, decoding), decoding)
+
+
+def _advance(
+    model: VisionLanguageModel,
+    endings: Endings,
+    draws: Draws,
+    decoding: Decoding,
+    state: _State,
+) -> _State:
+    """One more token of each prompt."""
+    batch, count = endings.last.shape
     names = jnp.broadcast_to(jnp.arange(1, count + 1), (batch, count))
+    # All write to the same slots, also those that have ended.
+    start = state.slots.shape[1] - count * (decoding.max_new_tokens - 1)
+    slot = start + count * (state.step - 1)
+    slots = jax.lax.dynamic_update_slice(state.slots, names, (0, slot))
+    positions = endings.next_positions + state.step - 1
+    hidden, cache = model.decode(
+        state.token,
+        jnp.repeat(positions[..., None], 3, axis=-1),
+        state.cache,
+        slot,
+        Attended(names, -endings.beginnings, slots),
+    )
+    choice = _choose(model.unembed(hidden), state.step, draws._replace(options=None), decoding)
+    return _decided(state._replace(cache=_shard(cache), slots=slots), choice, decoding)
 
-    def unfinished(state: _State) -> Array:
-        return (state.step < new) & ~state.done.all()
 
-    def advance(state: _State) -> _State:
-        # All write to the same slots, also those that have ended.
-        slot = start + count * (state.step - 1)
-        slots = jax.lax.dynamic_update_slice(state.slots, names, (0, slot))
-        positions = endings.next_positions + state.step - 1
-        hidden, cache = model.decode(
-            state.token,
-            jnp.repeat(positions[..., None], 3, axis=-1),
-            state.cache,
-            slot,
-            Attended(names, -endings.beginnings, slots),
+def _choose(logits: Array, step: Array, draws: Draws, decoding: Decoding) -> _Choice:
+    """logits: float32[B, G, V]."""
+    if decoding.banned_ids:
+        banned = np.zeros(logits.shape[-1], bool)
+        banned[list(decoding.banned_ids)] = True
+        logits = jnp.where(banned, -jnp.inf, logits)
+    if draws.keys is not None:
+        flat = logits.reshape(-1, logits.shape[-1])
+        keys = row_keys(jnp.asarray(draws.seed), draws.keys.reshape(-1), step)
+        token = draw(flat, decoding.sampling, keys).reshape(logits.shape[:-1])
+    else:
+        token = logits.argmax(axis=-1).astype(jnp.int32)
+    if draws.options is not None:
+        there = draws.options >= 0
+        found = jnp.take_along_axis(logits, jnp.where(there, draws.options, 0), axis=-1)
+        best = jnp.where(there, found, -jnp.inf).argmax(axis=-1, keepdims=True)
+        option = jnp.take_along_axis(draws.options, best, axis=-1)[..., 0]
+        token = jnp.where(there.any(axis=-1), option, token)
+    total = jax.nn.logsumexp(logits, axis=-1)
+    logprob = jnp.take_along_axis(logits, token[..., None], axis=-1)[..., 0] - total
+    highest = likeliest = None
+    if decoding.likeliest:
+        highest, likeliest = jax.lax.top_k(logits, decoding.likeliest)
+        highest = highest - total[..., None]
+    return _Choice(token, logprob, likeliest, highest)
+
+
+def _decided(state: _State, choice: _Choice, decoding: Decoding) -> _State:
+    """The state with one more token of each prompt written down."""
+    step, done, out = state.step, state.done, state.out
+    token = jnp.where(done, decoding.pad_id, choice.token)
+    stopped = done | jnp.isin(token, jnp.array(decoding.stop_ids, jnp.int32))
+
+    def written(table: Any, column: Any) -> Any:
+        return jax.tree.map(
+            lambda x, y: jax.lax.dynamic_update_slice_in_dim(x, y[:, :, None], step, axis=2),
+            table,
+            column,
         )
-        choice = choose(hidden, state.step)
-        token, done, out = record(state.out, state.step, choice, state.done)
-        return _State(state.step + 1, token, done, _shard(cache), slots, out)
 
-    state = _State(jnp.int32(1), token, done, cache, slots, out)
-    return jax.lax.while_loop(unfinished, advance, state).out
+    out = Generated(
+        written(out.tokens, token),
+        written(out.logprobs, jnp.where(done, 0.0, choice.logprob)),
+        out.lengths + ~stopped,
+        written(out.likeliest, choice.likeliest),
+        written(out.likeliest_logprobs, choice.likeliest_logprobs),
+    )
+    return state._replace(step=step + 1, token=token, done=stopped, out=out)
+
+
+def _last_step(state: _State) -> Step:
+    def column(table: Any) -> Any:
+        return jax.tree.map(
+            lambda x: jax.lax.dynamic_index_in_dim(x, state.step - 1, axis=2, keepdims=False),
+            table,
+        )
+
+    out = state.out
+    return Step(
+        state.token,
+        column(out.logprobs),
+        state.done,
+        column(out.likeliest),
+        column(out.likeliest_logprobs),
+    )
 
 
 def _prefill(

@@ -5,7 +5,7 @@ import contextlib
 import functools
 import tempfile
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,14 +15,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
-from vsft_jax.inference import Answer
+from vsft_jax.inference import Piece
 from vsft_jax.serve import replies
 from vsft_jax.serve.batching import Batcher
 from vsft_jax.serve.engine import Engine, Prompt
 from vsft_jax.serve.errors import RequestError, error_body
 from vsft_jax.serve.media import Allowed, find_medium
 from vsft_jax.serve.requests import parse_json, read_request
+from vsft_jax.serve.transcript import Transcript
 
 Result = TypeVar("Result")
 
@@ -49,7 +51,7 @@ class _Service:
     def __init__(self, engine: Engine, config: ConfigDict, allowed: Allowed):
         self._engine, self._config, self._allowed = engine, config, allowed
         self._created = int(time.time())
-        self._batcher: Batcher[Prompt, Answer] = Batcher(
+        self._batcher: Batcher[Prompt, Piece] = Batcher(
             engine.answer, engine.decoded, most=engine.most, waiting=config.serve.waiting
         )
 
@@ -68,14 +70,16 @@ class _Service:
         """POST /v1/chat/completions."""
         body = await _body(http, int(self._config.serve.max_request_mb * 1e6))
         self._batcher.check_room()
+        begin, timeout = asyncio.get_running_loop().time(), self._config.serve.timeout_s
+        # Media are decoded when the first token comes.
         with tempfile.TemporaryDirectory(prefix="vsft-request-") as folder:
-            timeout = self._config.serve.timeout_s
-            prompt, done = await _while_wanted(http, self._answer(body, Path(folder)), timeout)
+            prompt, said, more = await _while_wanted(
+                http, self._answer(body, Path(folder)), timeout
+            )
         if prompt.request.stream:
-            events = replies.chunks(self._engine, prompt, done)
-            headers = {"Cache-Control": "no-cache"}
-            return StreamingResponse(events, media_type="text/event-stream", headers=headers)
-        return JSONResponse(replies.completion(self._engine, prompt, done))
+            rest = _until(begin + timeout, more, timeout)
+            return _Events(replies.chunks(self._engine, prompt, said, rest))
+        return JSONResponse(replies.completion(self._engine, prompt, said))
 
     async def models(self, http: Request) -> Response:
         """GET /v1/models."""
@@ -98,17 +102,61 @@ class _Service:
         """GET /health."""
         return JSONResponse({"status": "ok", "waiting": self._batcher.waiting})
 
-    async def _answer(self, body: bytes, folder: Path) -> tuple[Prompt, replies.Completion]:
+    async def _answer(
+        self, body: bytes, folder: Path
+    ) -> tuple[Prompt, Transcript, AsyncGenerator[Piece]]:
+        """The whole answer; for a stream its first token, and the rest as it comes."""
         prompt = await asyncio.to_thread(self._read, body, folder)
-        said = await self._batcher.ask(prompt)
-        tokenizer = self._engine.tokenizer
-        done = await asyncio.to_thread(replies.complete, prompt.request, said, tokenizer)
-        return prompt, done
+        said = Transcript(prompt.request, self._engine.tokenizer)
+        pieces = self._batcher.ask(prompt)
+        try:
+            said.add(await anext(pieces))
+            while not (said.ended or prompt.request.stream):
+                said.add(await anext(pieces))
+        except BaseException:
+            await pieces.aclose()
+            raise
+        if said.ended:
+            await pieces.aclose()
+        return prompt, said, pieces
 
     def _read(self, body: bytes, folder: Path) -> Prompt:
         find = functools.partial(_find, self._allowed, folder)
         request = read_request(parse_json(body), self._config, self._engine.name, find)
         return self._engine.lay_out(request)
+
+
+class _Events(StreamingResponse):
+    """Server-sent events that are closed with the response, also when the client leaves."""
+
+    def __init__(self, events: AsyncGenerator[str]):
+        headers = {"Cache-Control": "no-cache"}
+        super().__init__(events, media_type="text/event-stream", headers=headers)
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with contextlib.aclosing(self._events):
+            await super().__call__(scope, receive, send)
+
+
+async def _until(
+    deadline: float, pieces: AsyncGenerator[Piece], timeout_s: float
+) -> AsyncGenerator[Piece]:
+    """The pieces, closed with this. Raises RequestError when the time is over."""
+    async with contextlib.aclosing(pieces):
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    piece = await anext(pieces)
+            except TimeoutError:
+                raise _late(timeout_s) from None
+            yield piece
+
+
+def _late(timeout_s: float) -> RequestError:
+    return RequestError(
+        f"no answer within {timeout_s:g} s (config.serve.timeout_s)", code="timeout", status=408
+    )
 
 
 def _find(allowed: Allowed, folder: Path, kind: Any, url: str, param: str) -> Any:
@@ -144,11 +192,7 @@ async def _while_wanted(
             return task.result()
         if gone.done():
             raise ClientDisconnect
-        raise RequestError(
-            f"no answer within {timeout_s:g} s (config.serve.timeout_s)",
-            code="timeout",
-            status=408,
-        )
+        raise _late(timeout_s)
     finally:
         task.cancel()
         gone.cancel()

@@ -3,7 +3,7 @@
 import asyncio
 import collections
 import concurrent.futures
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 from absl import logging
@@ -18,16 +18,28 @@ Said = TypeVar("Said")
 _TOGETHER_S = 0.02
 
 
+class _Line(Generic[Said]):
+    """From the thread that answers to who asked. gone: nobody listens any more."""
+
+    def __init__(self) -> None:
+        self.said: asyncio.Queue[Said | RequestError] = asyncio.Queue()
+        self.gone = False
+
+
 class Batcher(Generic[Asked, Said]):
     """Answers what is asked in batches, one batch at a time, in the order of arrival.
 
-    answer: of a batch, in a thread: an answer or an error for each. alike: what a batch has in
-    common. most: in a batch. waiting: more than so many that wait are refused.
+    answer: of a batch, in a thread: pieces of the answers as they come, each with its place in the
+    batch, and an error that ends an answer; the second argument tells whether that of a place is
+    wanted still. alike: what a batch has in common. most: in a batch. waiting: more than so many
+    that wait are refused.
     """
 
     def __init__(
         self,
-        answer: Callable[[Sequence[Asked]], Sequence[Said | RequestError]],
+        answer: Callable[
+            [Sequence[Asked], Callable[[int], bool]], Iterable[tuple[int, Said | RequestError]]
+        ],
         alike: Callable[[Asked], Hashable],
         *,
         most: int,
@@ -35,14 +47,14 @@ class Batcher(Generic[Asked, Said]):
     ):
         self._answer, self._alike = answer, alike
         self._most, self._limit = most, waiting
-        self._waiting: collections.deque[tuple[Asked, asyncio.Future[Said]]] = collections.deque()
+        self._waiting: collections.deque[tuple[Asked, _Line[Said]]] = collections.deque()
         self._arrived = asyncio.Event()
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "answers")
 
     @property
     def waiting(self) -> int:
         """How many wait, those left out that were given up."""
-        return sum(not said.done() for _, said in self._waiting)
+        return sum(not line.gone for _, line in self._waiting)
 
     def check_room(self) -> None:
         """Raises RequestError where as many wait as may."""
@@ -53,57 +65,67 @@ class Batcher(Generic[Asked, Said]):
                 status=429,
             )
 
-    async def ask(self, asked: Asked) -> Said:
-        """The answer. Whoever is cancelled while waiting is answered no more. Raises
-        RequestError."""
+    async def ask(self, asked: Asked) -> AsyncGenerator[Said]:
+        """The pieces of an answer, for as long as they are taken: whoever has enough closes it,
+        while waiting too. Raises RequestError."""
         self.check_room()
-        said: asyncio.Future[Said] = asyncio.get_running_loop().create_future()
-        self._waiting.append((asked, said))
+        line: _Line[Said] = _Line()
+        self._waiting.append((asked, line))
         self._arrived.set()
-        return await said
+        try:
+            while True:
+                said = await line.said.get()
+                if isinstance(said, RequestError):
+                    raise said
+                yield said
+        finally:
+            line.gone = True
 
     async def work(self) -> None:
         """Answers for as long as it is not cancelled."""
+        loop = asyncio.get_running_loop()
         while True:
             await self._arrived.wait()
             await asyncio.sleep(_TOGETHER_S)
             batch = self._next_batch()
             if not batch:
                 continue
-            asked = [each for each, _ in batch]
-            found: Sequence[Said | RequestError]
+            asked, lines = [each for each, _ in batch], [line for _, line in batch]
             try:
-                loop = asyncio.get_running_loop()
-                found = await loop.run_in_executor(self._thread, self._answer, asked)
+                await loop.run_in_executor(self._thread, self._run, asked, lines, loop)
             except Exception:  # of this batch: the next one is answered
                 logging.exception("a batch of %d requests failed", len(batch))
-                error = RequestError("the model could not answer: see the server's log", status=500)
-                found = [error] * len(batch)
-            for (_, said), answer in zip(batch, found, strict=True):
-                if said.done():
-                    continue
-                if isinstance(answer, RequestError):
-                    said.set_exception(answer)
-                else:
-                    said.set_result(answer)
+                for line in lines:
+                    line.said.put_nowait(
+                        RequestError("the model could not answer: see the server's log", status=500)
+                    )
 
     def close(self) -> None:
         """No more answers; waits for the batch that runs."""
         self._thread.shutdown(cancel_futures=True)
 
-    def _next_batch(self) -> list[tuple[Asked, "asyncio.Future[Said]"]]:
+    def _run(
+        self,
+        asked: Sequence[Asked],
+        lines: Sequence[_Line[Said]],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        for place, said in self._answer(asked, lambda place: not lines[place].gone):
+            loop.call_soon_threadsafe(lines[place].said.put_nowait, said)
+
+    def _next_batch(self) -> list[tuple[Asked, _Line[Said]]]:
         """The longest waiting request and those like it; the others stay, in their order."""
-        batch: list[tuple[Asked, asyncio.Future[Said]]] = []
+        batch: list[tuple[Asked, _Line[Said]]] = []
         stay = []
-        for asked, said in self._waiting:
-            if said.done():
+        for asked, line in self._waiting:
+            if line.gone:
                 continue
             if len(batch) < self._most and (
                 not batch or self._alike(asked) == self._alike(batch[0][0])
             ):
-                batch.append((asked, said))
+                batch.append((asked, line))
             else:
-                stay.append((asked, said))
+                stay.append((asked, line))
         self._waiting = collections.deque(stay)
         if not stay:
             self._arrived.clear()

@@ -4,8 +4,10 @@ evaluation takes."""
 import dataclasses
 import functools
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
+
+import jax
 
 from input_pipeline.annotations import Rejected
 from input_pipeline.examples import Example
@@ -13,7 +15,7 @@ from input_pipeline.frame_budget import spec_label
 from input_pipeline.index import ExampleStore, RowMaker
 from input_pipeline.layout import ExampleLayout
 from vsft_jax.config import Run, evaluation_row_problems, refuse
-from vsft_jax.inference import Answer, answer, load_model
+from vsft_jax.inference import Piece, answer_stepwise, for_decoding, load_model
 from vsft_jax.predict import prompt_spec
 from vsft_jax.serve.errors import RequestError
 from vsft_jax.serve.media import shown
@@ -58,7 +60,10 @@ class Engine:
     """
 
     def __init__(self, run: Run):
-        self._model = load_model(run)
+        model = load_model(run)
+        with jax.set_mesh(model.mesh):
+            params = for_decoding(model.graphdef, model.params)
+        self._model = dataclasses.replace(model, params=params)
         refuse(evaluation_row_problems(run, batch_shards(self._model.mesh)))
         spec = prompt_spec(run, self._model)
         self._make_row = RowMaker(spec, "prompt", run.decoder)
@@ -90,15 +95,27 @@ class Engine:
         top_k = self._run.config.eval.top_k if request.temperature else 0
         return Decoded(request.temperature, request.top_p, top_k, min(room, most), told)
 
-    def answer(self, prompts: Sequence[Prompt]) -> list[Answer | RequestError]:
-        """What the model says to each prompt, or why its media could not be decoded. The prompts
-        are as many as `most` says at most, and alike by `decoded`."""
+    def answer(
+        self, prompts: Sequence[Prompt], wanted: Callable[[int], bool]
+    ) -> Iterator[tuple[int, Piece | RequestError]]:
+        """What the model says to each prompt, token by token, with the prompt's place among these;
+        or why its media could not be decoded. Ends early when none of those that have not ended is
+        wanted any more. The prompts are as many as `most` says at most, and alike by `decoded`."""
         settings = self.decoded(prompts[0])
         run = self._with(settings, self._rows(len(prompts)))
         laid_out = [(prompt.example, prompt.layout) for prompt in prompts]
-        said = answer(run, self._model, laid_out, likeliest=settings.likeliest)
-        by_index = {each.index: each for each in said}
-        return [self._checked(prompt.request, by_index[i]) for i, prompt in enumerate(prompts)]
+        begun = set(range(len(prompts)))
+        for piece in answer_stepwise(run, self._model, laid_out, likeliest=settings.likeliest):
+            if failure := piece.failure:
+                request = prompts[piece.index].request
+                why = failure["path"], failure["reason"], failure["detail"]
+                yield piece.index, _unusable(request, *why)
+            else:
+                yield piece.index, piece
+            if piece.token_id is None:
+                begun.discard(piece.index)
+            if not any(map(wanted, begun)):
+                return
 
     @property
     def most(self) -> int:
@@ -108,12 +125,6 @@ class Engine:
     def close(self) -> None:
         """Ends the decoder's processes."""
         self._run.decoder.close()
-
-    def _checked(self, request: ChatRequest, said: Answer) -> Answer | RequestError:
-        if said.failure is None:
-            return said
-        failure = said.failure
-        return _unusable(request, failure["path"], failure["reason"], failure["detail"])
 
     def _rows(self, prompts: int) -> int:
         """Few sizes of batches, since each is compiled: 1, 2, 4, … rows a device."""

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from vsft_jax.inference import generate as generate_packed
-from vsft_jax.inference.generate import Endings
+from vsft_jax.inference.decoding import Endings
 
 
 def alone(arrays, lengths):

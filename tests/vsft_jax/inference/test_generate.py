@@ -10,11 +10,13 @@ from flax import nnx
 
 from tests.conftest import devices
 from tests.vsft_jax.inference.one_prompt import alone, generate
+from vsft_jax.inference.decoding import Decoding, Endings
 from vsft_jax.inference.generate import (
-    Decoding,
-    Endings,
+    Draws,
     _for_decoding,
+    advance_compiled,
     generate_compiled,
+    generate_stepwise,
 )
 from vsft_jax.inference.generate import generate as generate_packed
 from vsft_jax.inference.token_sampling import GREEDY, Sampling, narrow
@@ -321,8 +323,7 @@ def test_the_cache_is_split_over_rows_and_heads(model):
             params,
             put_batch(arrays, mesh, 8),
             Endings(**put_batch(endings._asdict(), mesh, 8)),
-            np.uint32(0),
-            None,
+            Draws(np.uint32(0), None, None),
             decoding=Decoding(STEPS, (), (), 0),
         ).compile()
     # Of [2 layers, 8 rows, 9 + 1 + 5 slots, 2 heads, 8] each device has two rows and one head.
@@ -346,3 +347,51 @@ def test_the_likeliest_tokens_of_each_step_come_with_what_was_chosen(model):
         np.testing.assert_allclose(best[:, 0], told.logprobs[row, :length], rtol=1e-6)
         assert (np.diff(best, axis=1) <= 0).all() and (np.exp(best).sum(axis=1) <= 1 + 1e-5).all()
         assert not np.isin(told.likeliest[row, :length], decoding.banned_ids).any()
+
+
+# ── Options; a step at a time. ───────────────────────────────────────────────────────────────────
+
+
+def test_the_likeliest_option_is_what_is_said_freely_where_that_is_one(model):
+    arrays, lengths = _prompts()
+    arrays, endings = alone(arrays, lengths)
+    free = generate_packed(*model, arrays, endings, Decoding(1, (), (46,), 45))
+    said = int(free.tokens[0, 0, 0])
+    other = [token for token in (3, 4, 5, 6) if token not in (said, int(free.tokens[1, 0, 0]))]
+    options = np.array([[[other[0], said, other[1]]], [[*other[:2], -1]], [[-1, -1, -1]]], np.int32)
+    found = generate_packed(*model, arrays, endings, Decoding(1, (), (46,), 45), options=options)
+    assert found.tokens[0, 0, 0] == said and found.logprobs[0, 0, 0] == free.logprobs[0, 0, 0]
+    told = generate_packed(*model, arrays, endings, Decoding(1, (), (46,), 45, likeliest=45))
+    ranks = told.likeliest[1, 0, 0].tolist()
+    assert found.tokens[1, 0, 0] == min(other[:2], key=ranks.index) != free.tokens[1, 0, 0]
+    # Its own probability among all tokens, not among the options.
+    at = ranks.index(int(found.tokens[1, 0, 0]))
+    np.testing.assert_allclose(found.logprobs[1, 0, 0], told.likeliest_logprobs[1, 0, 0, at])
+    assert found.lengths[2, 0] == 0 and (found.tokens[2] == 45).all()
+
+
+def test_steps_are_those_of_the_whole_and_end_with_it(model):
+    arrays, lengths = _prompts()
+    arrays, endings = alone(arrays, lengths)
+    free = generate_packed(*model, arrays, endings, Decoding(STEPS, (), (), 45))
+    stops = {int(free.tokens[0, 0, 1]), int(free.tokens[1, 0, 3])}
+    decoding = Decoding(STEPS, stops, (), 45, GREEDY, 3)
+    whole = jax.device_get(generate_packed(*model, arrays, endings, decoding))
+    steps = list(generate_stepwise(*model, arrays, endings, decoding))
+    assert len(steps) == int(whole.lengths.max()) + 1 < STEPS and steps[-1].done.all()
+    for name, there in (("token", "tokens"), ("logprob", "logprobs"), ("likeliest", "likeliest")):
+        found = np.stack([getattr(step, name) for step in steps], axis=2)
+        np.testing.assert_allclose(found, getattr(whole, there)[:, :, : len(steps)], atol=1e-5)
+    compiled = advance_compiled._cache_size()
+    (first, *_) = generate_stepwise(*model, arrays, endings, decoding, seed=1)
+    assert advance_compiled._cache_size() == compiled and not first.done[0, 0]
+
+
+def test_steps_that_are_drawn_are_drawn_as_in_the_whole(model):
+    arrays, lengths = _prompts()
+    arrays, endings = alone(arrays, lengths)
+    decoding, keys = Decoding(STEPS, (), (), 45, DRAWN), np.array([[11], [22], [0]], np.uint32)
+    whole = generate_packed(*model, arrays, endings, decoding, seed=3, keys=keys)
+    steps = generate_stepwise(*model, arrays, endings, decoding, seed=3, keys=keys)
+    found = np.stack([step.token for step in steps], axis=2)
+    np.testing.assert_array_equal(found, whole.tokens)

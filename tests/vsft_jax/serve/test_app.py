@@ -3,47 +3,15 @@ answers."""
 
 import asyncio
 import contextlib
-import threading
-import types
 
 import httpx
 import pytest
 
 from configs import default
-from input_pipeline.layout import ExampleLayout
-from vsft_jax.inference import Answer
+from tests.vsft_jax.serve.stub_engine import SAID, StubEngine
 from vsft_jax.serve.app import make_app
-from vsft_jax.serve.engine import Prompt
 from vsft_jax.serve.errors import RequestError
 from vsft_jax.serve.media import Allowed, find_medium
-
-
-class _Engine:
-    """Answers when it may go on; notes the batches. A question "fail" breaks it."""
-
-    name, frame_policy, step, most = "stub", "fixed-8", 3, 2
-
-    def __init__(self):
-        self.batches: list[list[str]] = []
-        self.go_on = threading.Event()
-        self.tokenizer = types.SimpleNamespace(decode=lambda ids: "yes" * len(ids))
-
-    def lay_out(self, request):
-        return Prompt(request, None, ExampleLayout((), 5, 0, ""), "")
-
-    def decoded(self, prompt):
-        return prompt.request.temperature
-
-    def answer(self, prompts):
-        asked = [prompt.request.turns[-1].text for prompt in prompts]
-        self.batches.append(asked)
-        self.go_on.wait(30)
-        if "fail" in asked:
-            raise RuntimeError("broken")
-        return [Answer(i, "yes", [1], [-0.5], None) for i in range(len(prompts))]
-
-    def close(self):
-        pass
 
 
 @contextlib.asynccontextmanager
@@ -78,7 +46,7 @@ async def _waiting(client, count):
 
 def test_those_that_wait_and_are_alike_become_a_batch():
     async def check():
-        engine = _Engine()
+        engine = StubEngine()
         async with _served(engine) as client:
             first = asyncio.create_task(_ask(client, "first"))
             await _begun(engine)
@@ -88,7 +56,7 @@ def test_those_that_wait_and_are_alike_become_a_batch():
                 await _waiting(client, len(others))
             engine.go_on.set()
             replies = await asyncio.gather(first, *others)
-        assert all(r.json()["choices"][0]["message"]["content"] == "yes" for r in replies)
+        assert all(r.json()["choices"][0]["message"]["content"] == SAID for r in replies)
         assert engine.batches == [["first"], ["a", "c"], ["b"], ["d"]]
 
     asyncio.run(check())
@@ -96,7 +64,7 @@ def test_those_that_wait_and_are_alike_become_a_batch():
 
 def test_more_than_may_wait_are_refused_and_the_rest_is_answered():
     async def check():
-        engine = _Engine()
+        engine = StubEngine()
         async with _served(engine, waiting=2) as client:
             tasks = [asyncio.create_task(_ask(client, "0"))]
             await _begun(engine)
@@ -114,7 +82,7 @@ def test_more_than_may_wait_are_refused_and_the_rest_is_answered():
 
 def test_who_waits_too_long_is_told_and_not_answered():
     async def check():
-        engine = _Engine()
+        engine = StubEngine()
         async with _served(engine, timeout_s=1.0) as client:
             long = asyncio.create_task(_ask(client, "long"))
             await _begun(engine)
@@ -130,7 +98,7 @@ def test_who_waits_too_long_is_told_and_not_answered():
 
 def test_a_batch_that_fails_is_an_error_of_its_requests_alone():
     async def check():
-        engine = _Engine()
+        engine = StubEngine()
         engine.go_on.set()
         async with _served(engine) as client:
             failed = await _ask(client, "fail")
@@ -142,7 +110,7 @@ def test_a_batch_that_fails_is_an_error_of_its_requests_alone():
 
 def test_a_fault_while_reading_is_an_error_too():
     async def check():
-        engine = _Engine()
+        engine = StubEngine()
         engine.go_on.set()
         lay_out, engine.lay_out = engine.lay_out, lambda _: 1 / 0
         async with _served(engine) as client:

@@ -165,6 +165,7 @@ KEYS: dict[str, Check] = {
     "eval.temperature": number(least=0),
     "eval.top_p": number(above=0, most=1),
     "eval.top_k": integer(0),
+    "eval.choices": one_of("written", "likeliest"),
     "eval.frames": frame_words(),
     "eval.limit": integer(0),
     "eval.control": one_of("", "no_visual", "one_frame", "shuffled_frames", "shuffled_options"),
