@@ -3,7 +3,7 @@ and score."""
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,21 @@ from evaluation.results import (
 )
 from evaluation.scoring import score
 from input_pipeline.batches.rows import Item
-from input_pipeline.examples import MediaRef
+from input_pipeline.examples import Example, MediaRef
 from input_pipeline.frame_budget import canonical_spec, spec_hash, spec_label
 from input_pipeline.index import DatasetSpec, ExampleStore
 from input_pipeline.layout import ExampleLayout
 from input_pipeline.progress import Progress
 from vsft_jax.config import Run, check_before_evaluation
 from vsft_jax.errors import ConfigError
-from vsft_jax.inference import LoadedModel, answer, generation_settings, load_model
+from vsft_jax.inference import (
+    Answer,
+    LoadedModel,
+    answer,
+    generation_settings,
+    load_model,
+    option_tokens,
+)
 from vsft_jax.prepare import prepare_benchmarks, resolve_frame_policy
 from vsft_jax.processes import first_finds, is_first
 from vsft_jax.workdir_lock import working_in
@@ -255,7 +262,7 @@ def _predictions(
             Progress(f"evaluate {benchmark}", len(names), unit="questions", done=len(done))
         )
         keep = stack.enter_context(Appended(path)) if is_first() else None
-        for said in answer(run, model, asked.items, answered=done, many=True):
+        for said in _answers(run, model, asked.items, done):
             name = names[said.index]
             if name in replies:
                 continue
@@ -270,6 +277,30 @@ def _predictions(
         for name, item, why in zip(names, asked.items, asked.why, strict=True)
         if not replies[name]["failure"]
     ]
+
+
+def _answers(
+    run: Run, model: LoadedModel, items: Sequence[Item], done: Collection[int]
+) -> Iterator[Answer]:
+    """Of all questions that are not done; of those with options by `config.eval.choices`."""
+    listed = [i for i, (example, _) in enumerate(items) if _options(example)]
+    if run.config.eval.choices == "written" or not listed:
+        yield from answer(run, model, items, answered=done, many=True)
+        return
+    tokens = option_tokens({w for i in listed for w in _options(items[i][0])}, model.tokenizer)
+    chosen = [[tokens[word] for word in _options(items[i][0])] for i in listed]
+    others, known = sorted({*range(len(items))} - {*listed}), set(done)
+    for places, options in ((listed, chosen), (others, [])):
+        answered = [at for at, i in enumerate(places) if i in known]
+        some = [items[i] for i in places]
+        for said in answer(run, model, some, answered=answered, many=True, options=options):
+            yield dataclasses.replace(said, index=places[said.index])
+
+
+def _options(example: Example) -> list[str]:
+    """The letters of a question's options; none where it has none or does not list them."""
+    choices = example.meta.get("choices")
+    return list(choices) if example.meta["format"] == "choice" and choices else []
 
 
 def _known(path: Path, made_with: Provenance, names: list[str]) -> dict[str, dict[str, str]]:
