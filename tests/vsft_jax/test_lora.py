@@ -305,7 +305,8 @@ def _trainer(config, shape=TINY) -> Trainer:
     return Trainer(
         build=build,
         trains=trainable(config, paths, qwen2_5_vl.component_of),
-        optimizer=make_optimizer(config.optimizer, 4, qwen2_5_vl.component_of),
+        optimizer=make_optimizer(config.optimizer, qwen2_5_vl.component_of),
+        steps=4,
         rules=rules,
         mesh=mesh,
     )
@@ -330,6 +331,24 @@ def test_what_is_frozen_stays_bit_for_bit_without_optimiser_state(strategy):
         kept = [path for path in flatten(state.opt_state) if f"/{moment}/" in path]
         assert {path.split(f"/{moment}/")[1] for path in kept} == expected
         assert len(kept) == len(expected)
+
+
+@pytest.mark.usefixtures("one_device")
+def test_a_changed_number_of_steps_is_no_other_program():
+    """It is data: what was compiled before the change is found again."""
+    programs, weights, step = set(), [], None
+    for steps in (4, 2):
+        trainer = dataclasses.replace(_trainer(STRATEGIES["projector"]), steps=steps)
+        with jax.set_mesh(trainer.mesh):
+            lowered = trainer.step.lower(trainer.abstract_state, _arrays())
+            programs.add(lowered.as_text())
+            step = step or lowered.compile()
+            state = trainer.init()
+            for _ in range(2):
+                state, _ = step(state, _arrays())
+        weights.append(np.asarray(flatten(state.params)["merger/fc1/kernel"]))
+    assert len(programs) == 1
+    assert (weights[0] != weights[1]).any(), "the second step's rate is another"
 
 
 def _flops(config, remat="none") -> float:

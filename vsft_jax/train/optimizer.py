@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
+from jax import Array
 from ml_collections import ConfigDict
 
 from vsft_jax.errors import ConfigError
@@ -68,16 +70,23 @@ def trainable(
     return found
 
 
-def schedule(peak: float, config: ConfigDict, steps: int) -> optax.Schedule:
-    """Linear warm-up to `peak`, then cosine to `peak · final_fraction` at the last step."""
-    warmup = min(config.warmup_steps, max(steps - 1, 0))
-    return optax.warmup_cosine_decay_schedule(
-        init_value=0.0 if warmup else peak,
-        peak_value=peak,
-        warmup_steps=warmup,
-        decay_steps=max(steps, warmup + 1),
-        end_value=peak * config.final_fraction,
-    )
+def schedule(peak: float, config: ConfigDict, steps: int | Array) -> optax.Schedule:
+    """Linear warm-up to `peak`, then cosine to `peak · final_fraction` at the last step.
+
+    `optax.warmup_cosine_decay_schedule` to the bit, but `steps` may be traced: as data it is no
+    part of the compiled step.
+    """
+    final = config.final_fraction
+
+    def rate(step: jax.typing.ArrayLike) -> Array:
+        warmup = jnp.minimum(config.warmup_steps, jnp.maximum(steps - 1, 0))
+        decay = jnp.maximum(steps - warmup, 1)
+        rising = peak - peak * (1 - jnp.minimum(step, warmup) / jnp.maximum(warmup, 1))
+        fallen = jnp.minimum(step - warmup, decay).astype(jnp.float32)
+        cosine = 0.5 * (1 + jnp.cos(jnp.pi * fallen / decay))
+        return jnp.where(step < warmup, rising, peak * ((1 - final) * cosine + final))
+
+    return rate
 
 
 def learning_rates(config: ConfigDict) -> dict[str, Callable[[int], float]]:
@@ -94,9 +103,9 @@ def learning_rates(config: ConfigDict) -> dict[str, Callable[[int], float]]:
 
 
 def make_optimizer(
-    config: ConfigDict, steps: int, component_of: Callable[[str], str]
-) -> optax.GradientTransformation:
-    """The optimiser over trainable parameters.
+    config: ConfigDict, component_of: Callable[[str], str]
+) -> optax.GradientTransformationExtraArgs:
+    """The optimiser over trainable parameters; its `update` takes the `steps` of the schedule, too.
 
     component_of: path of a parameter → "tower", "projector" or "llm", which picks its rate.
     Gradients are clipped by their global norm over everything that trains. Weight decay applies
@@ -109,16 +118,25 @@ def make_optimizer(
             f"config.optimizer.mu_dtype = {config.mu_dtype!r}: expected one of {MU_DTYPES}"
         )
 
-    def adamw(part: str) -> optax.GradientTransformation:
-        return optax.adamw(
-            schedule(config.learning_rate[part], config, steps),
-            b1=config.b1,
-            b2=config.b2,
-            eps=config.eps,
-            weight_decay=config.weight_decay,
-            mask=_decays,
-            mu_dtype=config.mu_dtype,
-        )
+    def adamw(part: str) -> optax.GradientTransformationExtraArgs:
+        def until(steps: int | Array) -> optax.GradientTransformation:
+            return optax.adamw(
+                schedule(config.learning_rate[part], config, steps),
+                b1=config.b1,
+                b2=config.b2,
+                eps=config.eps,
+                weight_decay=config.weight_decay,
+                mask=_decays,
+                mu_dtype=config.mu_dtype,
+            )
+
+        def update(
+            updates: Any, state: Any, params: Any = None, *, steps: int | Array, **_: Any
+        ) -> tuple[Any, Any]:
+            return until(steps).update(updates, state, params)
+
+        # The state does not depend on the steps.
+        return optax.GradientTransformationExtraArgs(until(0).init, update)
 
     def labels(params: Any) -> Any:
         return jax.tree_util.tree_map_with_path(

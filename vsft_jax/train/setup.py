@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import jax
+import numpy as np
 from absl import logging
 from flax import nnx
 
@@ -64,7 +65,8 @@ def make_trainer(
     return Trainer(
         build=build,
         trains=trainable(run.config, paths, family.component_of),
-        optimizer=make_optimizer(run.config.optimizer, train.steps, family.component_of),
+        optimizer=make_optimizer(run.config.optimizer, family.component_of),
+        steps=train.steps,
         rules=rules,
         mesh=mesh,
         accumulate=train.accumulate,
@@ -100,8 +102,9 @@ def initial_state(run: Run, trainer: Trainer, checkpoints: Checkpoints) -> Train
             {"opt_state": state.opt_state, "step": state.step}
         )
         recent = recent_losses(meta, state.recent_losses)
+        steps = jax.device_put(np.int32(trainer.steps), state.steps.sharding)
         params = checkpoints.restore_params(state.params)
-        return trainer.parted(params, **optimizer, recent_losses=recent)
+        return trainer.parted(params, **optimizer, steps=steps, recent_losses=recent)
     if run.config.train.init_from:
         return trainer.init(_params_of_run(run, trainer))
     if directory := run.model_directory:

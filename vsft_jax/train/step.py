@@ -25,6 +25,7 @@ class TrainState:
     """Everything that changes from step to step."""
 
     step: jax.Array  # int32[], finished steps
+    steps: jax.Array  # int32[], the schedule's: data, so that other numbers compile nothing anew
     trainable: nnx.State
     frozen: nnx.State
     opt_state: optax.OptState
@@ -49,7 +50,8 @@ class Trainer:
 
     build: ModelBuilder
     trains: frozenset[str]
-    optimizer: optax.GradientTransformation
+    optimizer: optax.GradientTransformationExtraArgs
+    steps: int  # of the schedule
     rules: tuple[tuple[str, tuple], ...]
     mesh: Mesh
     accumulate: int = 1
@@ -72,10 +74,11 @@ class Trainer:
         trainable, frozen = nnx.split_state(params, trains, ...)
         return TrainState(trainable=trainable, frozen=frozen, **others)
 
-    def _fresh(self, params: nnx.State) -> TrainState:
+    def _fresh(self, params: nnx.State, steps: jax.Array) -> TrainState:
         state = self.parted(
             params,
             step=jnp.zeros((), jnp.int32),
+            steps=steps,
             opt_state=(),
             recent_losses=jnp.full((RECENT,), jnp.nan, jnp.float32),
         )
@@ -84,21 +87,22 @@ class Trainer:
         opt_state = self.optimizer.init(trainable)
         return dataclasses.replace(state, trainable=trainable, opt_state=opt_state)
 
-    def _init(self, given: nnx.State | None = None) -> TrainState:
+    def _init(self, steps: jax.Array, given: nnx.State | None = None) -> TrainState:
         fresh = nnx.split(self.build())[1]
-        return self._fresh(fresh if given is None else nnx.merge_state(fresh, given))
+        return self._fresh(fresh if given is None else nnx.merge_state(fresh, given), steps)
 
     @functools.cached_property
     def abstract_state(self) -> TrainState:
         """The state's shapes, dtypes and shardings, with no memory behind them."""
         rules = (*self.rules, ("^recent_losses$", (None,)))
-        return with_shardings(jax.eval_shape(self._init), rules, self.mesh)
+        return with_shardings(jax.eval_shape(self._init, jnp.int32(0)), rules, self.mesh)
 
     def init(self, params: nnx.State | None = None) -> TrainState:
         """A state at step 0, with the given parameters and fresh ones where none are given
         (adapters for a model that had none), created on its shards."""
         placed = jax.tree.map(lambda x: x.sharding, self.abstract_state)
-        return jax.jit(self._init, out_shardings=placed, donate_argnums=0)(params)
+        init = jax.jit(self._init, out_shardings=placed, donate_argnums=1)
+        return init(jnp.int32(self.steps), params)
 
     @functools.cached_property
     def step(self) -> jax.stages.Wrapped:
@@ -161,7 +165,9 @@ class Trainer:
         recent = jnp.append(state.recent_losses[1:], loss)
 
         def updated(state: TrainState) -> tuple[nnx.State, optax.OptState]:
-            updates, opt_state = self.optimizer.update(grads, state.opt_state, state.trainable)
+            updates, opt_state = self.optimizer.update(
+                grads, state.opt_state, state.trainable, steps=state.steps
+            )
             return optax.apply_updates(state.trainable, updates), opt_state
 
         def unchanged(state: TrainState) -> tuple[nnx.State, optax.OptState]:
