@@ -6,6 +6,7 @@ from collections.abc import Callable
 from matplotlib.figure import Figure as Plot
 
 from evaluation.report import compare, questions, tables, thumbnails
+from evaluation.report.benchmarks import benchmark_sections
 from evaluation.report.document import Document, Figure, Section
 from evaluation.report.figures import scores, tradeoff, training
 from evaluation.report.figures.style import Theme
@@ -31,8 +32,7 @@ def make_document(study: Study) -> Document:
         _tradeoff(study),
         _scores(study),
         _tasks(study),
-        *_official(study),
-        *_controls(study),
+        *benchmark_sections(study),
         _questions(study),
         _frames(study),
         _budgets(study),
@@ -133,29 +133,6 @@ def _tasks(study: Study) -> Section:
     alternative = "Change over the base for each task and policy; study.csv has the numbers."
     figures = [_figure("tasks", alternative, scores.draw_tasks, study)]
     return Section("By task", text, figures, notes=_tasks_below_chance(study))
-
-
-def _official(study: Study) -> list[Section]:
-    """None for a study without official benchmarks."""
-    shown = tables.official_tables(study)
-    text = (
-        "What the benchmarks' publishers define, in their units (percent, unless "
-        "docs/evaluation.md says otherwise), with 95 % intervals over pictures or clips. "
-        "Questions whose media could not be read are in none of them."
-    )
-    return [Section("Official numbers", text, tables=shown)] if shown else []
-
-
-def _controls(study: Study) -> list[Section]:
-    """None for a study without controls against guessing."""
-    table = tables.control_table(study)
-    text = (
-        "The same model and questions with something taken away. What it gets from the text alone "
-        "is what a model that sees nothing would get; a score that does not fall with one frame, "
-        "or with frames in another order, does not show that the clip was understood. "
-        "Questions that a control does not change are left out of it."
-    )
-    return [Section("Controls against guessing", text, tables=[table])] if table else []
 
 
 def _tasks_below_chance(study: Study) -> list[str]:

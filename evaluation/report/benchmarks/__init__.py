@@ -1,0 +1,55 @@
+"""What a report says of benchmarks beyond scores and changes.
+
+In: a `Study`. Out: sections of its report, each only where there is something in it.
+
+official.py   the numbers that publishers define; what guessing gets
+matrix.py     models trained with m frames, shown n
+paper.py      the numbers of arXiv 2603.17541 beside those of the same model here
+"""
+
+from evaluation.report.benchmarks.matrix import matrix_tables
+from evaluation.report.benchmarks.official import control_table, official_tables
+from evaluation.report.benchmarks.paper import paper_table
+from evaluation.report.document import Section, Table
+from evaluation.report.read_study import Study
+
+__all__ = ["benchmark_sections"]
+
+
+def benchmark_sections(study: Study) -> list[Section]:
+    """Official numbers, those of a paper beside them, controls, and models under other frames."""
+    found: list[tuple[str, str, list[Table | None]]] = [
+        ("Official numbers", _OFFICIAL, [*official_tables(study)]),
+        ("Beside the paper", _PAPER, [paper_table(study)]),
+        ("Trained with, shown", _MATRIX, [*matrix_tables(study)]),
+        ("Controls against guessing", _CONTROLS, [control_table(study)]),
+    ]
+    return [
+        Section(title, text, tables=shown)
+        for title, text, tables in found
+        if (shown := [table for table in tables if table])
+    ]
+
+
+_OFFICIAL = (
+    "What the benchmarks' publishers define, in their units (percent, unless "
+    "docs/evaluation.md says otherwise), with 95 % intervals over pictures or clips. "
+    "Questions whose media could not be read are in none of them."
+)
+_PAPER = (
+    "What arXiv 2603.17541 has for Qwen2.5-VL-7B-Instruct and models fine-tuned from it, at the "
+    "same number of frames, as digests of it tell; ≈ is read off a figure, to about 0.1 "
+    "points, of MME 2. Which of POPE's, MMBench's and TempCompass' numbers it has, its resolution, "
+    "prompts and scorers are not known: a difference may be one of those."
+)
+_MATRIX = (
+    "Scores in percent of models (rows) under the frames that they were shown (columns); bold is "
+    "what a model was trained with. What a model gains from more frames stands along its row, what "
+    "training with more frames gives at the same cost of answering stands in a column."
+)
+_CONTROLS = (
+    "The same model and questions with something taken away. What it gets from the text alone "
+    "is what a model that sees nothing would get; a score that does not fall with one frame, "
+    "or with frames in another order, does not show that the clip was understood. "
+    "Questions that a control does not change are left out of it."
+)
