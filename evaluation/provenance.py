@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluation import scoring
+from input_pipeline.mirrors import shown
 from input_pipeline.text import TEXT_FILES
+from vsft_jax.checkpoints import home
 from vsft_jax.checkpoints.manifest import MANIFEST
 from vsft_jax.huggingface import model_fingerprint
 
@@ -66,13 +68,13 @@ def checkpoint(model: "LoadedModel") -> dict[str, Any]:
     """{"step", "path", "fingerprint"} of what was asked. The fingerprint tells it from another one
     that lay at the same place: a hash of the checkpoint's manifest; of an imported model its
     `model_fingerprint`; None where there is neither, as before a step is saved."""
-    found = {"step": model.step, "path": str(model.source)}
+    found = {"step": model.step, "path": shown(model.source)}
     return {**found, "fingerprint": _fingerprint(model)}
 
 
 def _fingerprint(model: "LoadedModel") -> str | None:
-    manifest = model.source / "checkpoints" / str(model.step) / MANIFEST
-    if manifest.is_file():
+    manifest = home(model.source) / str(model.step) / MANIFEST
+    if manifest.exists():
         return _hash_of_files([manifest])
     imported = model.step == 0 and any(model.source.glob("*.safetensors"))
     return model_fingerprint(model.source) if imported else None

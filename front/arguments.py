@@ -53,6 +53,9 @@ class Arguments:
     against: str | None
     even_unlike: bool
     distributed: bool
+    coordinator: str | None
+    processes: int | None
+    process: int | None
     debug: bool
 
 
@@ -76,6 +79,9 @@ def parse(argv: Sequence[str], program: str) -> Arguments:
         against=typed.against,
         even_unlike=typed.even_unlike,
         distributed=typed.distributed,
+        coordinator=typed.coordinator,
+        processes=typed.processes,
+        process=typed.process,
         debug=typed.debug,
     )
     _check(found)
@@ -118,7 +124,12 @@ def _parser(program: str) -> _Parser:
         default=[],
         help="report: a run to compare; repeatable; the base is called base, or the first",
     )
-    add("--distributed", action="store_true", help="join a run of several hosts (Cloud TPU pods)")
+    add("--distributed", action="store_true", help="join a run of several processes (TPU pods)")
+    add(
+        "--coordinator", metavar="HOST:PORT", help="distributed, where no TPU or cluster tells: 0's"
+    )
+    add("--processes", metavar="N", type=int, help="and how many there are")
+    add("--process", metavar="I", type=int, help="and which of them this is, from 0")
     add("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
@@ -142,6 +153,7 @@ def _check(typed: Arguments) -> None:
                 f"--{flag.replace('_', '-')} has no effect with --job={typed.job}: "
                 f"it is for {' and '.join(jobs)}"
             )
+    _check_processes(typed)
     if typed.job == "compare" and not typed.against:
         raise UserError("--job=compare needs --against=FOLDER, the run to compare with")
     if typed.job != "predict":
@@ -164,6 +176,24 @@ def _nearest_flag(flag: str) -> str:
         return f"; values of the config are set with --config.{name.removeprefix('config.')}=…"
     fields = [field.name for field in dataclasses.fields(Arguments) if field.name != "overrides"]
     return did_you_mean(name, [field.replace("_", "-") for field in fields], "--")
+
+
+def _check_processes(typed: Arguments) -> None:
+    given = {name: getattr(typed, name) for name in ("coordinator", "processes", "process")}
+    missing = [f"--{name}" for name, value in given.items() if value is None]
+    if len(missing) == len(given):
+        return
+    if missing:
+        raise UserError(f"{' and '.join(missing)} missing: the three of --distributed go together")
+    if not typed.distributed:
+        raise UserError("--coordinator, --processes and --process need --distributed")
+    if not re.fullmatch(r".+:\d+", typed.coordinator or ""):
+        raise UserError(f"--coordinator={typed.coordinator}: expected HOST:PORT of process 0")
+    if not 0 <= (typed.process or 0) < (typed.processes or 0):
+        raise UserError(
+            f"--process={typed.process}: expected one of 0 to --processes - 1 = "
+            f"{(typed.processes or 0) - 1}"
+        )
 
 
 def _is_number(item: str) -> bool:

@@ -23,6 +23,7 @@ from typing import Any
 
 from front.arguments import Arguments, parse
 from front.jobs import DO, Request, keep_compiled
+from input_pipeline import mirrors
 from input_pipeline.errors import UserError
 
 _READ = (
@@ -84,16 +85,30 @@ def _do(typed: Arguments) -> None:
     request = _request(typed)
     if typed.job not in _FOLDERS:
         if typed.distributed:
-            import jax
-
-            jax.distributed.initialize()
+            _join(typed)
         keep_compiled(request)
-    done = DO[typed.job](request)
+    with mirrors.publishing():
+        done = DO[typed.job](request)
     if sys.stdout is not None:
         sys.stdout.flush()  # where its error can be told
     if done and _is_first(typed):
         then = f"; next: {_program()} {done.then}" if done.then else ""
         print(f"{done.left}{then}", file=sys.stderr)
+
+
+def _join(typed: Arguments) -> None:
+    """Joins the other processes of the job. Raises UserError where they cannot be found."""
+    import jax
+
+    try:
+        jax.distributed.initialize(typed.coordinator, typed.processes, typed.process)
+    except ValueError as error:  # nobody tells
+        raise UserError(
+            f"--distributed: neither a TPU nor a cluster manager tells of the other processes "
+            f"({error}): give --coordinator=HOST:PORT, --processes=N and --process=I"
+        ) from error
+    except RuntimeError as error:
+        raise UserError(f"--distributed: {' '.join(str(error).split())[:300]}") from error
 
 
 def _is_first(typed: Arguments) -> bool:
@@ -125,7 +140,9 @@ def _request(typed: Arguments) -> Request:
     config = configs.saved(workdir)
     changes = configs.override(config, typed.overrides)
     changes += configs.work_out_again(config, typed.overrides)
-    print(*[f"config: {workdir / configs.SAVED}", *changes], sep="\n", file=sys.stderr)
+    print(
+        *[f"config: {mirrors.shown(workdir / configs.SAVED)}", *changes], sep="\n", file=sys.stderr
+    )
     return Request(typed, config, workdir)
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from front.arguments import Arguments
+from input_pipeline.mirrors import copy_of, shown
+from input_pipeline.paths import is_remote
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -58,7 +60,7 @@ def _prepare(request: Request) -> Done:
     write_official(request.run)
     prepare_all(request.run, functools.partial(check_questions, request.run))
     then = request.again("train" if request.run.config.data.train else "evaluate")
-    return Done(f"indexes and what was left out: {request.run.index_dir}", then)
+    return Done(f"indexes and what was left out: {shown(request.run.index_dir)}", then)
 
 
 def _train(request: Request) -> Done:
@@ -66,7 +68,7 @@ def _train(request: Request) -> Done:
     from vsft_jax.train import train
 
     train(request.run, during_training(request.run))
-    left = f"checkpoints and train.jsonl: {request.workdir}"
+    left = f"checkpoints and train.jsonl: {shown(request.workdir)}"
     if request.run.benchmarks:
         return Done(left, request.of_folder("evaluate"))
     return Done(left, f'{request.of_folder("predict")} --media=clip.mp4 --prompt="What happens?"')
@@ -76,7 +78,7 @@ def _evaluate(request: Request) -> Done:
     from evaluation.evaluate import evaluate_policies
 
     evaluate_policies(request.run)
-    return Done(f"scores and answers: {request.workdir}/eval", request.again("export"))
+    return Done(f"scores and answers: {shown(request.workdir)}/eval", request.again("export"))
 
 
 def _predict(request: Request) -> None:
@@ -110,20 +112,20 @@ def _export(request: Request) -> Done:
     folder = export(request.run)
     config = f"configs/{request.run.config.model.family}.py:path={folder}"
     then = f'--config={config} --job=predict --media=clip.mp4 --prompt="What happens?"'
-    return Done(f"a Hugging Face directory: {folder}", then)
+    return Done(f"a Hugging Face directory: {shown(folder)}", then)
 
 
 def _plan(request: Request) -> Done:
     from vsft_jax.plan import plan
 
     plan(request.run)
-    return Done(f"the plan: {request.workdir}/plan.json", request.again("train"))
+    return Done(f"the plan: {shown(request.workdir)}/plan.json", request.again("train"))
 
 
 def _study(request: Request) -> Done:
     from evaluation.run_study import run_study
 
-    return Done(f"the report: {run_study(request.run)}", request.of_folder("report"))
+    return Done(f"the report: {shown(run_study(request.run))}", request.of_folder("report"))
 
 
 def _report(request: Request) -> Done:
@@ -134,7 +136,7 @@ def _report(request: Request) -> Done:
     study = compare_runs(runs) if runs else read_folder(request.workdir)
     report = write_report(study, request.workdir)
     print_summary(study)
-    return Done(f"the report: {report}")
+    return Done(f"the report: {shown(report)}")
 
 
 def _compare(request: Request) -> Done:
@@ -142,10 +144,11 @@ def _compare(request: Request) -> Done:
 
     typed = request.typed
     assert typed.against, "a comparison has two sides"
-    found = compare_folders(request.workdir, typed.against, even_unlike=typed.even_unlike)
+    against = copy_of(typed.against) if is_remote(typed.against) else typed.against
+    found = compare_folders(request.workdir, against, even_unlike=typed.even_unlike)
     save(found, request.workdir / COMPARISON_FILE)
     print_comparisons(found)
-    return Done(f"the numbers: {request.workdir / COMPARISON_FILE}")
+    return Done(f"the numbers: {shown(request.workdir / COMPARISON_FILE)}")
 
 
 DO: dict[str, Callable[[Request], Done | None]] = {
@@ -167,7 +170,10 @@ def keep_compiled(request: Request) -> None:
     """Compiled functions stay in the workdir for later jobs, and for all cells of a study."""
     import jax
 
-    jax.config.update("jax_compilation_cache_dir", str(request.workdir / ".compilation_cache"))
+    place = shown(request.workdir / ".compilation_cache")  # JAX reads and writes addresses itself
+    jax.config.update("jax_compilation_cache_dir", place)
+    if is_remote(place):  # where it cannot bound what it keeps
+        jax.config.update("jax_compilation_cache_max_size", -1)
     if request.typed.job in ("predict", "chat", "serve"):
         # An answer is many small functions, most of them below the second that JAX asks for.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

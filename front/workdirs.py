@@ -3,12 +3,21 @@
 import os
 from pathlib import Path
 
+from input_pipeline import mirrors
 from input_pipeline.errors import UserError, did_you_mean
+from input_pipeline.paths import is_remote, user_cache
 
 
 def existing(named: str, flag: str = "workdir") -> Path:
-    """A folder that must be there. Raises UserError with the flag, naming one that is near."""
-    workdir = _local(named)
+    """A folder that must be there. Raises UserError with the flag, naming one that is near.
+
+    Of an address it is the copy on this machine, see `mirrors`.
+    """
+    if is_remote(named):
+        if not mirrors.names_below(named):
+            raise UserError(f"--{flag}={named}: nothing is there")
+        return mirrors.copy_of(named)
+    workdir = Path(named)
     if not workdir.exists():
         beside = workdir.parent.iterdir() if workdir.parent.is_dir() else ()
         names = [path.name for path in beside if path.is_dir()]
@@ -20,8 +29,13 @@ def existing(named: str, flag: str = "workdir") -> Path:
 
 
 def writable(named: str) -> Path:
-    """A folder that can be written, made if it is not there. Raises UserError."""
-    workdir = _local(named)
+    """A folder that can be written, made if it is not there. Raises UserError.
+
+    Of an address it is the copy on this machine; whether that can be written is seen when it is.
+    """
+    if is_remote(named):
+        return mirrors.copy_of(named)
+    workdir = Path(named)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
@@ -33,13 +47,6 @@ def writable(named: str) -> Path:
     return workdir
 
 
-def _local(named: str) -> Path:
-    if "://" in named:
-        raise UserError(f"--workdir={named} is an address: mount the bucket and name the folder")
-    return Path(named)
-
-
 def of_user() -> Path:
-    """Where an imported model answers without a workdir: the user's cache, as the XDG base
-    directory specification has it."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vsft-jax"
+    """Where an imported model answers without a workdir."""
+    return user_cache()

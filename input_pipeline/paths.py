@@ -20,6 +20,12 @@ def is_remote(path: str) -> bool:
     return "://" in path
 
 
+def user_cache() -> Path:
+    """Where this program keeps what is its user's: in the user's cache, as the XDG base directory
+    specification has it."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vsft-jax"
+
+
 def located(path: str, root: str | Path) -> str:
     """Where a path of a config leads: an address or an absolute path.
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _LOG_SECONDS = 5.0  # between log lines
 _MOVE_SECONDS = 0.1  # between movements of a bar
 _BURST_SECONDS = 0.5  # what ends so soon after the first was done together with it, as a batch is
+_LATEST: list[str] = []  # one line, of this process
 
 
 class Progress:
@@ -49,6 +50,7 @@ class Progress:
         if now - self._begun < _BURST_SECONDS:
             self._first, self._first_at = done, now
         self._done = done
+        _LATEST[:] = [f"{self._what}: {done} of {self._total} {self._unit}"]
         if now - self._last < (_LOG_SECONDS if self._bar is None else _MOVE_SECONDS):
             return
         if self._bar is not None:
@@ -79,6 +81,11 @@ class Progress:
         done, seconds = self._done - self._first, now - self._first_at
         left = duration(seconds / done * (self._total - self._done))
         return f"{state}, {_pace(done, seconds)}, {left} left"
+
+
+def latest() -> str:
+    """What the work that moved last has reached; "" where none has."""
+    return "".join(_LATEST)
 
 
 def _pace(done: int, seconds: float) -> str:

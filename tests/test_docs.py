@@ -146,11 +146,11 @@ def refusal(monkeypatch, capsys):
     monkeypatch.setattr(configs, "load", load_copy)
     monkeypatch.setattr(configs, "saved", saved)
     for name in ("existing", "writable"):
-        monkeypatch.setattr(workdirs, name, workdirs._local)
+        monkeypatch.setattr(workdirs, name, lambda named, *_: Path(named))
     monkeypatch.setattr("front.console.prepare_console", lambda: None)
     monkeypatch.setattr("front.door.keep_compiled", lambda request: None)
     monkeypatch.setattr("front.door.DO", dict.fromkeys(JOBS, check))
-    monkeypatch.setattr("jax.distributed.initialize", lambda: None)
+    monkeypatch.setattr("jax.distributed.initialize", lambda *_: None)
 
     def ask(command: Command) -> str:
         asked.append(command)

@@ -21,6 +21,7 @@ from jax.experimental import multihost_utils
 from input_pipeline.frame_budget import spec_label
 from input_pipeline.layout import VisionLayout
 from input_pipeline.progress import Progress
+from vsft_jax.checkpoints import home, written_at
 from vsft_jax.config import EXPORT_RECORD, Run, stated_by
 from vsft_jax.errors import ConfigError
 from vsft_jax.huggingface import (
@@ -289,11 +290,11 @@ def _write_json(path: Path, value: Any) -> None:
 
 def _record(run: Run, model: LoadedModel, files: _Files) -> dict[str, Any]:
     """What is exported: a partial export of anything else is not gone on with."""
-    weights = model.source / "checkpoints" / str(model.step) if model.step else model.source
+    saved = home(model.source) / str(model.step)
     return {
         "source": str(model.source),
         "step": model.step,
-        "written": weights.stat().st_mtime_ns,
+        "written": written_at(saved) if model.step else model.source.stat().st_mtime_ns,
         "dtype": run.config.export.dtype,
         "lora_eval_scale": run.config.lora.eval_scale,
         "files": {file: [[name, list(shape)] for name, shape in p] for file, p in files.items()},

@@ -23,7 +23,7 @@ from input_pipeline.progress import Progress
 from vsft_jax import frame_models
 from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
-from vsft_jax.processes import first_process_first, is_first
+from vsft_jax.processes import first_finds, is_first
 from vsft_jax.row_plan import batch_plan, log_fill
 from vsft_jax.workdir_lock import working_in
 
@@ -131,27 +131,43 @@ def ensure_demo_world(run: Run) -> None:
 def _prepare(
     run: Run, datasets: Sequence[DatasetSpec], frame_policy: Mapping[str, Any], retry: bool = False
 ) -> Prepared:
-    data = run.config.data
-    paths, summaries = {}, {}
     policies = {each.name: _for_dataset(run, each, frame_policy) for each in datasets}
-    with first_process_first("prepare"):
-        ensure_demo_world(run)
-        for dataset in datasets:
-            _check_start(dataset, run.data_root)
-            policy = policies[dataset.name]
-            spec = run.index_spec(policy, frame_tools(run, policy))
-            paths[dataset.name], summaries[dataset.name] = prepare(
-                dataset,
-                spec,
-                run.index_dir,
-                workers=data.prepare_processes or data.workers,
-                processes=data.prepare_processes > 0,
-                decoder=run.decoder,
-                max_bad_fraction=data.max_bad_fraction,
-                retry=retry and is_first(),
-                verify=is_first(),
-            )
+    # Of several processes one reads and hashes the annotations; the others hear of the indexes.
+    found = first_finds(
+        lambda: _prepared_here(run, datasets, policies, retry),
+        f"prepare {', '.join(policies) or 'nothing'}",
+        patience=run.config.train.watchdog_seconds,
+        in_files=True,
+    )
+    paths = {name: run.index_dir / file for name, (file, _) in found.items()}
+    summaries = {name: summary for name, (_, summary) in found.items()}
     return Prepared(paths, summaries, dict(frame_policy))
+
+
+def _prepared_here(
+    run: Run,
+    datasets: Sequence[DatasetSpec],
+    policies: Mapping[str, Mapping[str, Any]],
+    retry: bool,
+) -> dict[str, tuple[str, dict[str, Any]]]:
+    """The file in `run.index_dir` and the summary of each data set. policies: by data set."""
+    ensure_demo_world(run)
+    data, found = run.config.data, {}
+    for dataset in datasets:
+        _check_start(dataset, run.data_root)
+        policy = policies[dataset.name]
+        path, summary = prepare(
+            dataset,
+            run.index_spec(policy, frame_tools(run, policy)),
+            run.index_dir,
+            workers=data.prepare_processes or data.workers,
+            processes=data.prepare_processes > 0,
+            decoder=run.decoder,
+            max_bad_fraction=data.max_bad_fraction,
+            retry=retry,
+        )
+        found[dataset.name] = (path.name, summary)
+    return found
 
 
 def _for_dataset(

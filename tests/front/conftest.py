@@ -6,7 +6,11 @@ import jax
 import pytest
 from absl import logging
 
-_JAX = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+_JAX = (
+    "jax_compilation_cache_dir",
+    "jax_compilation_cache_max_size",
+    "jax_persistent_cache_min_compile_time_secs",
+)
 
 
 @pytest.fixture(autouse=True, scope="module")

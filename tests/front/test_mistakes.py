@@ -60,6 +60,19 @@ MISTAKES = [
     ),
     ([TINY, "--workdir={run}", "--even-unlike"], "--even-unlike has no effect with --job=train"),
     ([TINY, "--workdir={run}", "--even_unlike"], "no such flag; did you mean --even-unlike?"),
+    ([TINY, "--workdir={run}", "--distributed"], "give --coordinator=HOST:PORT, --processes=N and"),
+    (
+        [TINY, "--workdir={run}", "--distributed", "--processes=2"],
+        "--coordinator and --process missing: the three of --distributed go together",
+    ),
+    (
+        [TINY, "--workdir={run}", "--coordinator=a:1", "--processes=2", "--process=0"],
+        "--coordinator, --processes and --process need --distributed",
+    ),
+    (
+        [TINY, "--distributed", "--coordinator=a:1", "--processes=2", "--process=2"],
+        "--process=2: expected one of 0 to --processes - 1 = 1",
+    ),
     (["--workdir={run}", "--job=compare"], "--job=compare needs --against=FOLDER"),
     (["--workdir={run}", "--job=compare", "--against={run}"], "no results; evaluate the run first"),
     (["--workdir={run}", "--job=report", "--config.seed=1"], "--config.seed=1 has no effect"),
@@ -153,7 +166,7 @@ MISTAKES = [
     ([TINY, "--workdir={here}/typo.py/run"], "typo.py/run: a file is in the way"),
     ([TINY, "--workdir={here}/typo.py", "--job=evaluate"], "typo.py is a file: name a folder"),
     ([TINY, "--workdir=/proc/run"], "--workdir=/proc/run cannot be made: "),
-    ([TINY, "--workdir=gs://bucket/run"], "gs://bucket/run is an address: mount the bucket"),
+    ([TINY, "--workdir=nowhere://bucket/run"], "nowhere://bucket/run cannot be reached: "),
     (["--workdir={run}", "--job=evaluate"], "{run} has no config.json; give a --config as well"),
     (["--workdir={here}/elsewhere", "--job=evaluate"], "{here}/elsewhere: no such folder\n"),
     (["--workdir={run}s", "--job=evaluate"], "no such folder; did you mean {run}?"),

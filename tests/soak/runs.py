@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import orbax.checkpoint as ocp
 
+from vsft_jax.checkpoints import steps_of
 from vsft_jax.checkpoints.manifest import damage
-from vsft_jax.checkpoints.upkeep import steps_of
 from vsft_jax.train import read_jsonl
 
 ROOT = Path(__file__).parents[2]

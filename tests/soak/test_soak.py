@@ -20,7 +20,7 @@ from tests.conftest import devices
 from tests.soak.runs import STEPS, ended, lost_at_the_end, lost_on_the_way, rows, start
 from tests.vsft_jax import two_processes
 from tests.vsft_jax.train import test_multihost as multihost
-from vsft_jax.checkpoints.upkeep import steps_of
+from vsft_jax.checkpoints import steps_of
 from vsft_jax.config import Run
 from vsft_jax.prepare import ensure_demo_world
 from vsft_jax.train import train

@@ -13,9 +13,11 @@ from typing import Any
 
 import orbax.checkpoint as ocp
 
+from input_pipeline.mirrors import publish
+from input_pipeline.paths import is_remote
 from vsft_jax.checkpoints.errors import CheckpointError, named
 from vsft_jax.checkpoints.manifest import damage, write_manifest
-from vsft_jax.checkpoints.upkeep import UNFINISHED, steps_of
+from vsft_jax.checkpoints.places import home, steps_of, unfinished
 from vsft_jax.parameters import flatten, not_finite, unflatten
 
 
@@ -30,8 +32,9 @@ class Checkpoints:
         read_only: bool = False,
         verify: bool = True,
     ):
-        """keep: the newest so many. verify: what is restored is compared with its checksums."""
-        self.directory = Path(workdir).absolute() / "checkpoints"
+        """workdir: a folder, or an address. keep: the newest so many. verify: what is restored is
+        compared with its checksums."""
+        self.directory = home(workdir)
         if read_only and not self.directory.is_dir():
             raise CheckpointError(f"{self.directory} has no checkpoints: was the model trained?")
         self._verify = verify
@@ -53,6 +56,7 @@ class Checkpoints:
         Raises CheckpointError when this one, or the one before, cannot be written.
         """
         self.wait()
+        publish()  # a checkpoint has all of its run's record before it
         self._saving = step
         with self._written():
             self._manager.save(
@@ -102,7 +106,10 @@ class Checkpoints:
 
     def _complete(self) -> None:
         """Called in process 0 when the files of a save are there, before it has its name."""
-        (folder,) = self.directory.glob(f"{self._saving}{UNFINISHED}*")
+        saving = str(self._saving)
+        (folder,) = (
+            path for path in unfinished(self.directory) if path.name.split(".")[0] == saving
+        )
         write_manifest(folder)
 
     def _written(self) -> contextlib.AbstractContextManager[None]:
@@ -142,7 +149,8 @@ class Checkpoints:
         if whole is None:
             return "No other checkpoint is whole there: train it again, or use another model"
         folder = self.directory / str(step)
-        return f"Step {whole} is whole; to use it: mv {folder} {folder}.damaged"
+        move = "gcloud storage mv" if is_remote(str(folder)) else "mv"
+        return f"Step {whole} is whole; to use it: {move} {folder} {folder}.damaged"
 
 
 def _mismatches(wanted: dict[str, Any], saved: Any) -> str:

@@ -3,25 +3,19 @@
 import functools
 import os
 import shutil
-from pathlib import Path
 
 from absl import logging
+from etils import epath
 
+from input_pipeline.mirrors import move
+from input_pipeline.paths import is_remote
 from vsft_jax.checkpoints.errors import CheckpointError
 from vsft_jax.checkpoints.manifest import damage
+from vsft_jax.checkpoints.places import Folder, bytes_below, steps_of, unfinished
 from vsft_jax.processes import first_finds
 
-UNFINISHED = ".orbax-checkpoint-tmp"  # after the step, of a save that is under way or was killed
 
-
-def steps_of(directory: Path) -> list[int]:
-    """The steps that have a finished checkpoint, the newest first."""
-    if not directory.is_dir():
-        return []
-    return sorted((int(p.name) for p in directory.iterdir() if p.name.isdigit()), reverse=True)
-
-
-def make_ready(directory: Path, *, verify: bool) -> None:
+def make_ready(directory: Folder, *, verify: bool) -> None:
     """Removes what killed saves left, and sets damaged checkpoints aside as "<step>.damaged", so
     that the newest one is whole; both are logged. To be called by all processes.
 
@@ -51,19 +45,22 @@ def make_ready(directory: Path, *, verify: bool) -> None:
         logging.warning("going on from the checkpoint before, step %d", step)
 
 
-def _remove_unfinished(directory: Path) -> int:
+def _remove_unfinished(directory: Folder) -> int:
     """Returns how many there were."""
-    found = list(directory.glob(f"*{UNFINISHED}*"))
+    found = unfinished(directory)
     for path in found:
-        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-        shutil.rmtree(path)
+        size = bytes_below(path)
+        path.rmtree() if isinstance(path, epath.Path) else shutil.rmtree(path)
         logging.info("removed %s, left by a save that was cut off: %.1f MB", path, size / 1e6)
     return len(found)
 
 
-def _set_aside(directory: Path, step: int) -> str:
+def _set_aside(directory: Folder, step: int) -> str:
     """Renames a checkpoint so that it is none any more; returns where it is."""
     names = (f"{step}.damaged{n}" for n in ("", *(f"-{i}" for i in range(2, 1000))))
     aside = next(directory / name for name in names if not (directory / name).exists())
-    os.rename(directory / str(step), aside)
+    if is_remote(str(directory)):
+        move(str(directory / str(step)), str(aside))
+    else:
+        os.rename(directory / str(step), aside)
     return str(aside)

@@ -12,6 +12,7 @@ from pathlib import Path
 from input_pipeline.errors import did_you_mean
 from input_pipeline.index import DatasetSpec
 from input_pipeline.paths import is_remote, located
+from vsft_jax.checkpoints import home, steps_of
 from vsft_jax.config.checks import base_config, check_study, layout_problems, refuse
 from vsft_jax.config.run import Run
 from vsft_jax.errors import ConfigError
@@ -117,9 +118,9 @@ def _start_problems(run: Run) -> Iterator[str]:
     start = run.config.train.init_from
     if not start or _has_checkpoint(run.workdir):
         return
-    folder = Path(start).absolute()
-    if not folder.is_dir():
-        yield f"config.train.init_from = {start!r}: {_not_there(str(folder))}"
+    folder = located(start, Path())
+    if not is_remote(folder) and not Path(folder).is_dir():
+        yield f"config.train.init_from = {start!r}: {_not_there(folder)}"
     elif not _has_checkpoint(folder):
         yield (
             f"config.train.init_from = {start!r}: {folder} has no finished checkpoint; name the "
@@ -169,10 +170,9 @@ def _said(find: Callable[[], Iterator[str]]) -> list[str]:
         return [str(error)]
 
 
-def _has_checkpoint(workdir: Path) -> bool:
+def _has_checkpoint(workdir: str | Path) -> bool:
     """Whether a step was completely written; without a manager, which several processes make."""
-    folder = workdir / "checkpoints"
-    return folder.is_dir() and any(path.name.isdigit() for path in folder.iterdir())
+    return bool(steps_of(home(workdir)))
 
 
 def _is_rendered(run: Run, path: str) -> bool:

@@ -14,6 +14,7 @@ from input_pipeline.frame_budget import Tools, check_multiples, spec_label
 from input_pipeline.index import DatasetSpec, IndexSpec
 from input_pipeline.layout import VisionLayout
 from input_pipeline.media import Decoder
+from input_pipeline.mirrors import copy_of
 from input_pipeline.paths import is_remote, located
 from input_pipeline.text import ChatTokenizer
 from vsft_jax.config import data, model
@@ -33,7 +34,7 @@ class Run:
     """What a job is given. Properties are made when they are first asked for, and kept.
 
     config: one of configs/, with its overrides; a copy, which nothing changes from here on.
-    workdir: made absolute.
+    workdir: made absolute. Of a workdir at an address it is the copy here, see `mirrors`.
     Making one raises ConfigError for a config that cannot be run, whatever the job (see `checks`);
     each property does, naming the key, where files do not go with it.
     """
@@ -199,8 +200,13 @@ class Run:
 
     @functools.cached_property
     def index_dir(self) -> Path:
-        """Where prepared indexes and what was found out for them live."""
-        return Path(self.config.data.index_dir or self.workdir / "index").absolute()
+        """Where prepared indexes and what was found out for them live; of an address its copy here.
+
+        Raises StorageError."""
+        named = self.config.data.index_dir
+        if is_remote(named):
+            return copy_of(named)
+        return Path(named or self.workdir / "index").absolute()
 
     def index_spec(self, frame_policy: Mapping[str, Any], tools: Tools = _NO_TOOLS) -> IndexSpec:
         """What a prepared index depends on besides the data.

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from input_pipeline.text import ChatTokenizer
 from vsft_jax import lora
-from vsft_jax.checkpoints import Checkpoints
+from vsft_jax.checkpoints import Checkpoints, home
 from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
 from vsft_jax.huggingface import load_params
@@ -89,7 +89,7 @@ def _adapters(run: Run, meta: dict[str, Any] | None) -> Lora | None:
 
 def _checkpoints(run: Run) -> Checkpoints | None:
     """The workdir's checkpoints; None where it has none but there is a model to import."""
-    if not run.config.model.path or (run.workdir / "checkpoints").is_dir():
+    if not run.config.model.path or home(run.workdir).is_dir():
         verify = run.config.train.verify_checkpoints
         checkpoints = Checkpoints(run.workdir, read_only=True, verify=verify)
         if not run.config.model.path or checkpoints.latest() is not None:

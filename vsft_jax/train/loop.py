@@ -18,7 +18,7 @@ from input_pipeline.files import write_atomically
 from input_pipeline.index import BadFraction, ExampleStore, Quarantine
 from input_pipeline.progress import Progress, duration
 from vsft_jax import lora
-from vsft_jax.checkpoints import Checkpoints, make_ready
+from vsft_jax.checkpoints import Checkpoints, home, make_ready
 from vsft_jax.config import Run, check_before_training
 from vsft_jax.inference import LoadedModel
 from vsft_jax.prepare import prepare_training
@@ -139,7 +139,7 @@ def _begin(
     stack.enter_context(working_in(run.workdir, "train"))
     prepared = prepare_training(run)
     stores = prepared.stores()
-    make_ready(run.workdir / "checkpoints", verify=run.config.train.verify_checkpoints)
+    make_ready(home(run.workdir), verify=run.config.train.verify_checkpoints)
     # Which has verified what is read now.
     keep = run.config.train.keep_checkpoints
     checkpoints = Checkpoints(run.workdir, keep=keep, verify=False)

@@ -103,7 +103,7 @@ KEYS: dict[str, Check] = {
     "data.cache_gb": number(above=0),
     "data.max_bad_fraction": number(least=0, most=1),
     "data.prepare_processes": integer(0),
-    "data.index_dir": local_path(),
+    "data.index_dir": text(),  # a path or an address
     #
     "frames": frame_policy(),
     #
@@ -125,7 +125,7 @@ KEYS: dict[str, Check] = {
     "train.batch_rows": integer(0),
     "train.batch_examples": integer(0),
     "train.accumulate": integer(1),
-    "train.init_from": local_path(),
+    "train.init_from": text(),  # a path or an address
     "train.only": parameters(),
     "train.log_every": integer(1),
     "train.checkpoint_every": integer(1),
