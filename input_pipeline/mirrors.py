@@ -176,6 +176,24 @@ def _named(address: str, what: str) -> Iterator[None]:
         raise StorageError(f"{address} {what}: {type(error).__name__}: {said}") from error
 
 
+def read_object(address: str) -> bytes:
+    """What an object holds, nothing where there is none. Raises StorageError."""
+    with _named(address, "cannot be read"):
+        system, place = _storage(address)
+        system.invalidate_cache()
+        try:
+            return system.cat_file(place)
+        except FileNotFoundError:
+            return b""
+
+
+def write_object(address: str, content: bytes) -> None:
+    """Replaces an object. Raises StorageError."""
+    with _named(address, "cannot be written"):
+        system, place = _storage(address)
+        system.pipe_file(place, content)
+
+
 def names_below(address: str) -> list[str]:
     """Names of the objects and folders right below an address. Raises StorageError."""
     with _named(address, "cannot be read"):

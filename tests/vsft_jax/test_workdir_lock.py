@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from input_pipeline import mirrors
 from vsft_jax import workdir_lock
 from vsft_jax.workdir_lock import LOCK_FILE, WorkdirInUse, working_in
 
@@ -107,4 +108,22 @@ def test_an_owner_counts_up_and_without_locks_that_is_what_holds(tmp_path, monke
         second = (tmp_path / LOCK_FILE).read_text()
         assert first != second and len(first) == len(second)
     with working_in(tmp_path, "train"):
+        pass
+
+
+def test_at_an_address_an_owner_that_counts_is_alive_and_another_is_dead(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(mirrors, "_open", {})
+    monkeypatch.setattr(workdir_lock, "DEAD_SECONDS", 0.5)
+    monkeypatch.setattr(workdir_lock, "BEAT_SECONDS", 0.05)
+    address = "memory://locks/run"
+    one = mirrors.copy_of(address)
+    with working_in(one, "train"):
+        said = f"^{address} is in use: --job=train of process"
+        with pytest.raises(WorkdirInUse, match=said), working_in(one, "study"):
+            pass
+        left = mirrors.read_object(f"{address}/{LOCK_FILE}")
+    assert mirrors.read_object(f"{address}/{LOCK_FILE}") == b""
+    mirrors.write_object(f"{address}/{LOCK_FILE}", left)  # as of a job that was killed
+    with working_in(one, "train"):
         pass
