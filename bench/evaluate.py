@@ -2,13 +2,14 @@
 
     python -m bench.evaluate [--rounds 5] [--clips 20] [--torch-threads 1]
 
-Two kinds of questions: three about each clip, answered by a letter and the token that ends it (two
-tokens), and one about each clip, answered at length (64 tokens). Both sides have the same random
-weights in float32, the same frames at the same size, decoded by this repository's decoder, and take
-turns. What is timed is everything from the question to its answer: ours probes and lays out the
-clips anew, too. Loading and compiling are not timed. Answers are compared token by token; those
-about clips of 8 seconds may differ, since transformers 5 lets the text go on before such a clip's
-last position, and this repository behind it, as the model was trained.
+Three questions about each clip are answered by a letter and the token that ends it (two tokens), or
+here by the likeliest of the options' letters alone; one about each clip is answered at length (64
+tokens). Both sides have the same random weights in float32, the same frames at the same size,
+decoded by this repository's decoder, and take turns. What is timed is everything from the question
+to its answer: ours probes and lays out the clips anew, too. Loading and compiling are not timed.
+Written answers are compared token by token; those about clips of 8 seconds may differ, since
+transformers 5 lets the text go on before such a clip's last position, and this repository behind
+it, as the model was trained.
 
 On a machine that others use too, torch's threads spin while they wait for each other, which counts
 as CPU time: give it one thread there.
@@ -31,7 +32,7 @@ from configs import qwen2_5_vl
 from input_pipeline.examples import Example, MediaRef, Turn
 from input_pipeline.index import ExampleStore, lay_out
 from vsft_jax.config import Run
-from vsft_jax.inference import LoadedModel, answer, load_model
+from vsft_jax.inference import LoadedModel, answer, load_model, option_tokens
 
 FRAMES = 4  # so that a pair of them stands for 1, 2 or 4 seconds
 OPTIONS = "A. A street.\nB. A meadow.\nC. A car.\nD. A bridge."
@@ -45,14 +46,20 @@ OPEN = ("Describe in detail what happens in this clip, from its beginning to its
 
 
 class Kind(NamedTuple):
-    """Questions asked about every clip, and the tokens of an answer."""
+    """Questions asked about every clip, and the tokens of an answer. likeliest: here by the options
+    alone."""
 
     name: str
     questions: Sequence[str]
     tokens: int
+    likeliest: bool = False
 
 
-KINDS = (Kind("a letter", CHOICE, 2), Kind("64 tokens", OPEN, 64))
+KINDS = (
+    Kind("a letter", CHOICE, 2),
+    Kind("a letter, here the likeliest", CHOICE, 2, likeliest=True),
+    Kind("64 tokens", OPEN, 64),
+)
 
 
 class Took(NamedTuple):
@@ -68,6 +75,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clips", type=int, default=20)
+    parser.add_argument("--kinds", type=int, nargs="*", default=range(len(KINDS)), help="0, 1, 2")
     parser.add_argument("--torch-threads", type=int, help="by default as many as cores")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "eval-bench")
     options = parser.parse_args()
@@ -83,7 +91,7 @@ def main() -> None:
     config.data.decoder = "threads"
     run = Run(config, options.folder / "run")
     model, theirs = load_model(run), OneByOne(directory)
-    for kind in KINDS:
+    for kind in [KINDS[place] for place in options.kinds]:
         examples = [
             Example(f"{clip.stem}/{i}", "bench", (Turn("user", (MediaRef("video", str(clip)), q)),))
             for clip in clips
@@ -103,7 +111,7 @@ def compare(
     """Rounds of both sides over questions of one kind."""
     run = run.with_settings(eval={"max_new_tokens": kind.tokens})
     prompts = laid_out(run, examples)
-    ours_once = timed(lambda: ours(run, model, examples))
+    ours_once = timed(lambda: ours(run, model, examples, kind))
     theirs(*prompts[0], kind.tokens)
     print(
         f"\nAnswers of {kind.name}, {len(examples)} questions about "
@@ -112,20 +120,20 @@ def compare(
     )
     ratios = []
     for _ in range(rounds):
-        here = timed(lambda: ours(run, model, examples))
+        here = timed(lambda: ours(run, model, examples, kind))
         there = timed(
             lambda: {
                 prompts[i][0].id: theirs(*prompts[i], kind.tokens) for i in range(len(prompts))
             }
         )
         same = sum(list(here.answers[name]) == list(ids) for name, ids in there.answers.items())
+        agree = "" if kind.likeliest else f"; {same} of {len(examples)} answers the same"
         ratios.append((there.wall / here.wall, there.cpu / here.cpu))
         print(
             f"this repository {len(examples) / here.wall:.2f} answers/s and "
             f"{here.cpu / len(examples):.2f} s of CPU each, transformers "
             f"{len(examples) / there.wall:.2f} and {there.cpu / len(examples):.2f}: "
-            f"{ratios[-1][0]:.2f} times as many, {ratios[-1][1]:.2f} by CPU time; "
-            f"{same} of {len(examples)} answers the same",
+            f"{ratios[-1][0]:.2f} times as many, {ratios[-1][1]:.2f} by CPU time{agree}",
             flush=True,
         )
     wall, cpu = map(statistics.median, zip(*ratios, strict=True))
@@ -137,12 +145,16 @@ def laid_out(run: Run, examples: Sequence[Example]) -> ExampleStore:
     return lay_out(examples, run.index_spec(run.config.frames.to_dict()), mode="prompt")
 
 
-def ours(run: Run, model: LoadedModel, examples: Sequence[Example]) -> dict[str, Sequence[int]]:
+def ours(
+    run: Run, model: LoadedModel, examples: Sequence[Example], kind: Kind
+) -> dict[str, Sequence[int]]:
     """Answers as an evaluation asks for them."""
     store = laid_out(run, examples)
-    return {
-        examples[said.index].id: said.token_ids for said in answer(run, model, store, many=True)
-    }
+    options = []
+    if kind.likeliest:
+        options = [list(option_tokens("ABCD", model.tokenizer).values())] * len(examples)
+    said = answer(run, model, store, many=True, options=options)
+    return {examples[each.index].id: each.token_ids for each in said}
 
 
 def timed(work: Callable[[], dict[str, Sequence[int]]]) -> Took:

@@ -35,8 +35,9 @@ def test_rates_ratios_and_equal_answers(monkeypatch, capsys):
     assert "median of 3 rounds: 2.00 times as many, 3.00 by CPU time" in out
 
 
-def test_both_kinds_of_questions_are_asked():
-    assert [(kind.name, len(kind.questions), kind.tokens) for kind in KINDS] == [
-        ("a letter", 3, 2),
-        ("64 tokens", 1, 64),
+def test_all_kinds_of_questions_are_asked():
+    assert [(kind.name, len(kind.questions), kind.tokens, kind.likeliest) for kind in KINDS] == [
+        ("a letter", 3, 2, False),
+        ("a letter, here the likeliest", 3, 2, True),
+        ("64 tokens", 1, 64, False),
     ]
