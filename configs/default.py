@@ -158,7 +158,25 @@ def get_config() -> ConfigDict:
     # Of AdamW's first moment; "bfloat16" saves 2 bytes a trained parameter.
     config.optimizer.mu_dtype = "float32"
 
-    # Devices along each mesh axis; -1 takes what is left.
+    # --- Remedies: what keeps the skills of the model that training starts from. ---------------
+    # docs/training.md compares them, with those that need no key here. Answers that are not about
+    # clips, which data.replay or weights bring in, are called pictures.
+    config.remedy = ConfigDict()
+    # What of a clips' gradient would raise the loss on the step's pictures is taken out of it
+    # (PCGrad, one-sided); pictures protect, and are not learned from.
+    config.remedy.project = False
+    config.remedy.l2 = 0.0  # strength of an even pull back to the starting parameters
+    # Strength of a pull by importance (EWC), found before the first step on so many batches of the
+    # training set `fisher_data`.
+    config.remedy.ewc = 0.0
+    config.remedy.fisher_data = ""
+    config.remedy.fisher_steps = 16
+    # Pictures learn to be answered as the start answers them, with so much weight (distillation).
+    config.remedy.distill = 0.0
+    # In evaluation, predict and export: start + interpolate · (tuned − start). 0 is the start.
+    config.remedy.interpolate = 1.0
+
+    # Devices along each mesh axis; -1 takes what is left. Several slices of TPUs lie along data.
     config.mesh = ConfigDict({"data": 1, "fsdp": -1, "tensor": 1})
 
     # --- Plan: what a step takes on TPUs, with none at hand. See docs/tpu.md. ------------------

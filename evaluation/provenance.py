@@ -38,6 +38,7 @@ def settings(run: "Run", questions: "Sequence[Item]") -> dict[str, Any]:
     files with the chat template. questions: hash of what is asked, in which words, and of the right
     answers. scorer: hash of the scorers' source. decoder: versions. dtype: of the computation.
     control, limit: as `config.eval` has them, where something else than the benchmark is asked.
+    eval_scale, interpolate: where what fine-tuning did is used in part.
     """
     rules = run.layout
     found = {
@@ -50,6 +51,11 @@ def settings(run: "Run", questions: "Sequence[Item]") -> dict[str, Any]:
     }
     asked = run.config.eval
     found |= {key: asked[key] for key in ("control", "limit") if asked[key]}
+    scales = {
+        "eval_scale": run.config.lora.eval_scale,
+        "interpolate": run.config.remedy.interpolate,
+    }
+    found |= {key: value for key, value in scales.items() if value != 1.0}
     return json.loads(json.dumps(found))
 
 

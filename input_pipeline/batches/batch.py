@@ -30,6 +30,7 @@ class Batch:
                                    sum does; -1 for text, `layout.NEWLINE` for a learned newline
     patches:       uint8[B, N, C]  raw RGB, columns (channel, frame of the pair, row, column)
     patch_coords:  int32[B, N, A]  place of the patch in its frame, as the family's tower needs it
+    clips:         bool[B, L]      whether the position's example shows a video
     patch_frames:  int32[B, N]     0 padding, else 1, 2, … by temporal grid
     patch_windows: int32[B, N]     0 padding, else 1, 2, … by attention window
     visual_weights: float32[B, L, K] only where K > 1
@@ -52,6 +53,7 @@ class Batch:
     patch_coords: np.ndarray
     patch_frames: np.ndarray
     patch_windows: np.ndarray
+    clips: np.ndarray
     example_ids: list[list[str]]
     failures: list[dict[str, str]]
     visual_weights: np.ndarray | None = None

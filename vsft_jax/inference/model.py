@@ -15,6 +15,7 @@ from vsft_jax.checkpoints import Checkpoints, home
 from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
 from vsft_jax.huggingface import load_params
+from vsft_jax.inference.interpolate import interpolated
 from vsft_jax.lora import Lora, ModelBuilder
 from vsft_jax.sharding import abstract_model, make_mesh
 
@@ -41,7 +42,8 @@ class LoadedModel:
 def load_model(run: Run) -> LoadedModel:
     """The newest checkpoint of a run's workdir, on the config's mesh; where the workdir has none,
     the model of `config.model.path`. A checkpoint's adapters are as it was trained with, at
-    `config.lora.eval_scale`.
+    `config.lora.eval_scale`, or it is between the start and the tuned model as
+    `config.remedy.interpolate` says.
 
     Raises CheckpointError when there is neither or the checkpoint is damaged, holds values that are
     not finite or does not fit `config.model`, ConfigError when `config.lora` is for other adapters,
@@ -59,6 +61,7 @@ def load_model(run: Run) -> LoadedModel:
             source = run.workdir
             params = checkpoints.restore_params(shapes)
             checkpoints.close()
+            params = interpolated(run, params, shapes, meta or {})
         else:
             source = run.model_directory or run.workdir
             params = load_params(family, model_config, source, shapes)

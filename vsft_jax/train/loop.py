@@ -42,6 +42,7 @@ from vsft_jax.train.record import (
 from vsft_jax.train.resume import check_unchanged, saved_losses, schedule_of
 from vsft_jax.train.setup import batch_plan, initial_state, make_trainer, with_schedule
 from vsft_jax.train.step import Trainer, TrainState
+from vsft_jax.train.remedies.fisher import with_fisher
 from vsft_jax.train.watchdog import Peers, Watchdog
 from vsft_jax.workdir_lock import working_in
 
@@ -178,6 +179,8 @@ def _begin(
         steps=run.config.train.steps,
         start_step=start,
         decoder=run.decoder,
+    if trainer.remedies.ewc and not start:
+        state = with_fisher(run, trainer, state)
         threads=run.config.data.workers,
     )
     record, trackers = None, Trackers({})

@@ -12,7 +12,9 @@ from ml_collections import ConfigDict
 from vsft_jax.errors import ConfigError
 from vsft_jax.lora import is_adapter
 from vsft_jax.parameters import path_string, selector
+from vsft_jax.train.remedies import Remedies, pull_to_start
 
+NO_REMEDIES = Remedies()
 MU_DTYPES = ("float32", "bfloat16")
 
 
@@ -103,13 +105,14 @@ def learning_rates(config: ConfigDict) -> dict[str, Callable[[int], float]]:
 
 
 def make_optimizer(
-    config: ConfigDict, component_of: Callable[[str], str]
+    config: ConfigDict, component_of: Callable[[str], str], remedies: Remedies = NO_REMEDIES
 ) -> optax.GradientTransformationExtraArgs:
     """The optimiser over trainable parameters; its `update` takes the `steps` of the schedule, too.
 
     component_of: path of a parameter → "tower", "projector" or "llm", which picks its rate.
     Gradients are clipped by their global norm over everything that trains. Weight decay applies
-    to matrices (kernels, adapters and embeddings), not to biases and norm scales.
+    to matrices (kernels, adapters and embeddings), not to biases and norm scales. A pull to the
+    start, where `remedies` have one, is a part of the gradient, and is clipped with it.
 
     Raises ConfigError for a `config.mu_dtype` that the first moment cannot be kept in.
     """
@@ -144,7 +147,9 @@ def make_optimizer(
         )
 
     parts = sorted(trainable_parts(config.learning_rate))
+    pull = [pull_to_start(remedies.l2, remedies.ewc)] if remedies.keeps_start else []
     return optax.chain(
+        *pull,
         optax.clip_by_global_norm(config.clip_norm),
         optax.multi_transform({part: adamw(part) for part in parts}, labels),
     )

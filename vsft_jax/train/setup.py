@@ -20,6 +20,7 @@ from vsft_jax.parameters import flatten
 from vsft_jax.row_plan import batch_plan
 from vsft_jax.sharding import abstract_model, batch_shards, make_mesh
 from vsft_jax.train.optimizer import make_optimizer, trainable
+from vsft_jax.train.remedies import Remedies
 from vsft_jax.train.resume import recent_losses
 from vsft_jax.train.step import Trainer, TrainState
 
@@ -62,16 +63,18 @@ def make_trainer(
     refuse(training_row_problems(run, batch_shards(mesh)))
     rules = tuple(lora.partition_rules(family.partition_rules()))
     paths = flatten(abstract_model(build, rules, mesh)[1])
+    remedies = Remedies.of(run.config)
     return Trainer(
         build=build,
         trains=trainable(run.config, paths, family.component_of),
-        optimizer=make_optimizer(run.config.optimizer, family.component_of),
+        optimizer=make_optimizer(run.config.optimizer, family.component_of, remedies),
         steps=train.steps,
         rules=rules,
         mesh=mesh,
         accumulate=train.accumulate,
         loss_chunk=train.loss_chunk,
         skip_loss_above=train.skip_loss_above,
+        remedies=remedies,
         tpu_options=train.tpu_options.to_dict(),
     )
 

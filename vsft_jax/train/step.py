@@ -16,6 +16,7 @@ from vsft_jax.lora import ModelBuilder
 from vsft_jax.sharding import abstract_model, with_shardings
 from vsft_jax.train.loss import LossSums, token_loss
 from vsft_jax.train.metrics import StepMetrics
+from vsft_jax.train.remedies import Remedies, distill_loss, one_sided, start_of
 
 RECENT = 32  # steps, whose median loss tells what a usual one is
 
@@ -44,8 +45,8 @@ class Trainer:
     build: makes the model with fresh parameters, under jit. trains: paths of the parameters that
     are trained; for the others there is neither gradient nor optimiser state. accumulate:
     microbatches a step. skip_loss_above: a step whose loss is more than so many times the median of
-    the last `RECENT` ones that counted changes nothing; 0: any counts. tpu_options: XLA options for
-    compiling the step, on TPU only.
+    the last `RECENT` ones that counted changes nothing; 0: any counts. remedies: what keeps the
+    skills of the start. tpu_options: XLA options for compiling the step, on TPU only.
     """
 
     build: ModelBuilder
@@ -57,6 +58,7 @@ class Trainer:
     accumulate: int = 1
     loss_chunk: int = 1024
     skip_loss_above: float = 0.0
+    remedies: Remedies = Remedies()
     tpu_options: Mapping[str, str | int | bool] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
@@ -121,38 +123,59 @@ class Trainer:
             compiler_options=dict(self.tpu_options) if on_tpu else None,
         )
 
-    def _step(
-        self, state: TrainState, batch: Mapping[str, jax.Array]
-    ) -> tuple[TrainState, StepMetrics]:
-        def loss_sum(
-            trainable: nnx.State, rows: Mapping[str, jax.Array]
-        ) -> tuple[jax.Array, LossSums]:
+    def gradients(
+        self, state: TrainState, rows: Mapping[str, jax.Array]
+    ) -> tuple[nnx.State, LossSums]:
+        """Of the loss summed over the rows' answer tokens, and its sums.
+
+        Where remedies distil, answers that are not about clips count by how far they are from the
+        start's.
+        """
+
+        def loss_sum(trainable: nnx.State) -> tuple[jax.Array, LossSums]:
             model = nnx.merge(self.graphdef, trainable, state.frozen)
-            hidden = model.hidden_states(rows)
-            sums = token_loss(
-                model.output_kernel(),
-                hidden,
-                rows["targets"],
-                rows["loss_weights"],
-                self.loss_chunk,
-            )
+            hidden, weights = model.hidden_states(rows), rows["loss_weights"]
+            kernel, chunk = model.output_kernel(), self.loss_chunk
+            if not self.remedies.distill:
+                sums = token_loss(kernel, hidden, rows["targets"], weights, chunk)
+                return sums.loss, sums
+            clips, pictures = (each["loss_weights"] for each in _kinds(rows))
+            sums = token_loss(kernel, hidden, rows["targets"], clips, chunk)
+            start = nnx.merge(self.graphdef, start_of(state.opt_state), state.frozen)
+            before = (start.output_kernel(), start.hidden_states(rows))
+            kept = distill_loss(kernel, hidden, *before, rows["targets"], pictures, chunk)
+            kept = kept._replace(loss=self.remedies.distill * kept.loss)
+            sums = jax.tree.map(jnp.add, sums, kept)
             return sums.loss, sums
 
-        def add_microbatch(
-            carry: tuple[nnx.State, LossSums], rows: Mapping[str, jax.Array]
-        ) -> tuple[tuple[nnx.State, LossSums], None]:
-            grads, sums = jax.grad(loss_sum, has_aux=True)(state.trainable, rows)
-            return jax.tree.map(jnp.add, carry, (grads, sums)), None
+        return jax.grad(loss_sum, has_aux=True)(state.trainable)
 
+    def _step_gradient(
+        self, state: TrainState, batch: Mapping[str, jax.Array]
+    ) -> tuple[nnx.State, LossSums]:
+        """The gradient of the mean loss of a step over its microbatches, and the loss's sums."""
+        parts = _kinds if self.remedies.project else lambda rows: [rows]
         zero = jnp.zeros((), jnp.float32)
-        total = (jax.tree.map(jnp.zeros_like, state.trainable), LossSums(zero, zero, zero))
+        nothing = (jax.tree.map(jnp.zeros_like, state.trainable), LossSums(zero, zero, zero))
+        Total = list[tuple[nnx.State, LossSums]]
+
+        def add_microbatch(total: Total, rows: Mapping[str, jax.Array]) -> tuple[Total, None]:
+            found = [self.gradients(state, part) for part in parts(rows)]
+            return jax.tree.map(jnp.add, total, found), None
+
+        total = [nothing for _ in parts(batch)]
         if self.accumulate == 1:
             total, _ = add_microbatch(total, batch)
         else:
             total, _ = jax.lax.scan(add_microbatch, total, _microbatches(batch, self.accumulate))
-        grads, sums = total
-        # Every answer token of the step counts the same, in whichever row or microbatch it lies.
-        grads = jax.tree.map(lambda g: g / jnp.maximum(sums.weight, 1.0), grads)
+        means = [_mean(grads, sums) for grads, sums in total]
+        together = jax.tree.map(lambda *x: sum(x), *(sums for _, sums in total))
+        return one_sided(*means) if self.remedies.project else means[0], together
+
+    def _step(
+        self, state: TrainState, batch: Mapping[str, jax.Array]
+    ) -> tuple[TrainState, StepMetrics]:
+        grads, sums = self._step_gradient(state, batch)
         grad_norm = optax.tree.norm(grads)
         finite = jnp.isfinite(sums.loss) & jnp.isfinite(grad_norm)
         loss = sums.loss / jnp.maximum(sums.weight, 1.0)
@@ -183,6 +206,20 @@ class Trainer:
             recent_losses=jnp.where(learns, recent, state.recent_losses),
         )
         return state, StepMetrics.from_sums(sums, grad_norm, finite, spike)
+
+
+def _kinds(rows: Mapping[str, jax.Array]) -> list[Mapping[str, jax.Array]]:
+    """The rows twice: with the answers about clips alone, and with all the others."""
+    clips = rows["clips"]
+    return [
+        {**rows, "loss_weights": jnp.where(chosen, rows["loss_weights"], 0.0)}
+        for chosen in (clips, ~clips)
+    ]
+
+
+def _mean(grads: nnx.State, sums: LossSums) -> nnx.State:
+    """Every answer token counts the same, in whichever row or microbatch it lies."""
+    return jax.tree.map(lambda g: g / jnp.maximum(sums.weight, 1.0), grads)
 
 
 def _a_step_later(opt_state: optax.OptState) -> optax.OptState:

@@ -13,7 +13,7 @@ from vsft_jax.config.checks.rules import (
     base_config,
     broken_rules,
     layout_problems,
-    wrong_in_base,
+    wrong_in_study,
 )
 from vsft_jax.config.checks.values import wrong_values
 
@@ -39,4 +39,4 @@ def check_study(config: ConfigDict) -> None:
     not look at it: a config made from another one may still have that one's."""
     if not config.study.frames:
         refuse(["config.study.frames is empty: name at least one frame policy"])
-    refuse(wrong_in_base(config))
+    refuse(wrong_in_study(config))

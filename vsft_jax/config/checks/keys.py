@@ -157,6 +157,14 @@ KEYS: dict[str, Check] = {
     "mesh.tensor": mesh_axis(),
     #
     "plan.topology": name(),
+    "remedy.project": yes_or_no(),
+    "remedy.l2": number(least=0),
+    "remedy.ewc": number(least=0),
+    "remedy.fisher_data": text(),
+    "remedy.fisher_steps": integer(1),
+    "remedy.distill": number(least=0),
+    "remedy.interpolate": number(least=0),
+    #
     "plan.rows": integer(1),
     "plan.search": yes_or_no(),
     #

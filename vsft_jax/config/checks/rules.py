@@ -73,6 +73,16 @@ def benchmarks(config: ConfigDict) -> Iterator[str]:
         key = f"config.data.benchmarks.{name}"
         official = [each for each in ("options", "partial") if entry.get(each)]
         if bool(entry.get("official")) == bool(entry.get("annotations")):
+def remedies(config: ConfigDict) -> Iterator[str]:
+    """Importance is found on a training set."""
+    chosen, known = config.remedy, ", ".join(config.data.train)
+    if chosen.ewc and chosen.fisher_data not in config.data.train:
+        yield (
+            f"config.remedy.fisher_data = {chosen.fisher_data!r}: with config.remedy.ewc it names "
+            f"one of config.data.train: {known}"
+        )
+
+
             yield f"{key}: name its annotations, or the official benchmark that it is"
         elif official and not entry.get("official"):
             yield f"{key}.{official[0]} has no effect: it belongs to official benchmarks"
@@ -128,24 +138,37 @@ RULES: tuple[Rule, ...] = (
 )
 
 
+    remedies,
 def broken_rules(config: ConfigDict) -> list[str]:
     """What is wrong with a config whose values are fine one by one."""
     return [line for rule in RULES for line in rule(config)]
 
 
-def wrong_in_base(config: ConfigDict) -> list[str]:
-    """What would be wrong with `base_config`, for a config that has nothing wrong itself."""
-    based = base_config(config)
-    if wrong := list(wrong_values(based.to_dict())):
-        return [line.replace("config.", "config.study.base.", 1) for line in wrong]
-    return [f"with config.study.base: {line}" for line in broken_rules(based)]
+def wrong_in_study(config: ConfigDict) -> list[str]:
+    """What would be wrong with `base_config` and with each remedy's, for a config that has nothing
+    wrong itself."""
+    found = _wrong_with(base_config(config), "config.study.base")
+    for name, changes in config.study.remedies.items():
+        remedied = _with_changes(config, changes)
+        found += _wrong_with(remedied, f"config.study.remedies.{name}")
+    return found
+
+
+def _wrong_with(changed: ConfigDict, where: str) -> list[str]:
+    if wrong := list(wrong_values(changed.to_dict())):
+        return [line.replace("config.", f"{where}.", 1) for line in wrong]
+    return [f"with {where}: {line}" for line in broken_rules(changed)]
 
 
 def base_config(config: ConfigDict) -> ConfigDict:
     """The config for the base model of a study: with the changes of `config.study.base`, whatever
     they are, and no study of its own."""
-    values = _updated(config.to_dict(), config.study.base.to_dict())
-    values["study"] |= {"base": {}, "frames": {}}
+    return _with_changes(config, config.study.base)
+
+
+def _with_changes(config: ConfigDict, changes: ConfigDict) -> ConfigDict:
+    values = _updated(config.to_dict(), changes.to_dict())
+    values["study"] |= {"base": {}, "frames": {}, "remedies": {}}
     return ConfigDict(values)
 
 
