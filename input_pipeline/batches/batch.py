@@ -26,11 +26,11 @@ class Batch:
     segment_ids:   int32[B, L]     0 padding, else 1, 2, … by example
     targets:       int32[B, L]     the token to predict at this position, 0 where there is none
     loss_weights:  float32[B, L]   1 where the target is part of an answer, else 0
+    clips:         bool[B, L]      whether the position's example shows a video
     visual_index:  int32[B, L, K]  the row's visual feature that stands here, or K whose weighted
                                    sum does; -1 for text, `layout.NEWLINE` for a learned newline
     patches:       uint8[B, N, C]  raw RGB, columns (channel, frame of the pair, row, column)
     patch_coords:  int32[B, N, A]  place of the patch in its frame, as the family's tower needs it
-    clips:         bool[B, L]      whether the position's example shows a video
     patch_frames:  int32[B, N]     0 padding, else 1, 2, … by temporal grid
     patch_windows: int32[B, N]     0 padding, else 1, 2, … by attention window
     visual_weights: float32[B, L, K] only where K > 1
@@ -48,12 +48,12 @@ class Batch:
     segment_ids: np.ndarray
     targets: np.ndarray
     loss_weights: np.ndarray
+    clips: np.ndarray
     visual_index: np.ndarray
     patches: np.ndarray
     patch_coords: np.ndarray
     patch_frames: np.ndarray
     patch_windows: np.ndarray
-    clips: np.ndarray
     example_ids: list[list[str]]
     failures: list[dict[str, str]]
     visual_weights: np.ndarray | None = None

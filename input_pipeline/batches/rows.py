@@ -41,8 +41,8 @@ def build_row(
     for segment, (item, here, there) in enumerate(zip(items, texts, pictures, strict=True), 1):
         row["example_ids"].append(item[0].id)
         row["segment_ids"][here] = segment
-        first_feature = there.start // rules.patches_per_unit
         row["clips"][here] = any(medium.kind == "video" for medium in item[1].media)
+        first_feature = there.start // rules.patches_per_unit
         learnt = _write_text(row, here, first_feature, item, chat, rules, mode)
         failure = _decode_into(row["patches"][there], item, rules, decoder)
         if failure is None:
@@ -81,10 +81,10 @@ def empty_row(rules: VisionLayout, shape: RowShape) -> dict[str, Any]:
         "segment_ids": np.zeros(length, np.int32),
         "targets": np.zeros(length, np.int32),
         "loss_weights": np.zeros(length, np.float32),
+        "clips": np.zeros(length, bool),
         "visual_index": np.full((length, rules.taps), -1, np.int32),
         "patches": np.zeros((count, rules.patch_dim), np.uint8),
         "patch_coords": np.zeros((count, rules.coord_columns), np.int32),
-        "clips": np.zeros(length, bool),
         "patch_frames": np.zeros(count, np.int32),
         "patch_windows": np.zeros(count, np.int32),
         "example_ids": [],

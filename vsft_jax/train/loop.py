@@ -39,10 +39,10 @@ from vsft_jax.train.record import (
     is_evaluated,
     make_trackers,
 )
+from vsft_jax.train.remedies.fisher import with_fisher
 from vsft_jax.train.resume import check_unchanged, saved_losses, schedule_of
 from vsft_jax.train.setup import batch_plan, initial_state, make_trainer, with_schedule
 from vsft_jax.train.step import Trainer, TrainState
-from vsft_jax.train.remedies.fisher import with_fisher
 from vsft_jax.train.watchdog import Peers, Watchdog
 from vsft_jax.workdir_lock import working_in
 
@@ -164,6 +164,8 @@ def _begin(
     state = initial_state(run, trainer, checkpoints)
     log_parameters(run, state)
     start = int(state.step)
+    if trainer.remedies.ewc and not start:
+        state = with_fisher(run, trainer, state)
     meta = {"config": run.as_json, "frames": prepared.frame_policy}
     if is_first():
         run.keep_tokenizer()
@@ -179,8 +181,6 @@ def _begin(
         steps=run.config.train.steps,
         start_step=start,
         decoder=run.decoder,
-    if trainer.remedies.ewc and not start:
-        state = with_fisher(run, trainer, state)
         threads=run.config.data.workers,
     )
     record, trackers = None, Trackers({})

@@ -152,11 +152,6 @@ KEYS: dict[str, Check] = {
     "optimizer.weight_decay": number(least=0),
     "optimizer.clip_norm": number(above=0),
     "optimizer.mu_dtype": one_of(*_DTYPES),
-    "mesh.data": mesh_axis(),
-    "mesh.fsdp": mesh_axis(),
-    "mesh.tensor": mesh_axis(),
-    #
-    "plan.topology": name(),
     "remedy.project": yes_or_no(),
     "remedy.l2": number(least=0),
     "remedy.ewc": number(least=0),
@@ -165,6 +160,11 @@ KEYS: dict[str, Check] = {
     "remedy.distill": number(least=0),
     "remedy.interpolate": number(least=0),
     #
+    "mesh.data": mesh_axis(),
+    "mesh.fsdp": mesh_axis(),
+    "mesh.tensor": mesh_axis(),
+    #
+    "plan.topology": name(),
     "plan.rows": integer(1),
     "plan.search": yes_or_no(),
     #

@@ -67,12 +67,6 @@ def mixture(config: ConfigDict) -> Iterator[str]:
             yield str(error)
 
 
-def benchmarks(config: ConfigDict) -> Iterator[str]:
-    """A benchmark's questions stand in annotations, or are read from official files."""
-    for name, entry in config.data.benchmarks.items():
-        key = f"config.data.benchmarks.{name}"
-        official = [each for each in ("options", "partial") if entry.get(each)]
-        if bool(entry.get("official")) == bool(entry.get("annotations")):
 def remedies(config: ConfigDict) -> Iterator[str]:
     """Importance is found on a training set."""
     chosen, known = config.remedy, ", ".join(config.data.train)
@@ -83,6 +77,12 @@ def remedies(config: ConfigDict) -> Iterator[str]:
         )
 
 
+def benchmarks(config: ConfigDict) -> Iterator[str]:
+    """A benchmark's questions stand in annotations, or are read from official files."""
+    for name, entry in config.data.benchmarks.items():
+        key = f"config.data.benchmarks.{name}"
+        official = [each for each in ("options", "partial") if entry.get(each)]
+        if bool(entry.get("official")) == bool(entry.get("annotations")):
             yield f"{key}: name its annotations, or the official benchmark that it is"
         elif official and not entry.get("official"):
             yield f"{key}.{official[0]} has no effect: it belongs to official benchmarks"
@@ -132,13 +132,13 @@ RULES: tuple[Rule, ...] = (
     mesh,
     sampling,
     mixture,
+    remedies,
     benchmarks,
     asking_in_threads,
     model,
 )
 
 
-    remedies,
 def broken_rules(config: ConfigDict) -> list[str]:
     """What is wrong with a config whose values are fine one by one."""
     return [line for rule in RULES for line in rule(config)]
