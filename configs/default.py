@@ -225,9 +225,15 @@ def get_config() -> ConfigDict:
     config.export = ConfigDict()
     config.export.dtype = "bfloat16"  # of the exported weights; or "float16" or "float32"
 
-    # --- Study: one base model, then a fine-tuned model for each frame policy × seed. ----------
+    # --- Study: one base model, then a fine-tuned model for each policy × remedy × seed. -------
     config.study = ConfigDict()
     config.study.base = ConfigDict()  # overrides of this config for training the base model
     config.study.frames = ConfigDict()  # frame-budget specs by label
+    # Fixed counts that every model without a remedy is evaluated at too, beside its own policy.
+    config.study.infer_frames = ()
+    # Remedies by name: overrides of this config for fine-tuning or evaluation, as in
+    # {"replay": {"data": {"replay": "images%10"}}}. Every policy is also tuned without one.
+    config.study.remedies = ConfigDict()
+    config.study.remedies_of = ()  # labels of the policies that they are combined with; (): all
     config.study.seeds = (0,)  # of fine-tuning; the base model is trained with config.seed
     return config

@@ -206,16 +206,17 @@ def _brief(
 ) -> list[Actor]:
     event_side = decks.draw("brief.side", SIDES[:2])
     event_colour = decks.draw("brief.event", COLOURS)
-    mover_colour = decks.draw("brief.mover", COLOURS)
-    event_shape, mover_shape = rng.permutation(SHAPES)[:2].tolist()
+    digit = decks.draw("brief.digit", DIGITS)
+    event_shape = str(rng.choice(SHAPES))
     length = full_view_gap(frames)
     start = int(rng.integers(1, frames - length))
     colours = ((0, HIDDEN), (start, event_colour), (start + length, HIDDEN))
     centre = side_centre(rng, event_side, width, height)
     half = (width / 2, 0, width, height) if event_side == "left" else (0, 0, width / 2, height)
-    radius = float(rng.uniform(14, 17))
+    radius = float(rng.uniform(22, 26))
     motion = _travel(rng, str(rng.choice(DIRECTIONS[2:])), radius, half, (0.5, 1.0))
     return [
-        Actor(mover_shape, radius, motion, ((0, mover_colour),), "mover"),
+        # No colour of its own: whoever has not seen the event has nothing to name.
+        Actor(digit, radius, motion, ((0, DIGIT_COLOUR),), "mover"),
         Actor(event_shape, float(rng.uniform(18, 22)), Motion(centre, centre), colours, "event"),
     ]

@@ -21,9 +21,13 @@ from demo_world.scenes import Scene
 from demo_world.tokenizer import SYSTEM_PROMPT, write_tokenizer
 
 # Raise it with every change that gives other files for the same parameters.
-VERSION = 5
+VERSION = 6
 
 SPLITS = ("train", "val", "test")
+# Parts of a kind beside what is trained on, or judged by: evaluation's "other" tasks, and the clip
+# questions for a "base" model, of every fifth clip and of the tasks that it is judged by.
+PARTS = ("", "other", "base")
+_BASE_CLIPS = 5
 Progress = Callable[[int, int], None]
 
 _SAMPLERS = {
@@ -46,14 +50,13 @@ class WorldPaths:
         """The directory that media paths are relative to."""
         return self.root
 
-    def annotations(self, split: str, kind: str) -> Path:
-        """The annotation file of a split ("train", "val", "test") and kind ("image", "video").
-
-        Raises ValueError for others.
-        """
-        if split not in SPLITS or kind not in _SAMPLERS:
-            raise ValueError(f"no annotations for split {split!r}, kind {kind!r}")
-        return self.root / split / f"{kind}s.{'json' if split == 'train' else 'jsonl'}"
+    def annotations(self, split: str, kind: str, part: str = "") -> Path:
+        """The annotation file of a split ("train", "val", "test"), a kind ("image", "video") and
+        one of `PARTS`. Raises ValueError for others."""
+        if split not in SPLITS or kind not in _SAMPLERS or part not in PARTS:
+            raise ValueError(f"no annotations for split {split!r}, kind {kind!r}, part {part!r}")
+        name = f"{kind}s{part and '_'}{part}"
+        return self.root / split / f"{name}.{'json' if split == 'train' else 'jsonl'}"
 
     @property
     def tokenizer(self) -> Path:
@@ -158,8 +161,11 @@ def _build(paths: WorldPaths, parameters: Mapping[str, int], progress: Progress 
             done += 1
             if progress is not None:
                 progress(done, total)
-        _write_annotations(paths.annotations(split, kind), records)
-        counts[f"{split}/{kind}s"] = {"media": count, "records": len(records)}
+        for part, chosen in _parts(split, kind, records).items():
+            path = paths.annotations(split, kind, part)
+            _write_annotations(path, chosen)
+            media_of = count if not part else len({record[kind] for record in chosen})
+            counts[f"{split}/{path.stem}"] = {"media": media_of, "records": len(chosen)}
     write_tokenizer(paths.tokenizer, _texts(parameters["seed"]))
     write_contact_sheet(paths.contact_sheet, parameters["seed"], iter_scenes)
     summary = {
@@ -203,6 +209,21 @@ def _records(
         extra = {"task": question.task} if split == "train" else question.scoring()
         records.append(record | extra)
     return records
+
+
+def _parts(split: str, kind: str, records: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The records of each annotation file of a split."""
+    judged = _SAMPLERS[kind][1].JUDGED
+    if split != "train":
+        known, other = (
+            [r for r in records if (r["task"] in judged) is is_known] for is_known in (True, False)
+        )
+        return {"": known, "other": other}
+    if kind == "image":
+        return {"": records}
+    clips = {clip: number for number, clip in enumerate(dict.fromkeys(r[kind] for r in records))}
+    base = [r for r in records if r["task"] in judged and clips[r[kind]] % _BASE_CLIPS == 0]
+    return {"": records, "base": base}
 
 
 def _turns(question: Question, kind: str, number: int) -> list[dict[str, str]]:

@@ -9,14 +9,17 @@ from demo_world.image_scenes import THINGS
 from demo_world.questions import NUMBER, Question, caption, choice, short, yes_no
 from demo_world.scenes import DIGITS, OPPOSITE, SIDES, Actor, Scene
 
+# What a base model of the demo is judged by, see clip_questions.
+JUDGED = ("digit", "colour", "position", "count", "small_colour")
+
 _MOST = 4  # questions in one conversation
 _TRAINING = {
-    "digit": ("digit", "colour", "position", "exists", "caption"),
+    "digit": ("digit", "colour", "position", "position_choice", "exists", "caption"),
     "group": ("count", "exists", "caption"),
     "pair": ("small_colour", "larger", "position", "exists", "caption"),
 }
 _EVALUATION = {
-    "digit": ("digit", "colour", "position"),
+    "digit": ("digit", "colour", "position", "position_choice"),
     "group": ("count", "exists"),
     "pair": ("small_colour", "larger", "caption"),
 }
@@ -50,6 +53,7 @@ def ask(scene: Scene, task: str, rng: np.random.Generator, decks: Decks) -> Ques
         "small_colour": _small_colour,
         "count": _count,
         "position": _position,
+        "position_choice": _position_choice,
         "larger": _larger,
         "exists": _exists,
         "caption": _caption,
@@ -85,15 +89,22 @@ def side_of(actor: Actor, scene: Scene) -> str:
     return "top" if along < 0 else "bottom"
 
 
-def _position(scene: Scene, rng: np.random.Generator, decks: Decks) -> Question:
+def _placed(scene: Scene, kind: str, decks: Decks) -> tuple[str, str]:
+    """A side that is dealt, and the name of what is there."""
     sides = {side_of(actor, scene): actor for actor in scene.actors}
     ends = ("left", "right") if "left" in sides else ("top", "bottom")
-    truth = decks.draw(f"position.side.{ends[0]}", ends)
-    subject = sides[truth]
-    name = "digit" if subject.shape in DIGITS else subject.name
-    if decks.draw(f"position.format.{truth}", ("choice", "short")) == "short":
-        return short(rng, "position", truth, len(SIDES), about=(name,))
-    return choice(rng, decks, "position", truth, SIDES, (name,))
+    truth = decks.draw(f"{kind}.side.{ends[0]}", ends)
+    return truth, "digit" if sides[truth].shape in DIGITS else sides[truth].name
+
+
+def _position(scene: Scene, rng: np.random.Generator, decks: Decks) -> Question:
+    truth, name = _placed(scene, "position", decks)
+    return short(rng, "position", truth, len(SIDES), about=(name,))
+
+
+def _position_choice(scene: Scene, rng: np.random.Generator, decks: Decks) -> Question:
+    truth, name = _placed(scene, "position_choice", decks)
+    return choice(rng, decks, "position_choice", truth, SIDES, (name,))
 
 
 def _larger(scene: Scene, rng: np.random.Generator, decks: Decks) -> Question:

@@ -32,7 +32,7 @@ WORDINGS = {
     "colour": ("What colour is the {}?", "Which colour is the {}?"),
     "direction": ("Which way does the {} move?", "In which direction does the {} move?"),
     "appears_first": ("Which appears first, {} or {}?", "Which comes first, {} or {}?"),
-    "appears_first.choice": ("Which object appears first?", "Which object comes first?"),
+    "appears_first_choice": ("Which object appears first?", "Which object comes first?"),
     "order.second": ("What colour comes second?", "Which colour does the {} show second?"),
     "order.before": ("Is it {} before it is {}?", "Does it turn {} before it turns {}?"),
     "count_flashes": ("How many times does the light flash?", "How often does the square flash?"),
@@ -43,6 +43,7 @@ WORDINGS = {
         "Which colour is the {} that is seen for a moment?",
     ),
 }
+WORDINGS["position_choice"] = WORDINGS["position"]
 WORDINGS["static_digit"] = WORDINGS["digit"]
 WORDINGS["static_colour"] = WORDINGS["colour"]
 

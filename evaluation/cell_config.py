@@ -25,7 +25,7 @@ _NO_PART = (
     *("eval.batch_rows", "eval.frames"),
 )
 # Decides what a model answers, and not what it learns.
-_ANSWERS = ("eval", "lora.eval_scale", "data.benchmarks")
+_ANSWERS = ("eval", "lora.eval_scale", "remedy.interpolate", "data.benchmarks")
 
 
 def deciding(config: Mapping[str, Any], frame_policy: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""The study: a base model, then one fine-tuned model for each frame policy × seed, all evaluated.
+"""The study: a base model, then one fine-tuned model for each frame policy × remedy × seed, all
+evaluated.
 
 Every cell has its own folder under <workdir>/cells and is finished when its last result file is
 there, so an interrupted study goes on where it stopped: finished cells are skipped, a half-trained
@@ -7,6 +8,7 @@ other settings is refused by name, before anything is trained.
 """
 
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,12 +36,17 @@ Spec = Mapping[str, Any]  # of a frame policy: resolved and canonical
 
 @dataclasses.dataclass(frozen=True)
 class Planned:
-    """A cell and the config that it is made with. trained: not for a released model, which is
-    evaluated as it is."""
+    """A cell and the config that it is made with.
+
+    trained: not for a released model, which is evaluated as it is. asked: the policies that it is
+    evaluated under. model_of: the cell whose model it is, asked in another way; None for its own.
+    """
 
     cell: Cell
     config: ConfigDict
+    asked: tuple[Spec, ...]
     trained: bool = True
+    model_of: Cell | None = None
 
 
 def run_study(run: Run) -> Path:
@@ -60,16 +67,18 @@ def _run_study(run: Run) -> Path:
     ensure_demo_world(run)
     policies = _policies(config, workdir)
     planned = plan_cells(config, workdir, policies)
-    check_unchanged(workdir, planned, policies)
+    check_unchanged(workdir, planned)
     _index_summary(config, workdir, policies).save(workdir)
-    done = sum(not _missing(workdir, each, policies) for each in planned)
+    done = sum(not _missing(workdir, each) for each in planned)
     with Progress("study", len(planned), unit="cells", done=done) as progress:
         for number, each in enumerate(planned, 1):
             logging.info("── cell %d of %d: %s ──", number, len(planned), each.cell.name)
             folder = cell_folder(workdir, each.cell)
             each.cell.save(folder)
-            missing = _missing(workdir, each, policies)
-            if missing and each.trained:
+            missing = _missing(workdir, each)
+            if missing and each.model_of:
+                _take_model(folder, cell_folder(workdir, each.model_of))
+            elif missing and each.trained:
                 train(Run(each.config, folder))
             for policy, config in missing:
                 evaluate_checkpoint(Run(config, folder), policy)
@@ -90,29 +99,59 @@ def plan_cells(config: ConfigDict, workdir: Path, policies: Sequence[Spec]) -> l
     with labels of their own.
     """
     released = bool(config.model.path) and not config.study.base
-    base = _copy(config)
-    base.update(config.study.base)
-    cells = [_planned("base", base, policy=None, start=None, trained=not released)]
+    base = _base(config)
+    counts = [canonical_spec({"kind": "fixed", "frames": n}) for n in config.study.infer_frames]
+    first = _planned("base", base, policy=None, start=None, trained=not released)
+    cells = [dataclasses.replace(first, asked=_once([*policies, *counts]))]
     for seed in config.study.seeds:
         for policy in policies:
-            tuned = _with_frames(config, policy)
-            tuned.seed = seed
-            if not released:
-                tuned.train.init_from = str(cell_folder(workdir, cells[0].cell))
-            cells.append(
-                _planned(f"{spec_label(policy)}-seed{seed}", tuned, policy, start=cells[0].cell)
-            )
+            for remedy in _remedies(config, policy):
+                tuned = _with_frames(config, policy)
+                with tuned.unlocked():
+                    tuned.update(config.study.remedies.get(remedy, ConfigDict()))
+                tuned.seed = seed
+                if not released:
+                    tuned.train.init_from = str(cell_folder(workdir, cells[0].cell))
+                name = "-".join(filter(None, [spec_label(policy), remedy, f"seed{seed}"]))
+                each = _planned(name, tuned, policy, start=cells[0].cell, remedy=remedy)
+                # A model with a remedy is asked under its own policy alone.
+                asked = _once([policy] if remedy else [policy, *counts])
+                cells.append(dataclasses.replace(each, asked=asked, model_of=_same(cells, each)))
     return cells
 
 
-def check_unchanged(workdir: Path, planned: Sequence[Planned], policies: Sequence[Spec]) -> None:
+def _remedies(config: ConfigDict, policy: Spec) -> list[str]:
+    """Names of the remedies that a policy is combined with, "" for none of them first."""
+    with_remedies = not config.study.remedies_of or spec_label(policy) in config.study.remedies_of
+    return ["", *(config.study.remedies if with_remedies else ())]
+
+
+def _same(cells: Sequence[Planned], each: Planned) -> Cell | None:
+    """The cell before it that has the same model: a remedy of evaluation alone trains nothing."""
+    own = [other for other in cells if other.model_of is None]
+    return next((o.cell for o in own if o.cell.config_hash == each.cell.config_hash), None)
+
+
+def _once(policies: Sequence[Spec]) -> tuple[Spec, ...]:
+    """Each policy once, in order."""
+    return tuple({spec_hash(policy): policy for policy in reversed(policies)}.values())[::-1]
+
+
+def _take_model(folder: Path, other: Path) -> None:
+    """Makes another cell's checkpoints a folder's own, by a link that a moved study keeps."""
+    link = folder / "checkpoints"
+    if not link.exists():
+        link.symlink_to(os.path.relpath(other / "checkpoints", folder), target_is_directory=True)
+
+
+def check_unchanged(workdir: Path, planned: Sequence[Planned]) -> None:
     """Raises ConfigError naming the folders under <workdir>/cells that were made with other
     settings than those planned, the config keys that differ, and what to do."""
     changed: dict[Path, list[str]] = {}
     for each in planned:
         folder = cell_folder(workdir, each.cell)
         if (folder / CELL_FILE).exists():
-            changed |= _changes(folder, each.cell, policies)
+            changed |= _changes(folder, each)
     if changed:
         differences = dict.fromkeys(text for changes in changed.values() for text in changes)
         folders = ", ".join(str(folder.relative_to(workdir)) for folder in changed)
@@ -127,8 +166,9 @@ def cell_folder(workdir: Path, cell: Cell) -> Path:
     return workdir / "cells" / cell.name
 
 
-def _changes(folder: Path, now: Cell, policies: Sequence[Spec]) -> dict[Path, list[str]]:
+def _changes(folder: Path, planned: Planned) -> dict[Path, list[str]]:
     """What differs, by the part of a cell's folder that would have to go."""
+    now = planned.cell
     record = read_object(folder / CELL_FILE)
     if "config_hash" not in record:
         return {folder: [f"the {CELL_FILE} of an earlier version does not hold its settings"]}
@@ -138,7 +178,7 @@ def _changes(folder: Path, now: Cell, policies: Sequence[Spec]) -> dict[Path, li
     results = sorted(folder.glob("eval/*/*.json"))
     if results and (changes := cell_config.answer_changes(before, now)):
         return {folder / "eval": changes}
-    folders = {evaluation_folder(folder, policy): policy for policy in _asked_under(now, policies)}
+    folders = {evaluation_folder(folder, policy): policy for policy in planned.asked}
     found = {}
     for path in results:
         if policy := folders.get(path.parent):
@@ -148,17 +188,9 @@ def _changes(folder: Path, now: Cell, policies: Sequence[Spec]) -> dict[Path, li
     return found
 
 
-def _asked_under(cell: Cell, policies: Sequence[Spec]) -> Sequence[Spec]:
-    """The policies that a cell is evaluated under: its own, and for a base all of them, since it
-    stands beside every fine-tuned model."""
-    return [cell.frame_policy] if cell.frame_policy else policies
-
-
-def _missing(
-    workdir: Path, each: Planned, policies: Sequence[Spec]
-) -> list[tuple[Spec, ConfigDict]]:
+def _missing(workdir: Path, each: Planned) -> list[tuple[Spec, ConfigDict]]:
     """The evaluations that a cell lacks: under which policy, with which config."""
-    asked = _asked_under(each.cell, policies)
+    asked = each.asked
     # A frame policy does not reach images, so they are evaluated under the first one only.
     configs = [each.config] + [_without_images(each.config)] * (len(asked) - 1)
     return [
@@ -169,7 +201,12 @@ def _missing(
 
 
 def _planned(
-    name: str, config: ConfigDict, policy: Spec | None, start: Cell | None, trained: bool = True
+    name: str,
+    config: ConfigDict,
+    policy: Spec | None,
+    start: Cell | None,
+    trained: bool = True,
+    remedy: str = "",
 ) -> Planned:
     values = as_json(config)
     if start:  # another base makes another model, wherever the base lies
@@ -179,13 +216,13 @@ def _planned(
         name=name,
         role="sft" if start else "base",
         start=start.name if start else ("scratch" if trained else "released"),
-        strategy=cell_config.strategy(values),
+        strategy=remedy or cell_config.strategy(values),
         seed=config.seed,
         frame_policy=policy,
         config=decides,
         config_hash=cell_config.config_hash(decides),
     )
-    return Planned(cell, config, trained)
+    return Planned(cell, config, (), trained)
 
 
 def _policies(config: ConfigDict, workdir: Path) -> list[Spec]:
@@ -216,6 +253,16 @@ def _shared_paths(run: Run) -> ConfigDict:
 
 def _copy(config: ConfigDict) -> ConfigDict:
     return config.copy_and_resolve_references()
+
+
+def _base(config: ConfigDict) -> ConfigDict:
+    """The config of the base model. A frame policy is a value: a new one takes the old one's
+    place."""
+    changes = config.study.base.to_dict()
+    frames = changes.pop("frames", config.frames.to_dict())
+    base = _with_frames(config, frames)
+    base.update(changes)
+    return base
 
 
 def _with_frames(config: ConfigDict, spec: Spec) -> ConfigDict:
@@ -255,8 +302,7 @@ def _index_summary(config: ConfigDict, workdir: Path, policies: Sequence[Spec]) 
                 examples=[e for s in videos for e in s["budget_examples"]],
             )
         )
-    base = _copy(config)
-    base.update(config.study.base)
+    base = _base(config)
     datasets |= prepare_training(Run(base, workdir)).summaries
     return IndexSummary(datasets, budgets)
 

@@ -30,6 +30,7 @@ def possible_answers(scene: Scene, question: Question, frames: Sequence[int]) ->
         "caption.move": _direction,
         "caption.appear": _appears_first,
         "appears_first": _appears_first,
+        "appears_first_choice": _appears_first,
         "order": _order,
         "count_flashes": _count_flashes,
         "speed": _speed,

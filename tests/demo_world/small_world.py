@@ -13,9 +13,11 @@ TINY = dict.fromkeys(SMALL, 1)
 
 
 def records(world, split, kind):
-    """The annotations of a split."""
-    text = world.annotations(split, kind).read_text()
-    return json.loads(text) if split == "train" else [json.loads(x) for x in text.splitlines()]
+    """The annotations of a split; for evaluation those of all tasks."""
+    if split == "train":
+        return json.loads(world.annotations(split, kind).read_text())
+    texts = [world.annotations(split, kind, part).read_text() for part in ("", "other")]
+    return [json.loads(line) for text in texts for line in text.splitlines()]
 
 
 def read_clip(path):

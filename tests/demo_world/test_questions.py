@@ -1,14 +1,21 @@
 """Annotations: what their records carry, and answers that nothing but the media give away."""
 
 import itertools
+import json
 import math
 import re
 from collections import Counter, defaultdict
+from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
+from configs import demo
+from demo_world import clip_questions, image_questions
+from demo_world.rendering import draw_clip
 from demo_world.scenes import COLOURS
+from input_pipeline.frame_budget import BudgetQuery, make_policy
 from tests.demo_world.small_world import records, scenes
 
 
@@ -48,7 +55,7 @@ def test_evaluation_records_carry_what_scoring_needs(world):
             assert hint.get(record["format"], "<") in human["value"]
 
 
-@pytest.mark.parametrize("kind, tasks", [("image", 8), ("video", 9)])
+@pytest.mark.parametrize("kind, tasks", [("image", 9), ("video", 10)])
 def test_tasks_and_answers_are_balanced(kind, tasks):
     found = [question for _, questions in scenes(kind, "test", 400) for question in questions]
     per_task = Counter(question.task for question in found)
@@ -129,3 +136,61 @@ def test_the_stated_chance_of_captions_is_that_of_the_best_fixed_caption():
         asked = [q for _, qs in scenes(kind, "test", 3000) for q in qs if q.task == "caption"]
         score = np.mean([_score(question, fixed) for question in asked])
         assert score == pytest.approx(asked[0].chance, abs=0.03)
+
+
+def test_what_a_base_is_judged_by_lies_apart(world):
+    for split, kind in itertools.product(("val", "test"), ("image", "video")):
+        judged = {"image": image_questions.JUDGED, "video": clip_questions.JUDGED}[kind]
+        files = [world.annotations(split, kind, part) for part in ("", "other")]
+        known, other = (
+            {json.loads(line)["task"] for line in path.read_text().splitlines()} for path in files
+        )
+        assert known == set(judged) and other and not other & known
+    with pytest.raises(ValueError, match="part 'all'"):
+        world.annotations("test", "image", "all")
+
+
+def test_a_base_sees_a_fifth_of_the_clips_and_the_tasks_it_is_judged_by(world):
+    trained = records(world, "train", "video")
+    seen = json.loads(world.annotations("train", "video", "base").read_text())
+    assert all(record in trained for record in seen)
+    assert {record["task"] for record in seen} <= set(clip_questions.JUDGED)
+    clips = len({record["video"] for record in trained})
+    assert len({record["video"] for record in seen}) <= clips / 5
+    shown = [q for _, questions in scenes("video", "train", 2500)[::5] for q in questions]
+    share = sum(q.task in clip_questions.JUDGED for q in shown) / (4000 + len(shown))
+    assert 0.1 < share < 0.15  # of the base's training examples, as docs/study.md says
+
+
+def test_the_number_of_frames_tells_nothing_about_the_answer():
+    """Under the hybrid rule of the demo: which kind of question, yes; which answer, no."""
+    policy = make_policy(demo.get_config("frames=hybrid").frames.to_dict(), frames_at_a_time=2)
+
+    def budgeted(split, count):
+        for number, (scene, questions) in enumerate(scenes("video", split, count)):
+            media = SimpleNamespace(
+                kind="video", frames=scene.frames, duration_s=scene.frames / scene.fps
+            )
+            preview = _preview_of(list(draw_clip(scene)))
+            for question in questions:
+                if question.task != "caption":
+                    query = BudgetQuery(f"{split}{number}", question.text, media, preview)
+                    yield policy(query).frames, question
+
+    counts = defaultdict(Counter)
+    for frames, question in budgeted("train", 400):
+        counts[question.task, frames][question.answer] += 1
+    best = {key: max(sorted(c), key=c.get) for key, c in counts.items()}
+    asked = list(budgeted("test", 400))
+    right = np.mean([best.get((q.task, frames), "") == q.answer for frames, q in asked])
+    chance = np.mean([q.chance for _, q in asked])
+    assert right < chance + 3 * math.sqrt(chance * (1 - chance) / len(asked))
+    assert len({frames for frames, _ in asked}) == 4
+
+
+def _preview_of(frames):
+    def preview(count, side=64):
+        chosen = [frames[i] for i in np.linspace(0, len(frames) - 1, count).round().astype(int)]
+        return np.stack([cv2.resize(frame, (side, side)) for frame in chosen])
+
+    return preview

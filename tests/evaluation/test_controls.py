@@ -19,7 +19,14 @@ FRAMES = {"kind": "fixed", "frames": 4}
 
 @pytest.fixture(scope="module")
 def run(shared_config, tmp_path_factory):
-    return Run(shared_config, tmp_path_factory.mktemp("controls"))
+    config = shared_config.copy_and_resolve_references()
+    with config.unlocked():  # questions with options are among these
+        config.data.benchmarks.others = {
+            "annotations": "world/test/images_other.jsonl",
+            "media_root": "world",
+            "modality": "image",
+        }
+    return Run(config, tmp_path_factory.mktemp("controls"))
 
 
 @pytest.fixture(scope="module")

@@ -147,6 +147,57 @@ def test_cells_that_do_not_say_what_they_were_made_with_are_refused(config, fini
         study.run_study(Run(config, tmp_path))
 
 
+def test_fixed_counts_and_remedies_of_evaluation_are_asked_without_training(
+    config, finished, tmp_path, monkeypatch
+):
+    """Every model at two frames as well; none of the way from the base is the base."""
+    workdir = shutil.copytree(finished, tmp_path / "more", symlinks=True)
+    trained = []
+    monkeypatch.setattr(study, "train", lambda run: trained.append(run.workdir.name))
+    remedies = {"nothing-of-it": {"remedy": {"interpolate": 0.0}}}
+    more = {"infer_frames": (2,), "remedies": remedies, "remedies_of": ("hybrid",)}
+    study.run_study(Run(changed(config, study=more), workdir))
+    cells = {path.name: path for path in (workdir / "cells").iterdir()}
+    asked = {name: {each.name for each in path.glob("eval/*")} for name, path in cells.items()}
+    assert asked == {
+        "base": {"fixed-4", "hybrid", "fixed-2"},
+        "fixed-4-seed0": {"fixed-4", "fixed-2"},
+        "hybrid-seed0": {"hybrid", "fixed-2"},
+        "hybrid-nothing-of-it-seed0": {"hybrid"},
+    }
+    remedied = cells["hybrid-nothing-of-it-seed0"]
+    assert set(trained) == set(cells) - {remedied.name}, "which find themselves trained"
+    assert json.loads((remedied / "cell.json").read_text())["strategy"] == "nothing-of-it"
+    assert (remedied / "checkpoints").resolve() == cells["hybrid-seed0"] / "checkpoints"
+
+    def said(cell):
+        rows = read_predictions(cell / "eval" / "hybrid" / PREDICTIONS_FILE)
+        return {row.id: row.prediction for row in rows if row.benchmark == "world_video"}
+
+    assert said(remedied) == said(cells["base"])
+
+
+def test_a_study_is_policies_by_remedies_by_seeds(config, finished):
+    remedies = {
+        "low-rate": {"optimizer": {"learning_rate": {"llm": 1e-5}}},
+        "half": {"remedy": {"interpolate": 0.5}},
+    }
+    planned = study.plan_cells(
+        changed(config, study={"remedies": remedies, "remedies_of": ("hybrid",), "seeds": (0, 1)}),
+        finished,
+        [{"kind": "fixed", "frames": 4}, {**config.study.frames.hybrid.to_dict()}],
+    )
+    names = [each.cell.name for each in planned]
+    of_seed = ["fixed-4-seed{}", "hybrid-seed{}", "hybrid-half-seed{}", "hybrid-low-rate-seed{}"]
+    assert names == ["base", *(name.format(seed) for seed in (0, 1) for name in of_seed)]
+    models = {each.cell.name: each.model_of and each.model_of.name for each in planned}
+    assert {name for name, of in models.items() if of} == {f"hybrid-half-seed{s}" for s in (0, 1)}
+    assert models["hybrid-half-seed1"] == "hybrid-seed1"
+    wrong = changed(config, study={"remedies": {"a": {"remedy": {"l2": -1.0}}}})
+    with pytest.raises(ConfigError, match="config.study.remedies.a.remedy.l2 = -1.0"):
+        study.run_study(Run(wrong, finished))
+
+
 def test_another_place_more_workers_and_another_spelling_change_no_cell(
     config, finished, tmp_path, monkeypatch
 ):

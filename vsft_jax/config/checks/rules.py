@@ -192,11 +192,11 @@ def _study_specs(config: ConfigDict) -> dict[str, ConfigDict]:
 
 
 def _updated(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """As `ConfigDict.update`: sections key by key."""
+    """As `ConfigDict.update`: sections key by key, but a frame policy as a whole."""
     found = dict(values)
     for key, value in changes.items():
         old = found.get(key)
-        if isinstance(old, Mapping) and isinstance(value, Mapping):
+        if key != "frames" and isinstance(old, Mapping) and isinstance(value, Mapping):
             value = _updated(old, value)
         found[key] = value
     return found
