@@ -143,9 +143,11 @@ def _controls(study: Study, groups: Sequence[Group]) -> list[str]:
                 effect = f"made a difference {_verdict(difference)}"
             else:
                 effect = "helped" if difference.mean > 0 else "hurt"
+            within = control.policy.spec["kind"] == "type_matched"
             sentences.append(
-                f"Choosing which example gets which budget {effect}: on video {group.label} "
-                f"differs from the same budgets dealt at random by {_points(difference)}"
+                f"Choosing which example gets which budget{' within a kind of question' * within} "
+                f"{effect}: on video {group.label} differs from the same budgets dealt at random"
+                f"{' among questions of a kind' * within} by {_points(difference)}"
                 f"{_noise(difference)}."
             )
     return sentences

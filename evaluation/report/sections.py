@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from matplotlib.figure import Figure as Plot
 
-from evaluation.report import compare, questions, tables, thumbnails
+from evaluation.report import claims, compare, questions, tables, thumbnails
 from evaluation.report.benchmarks import benchmark_sections
 from evaluation.report.document import Document, Figure, Section
 from evaluation.report.figures import scores, tradeoff, training
@@ -32,6 +32,7 @@ def make_document(study: Study) -> Document:
         _tradeoff(study),
         _scores(study),
         _tasks(study),
+        *_claims(study),
         *benchmark_sections(study),
         _questions(study),
         _frames(study),
@@ -151,6 +152,19 @@ def _tasks_below_chance(study: Study) -> list[str]:
                 name = f"{task_name(task)} ({of_questions(*compare.questions(study, which))})"
                 notes.append(f"{name}: {BELOW_CHANCE} ({level} %), {under}.")
     return notes
+
+
+def _claims(study: Study) -> list[Section]:
+    """None for runs that no study made."""
+    shown = [claims.claim_table(study), claims.ranked_remedies(study)]
+    text = (
+        "Yes: the 95 % interval lies on the claimed side of zero. No: it does not, and excludes an "
+        f"effect of {100 * claims.MATTERS:.0f} points. Cannot tell: everything else. With so many "
+        "comparisons, expect about one in forty to say yes by luck. Controls are found by their "
+        "specs; the frames beside them say whether both cost the same."
+    )
+    tables = [table for table in shown if table]
+    return [Section("What was claimed", text, tables=tables)] if tables else []
 
 
 def _questions(study: Study) -> Section:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from configs import demo
 from evaluation.results import Prediction, Provenance, save_evaluation, summarise
@@ -50,14 +51,21 @@ def demo_policies(hybrid_budgets: Sequence[int] = BUDGETS) -> dict[str, dict[str
 
 
 def write_study(
-    directory: Path, *, seeds: int = 1, questions: int = 400, policies: Sequence[str] = POLICIES
+    directory: Path,
+    *,
+    seeds: int = 1,
+    questions: int = 400,
+    policies: Sequence[str] = POLICIES,
+    remedies: Sequence[str] = (),
 ) -> Path:
-    """Writes a complete study and returns its directory. policies: labels."""
+    """Writes a complete study and returns its directory. policies: labels. remedies: of the demo's
+    by name; what they do is not simulated."""
     world = _questions(questions)
     known = demo_policies([question["needs"] for question in world if question["needs"]])
     specs = [known[label] for label in policies]
     config = demo.get_config("full")
     config.study.seeds = tuple(range(seeds))
+    config.study.remedies = ConfigDict({name: demo.REMEDIES[name] for name in remedies})
     for number, planned in enumerate(plan_cells(config, directory, specs)):
         cell, folder = planned.cell, cell_folder(directory, planned.cell)
         cell.save(folder)

@@ -1,0 +1,136 @@
+"""What a study claims, answered by its results: docs/study.md says how it is decided."""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+
+from evaluation.report import compare
+from evaluation.report.compare import Group
+from evaluation.report.document import Table
+from evaluation.report.read_study import Study
+from evaluation.report.wording import NOT_FINISHED, gain_text
+from evaluation.statistics import Interval
+
+MATTERS = 0.02  # the smallest effect that matters, of a score in 0..1
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """text: what is claimed. sign: 1 where the number is claimed to be above zero, -1 below.
+    found: the number with its interval; None while models are not finished. beside: more of it."""
+
+    text: str
+    sign: int
+    found: Interval | None
+    beside: str = ""
+
+    @property
+    def answer(self) -> str:
+        """ "yes", "no" or "cannot tell"; see docs/study.md."""
+        if self.found is None:
+            return NOT_FINISHED
+        low, high = sorted((self.sign * self.found.low, self.sign * self.found.high))
+        if math.isnan(low):
+            return "cannot tell"
+        return "yes" if low > 0 else "no" if high < MATTERS else "cannot tell"
+
+
+def claims(study: Study) -> list[Claim]:
+    """All that the study has the models for, in the order of docs/study.md. Groups and controls are
+    found by their specs."""
+    images, videos = (compare.of_modality(study, modality) for modality in compare.MODALITIES)
+    plain, treated = _by_remedy(study)
+    found: list[Claim] = []
+    for sign, verb, which, modality in (
+        (1, "raises", videos, "video"),
+        (-1, "lowers", images, "image"),
+    ):
+        for group in plain:
+            text = f"Video-SFT {verb} {modality} scores: {group.label}"
+            found.append(Claim(text, sign, compare.gain(study, group.shown, which)))
+    fixed = [group for group in plain if group.policy.is_fixed]
+    if len(fixed) > 1:
+        few, many = fixed[0], fixed[-1]
+        text = f"The image cost grows with frames: {many.label} − {few.label} on images"
+        found.append(Claim(text, -1, compare.contrast(study, many, few, images)))
+    for control in plain:
+        for group in plain:
+            if control.policy.is_control_of(group.policy):
+                found += _against_control(study, group, control)
+    for group in plain:
+        if fixed and not group.policy.is_fixed and not group.policy.is_control:
+            found += _asked_alike(study, group, fixed[-1])
+    for group in treated:
+        untreated = next((each for each in plain if each.policy == group.policy), None)
+        if untreated:
+            cost = gain_text(compare.contrast(study, group, untreated, videos))
+            text = (
+                f"{group.strategy} keeps image skill: {group.label} − {untreated.label} on images"
+            )
+            change = compare.contrast(study, group, untreated, images)
+            found.append(Claim(text, 1, change, f"on videos {cost}"))
+    return found
+
+
+def claim_table(study: Study) -> Table | None:
+    """The claims with their answers; None for runs that no study made, which claim nothing."""
+    if not any(model.cell.config for model in study.models):
+        return None
+    rows = [[each.text, gain_text(each.found), each.answer, each.beside] for each in claims(study)]
+    headers = ["claim", "points", "answer", "beside it"]
+    return Table(headers, rows, words=("answer", "beside it")) if rows else None
+
+
+def ranked_remedies(study: Study) -> Table | None:
+    """Remedies by what they keep on images, with what they cost on videos; None without any."""
+    images, videos = (compare.of_modality(study, modality) for modality in compare.MODALITIES)
+    plain, treated = _by_remedy(study)
+    rows = []
+    for group in treated:
+        untreated = next((each for each in plain if each.policy == group.policy), None)
+        if untreated is None:
+            continue
+        kept, cost = (compare.contrast(study, group, untreated, w) for w in (images, videos))
+        over = compare.gain(study, group.shown, images)
+        rank = kept.mean if kept else -math.inf
+        rows.append((rank, [group.label, gain_text(kept), gain_text(cost), gain_text(over)]))
+    headers = ["remedy", "images: over none", "videos: over none", "images: over the base"]
+    ordered = [row for _, row in sorted(rows, key=lambda pair: -pair[0])]
+    return Table(headers, ordered, "Remedies, best on images first") if rows else None
+
+
+def _by_remedy(study: Study) -> tuple[list[Group], list[Group]]:
+    """Groups without a remedy, and with one: those whose policy has a group of the full model."""
+    groups = compare.groups(study)
+    whole = {group.policy for group in groups if group.strategy == "full"}
+    plain = [g for g in groups if g.strategy == "full" or g.policy not in whole]
+    return plain, [group for group in groups if group not in plain]
+
+
+def _against_control(study: Study, group: Group, control: Group) -> Iterator[Claim]:
+    images, videos = (compare.of_modality(study, modality) for modality in compare.MODALITIES)
+    pair = f"{group.label} − {control.label}"
+    frames = " and ".join(f"{compare.mean_frames(each.shown):.2f}" for each in (group, control))
+    beside = f"frames a question: {frames}"
+    difference = compare.contrast(study, group, control, videos)
+    if control.policy.spec["kind"] == "type_matched":
+        text = f"It matters which clip, beyond the kind of question: {pair} on videos"
+        yield Claim(text, 1, difference, beside)
+        return
+    text = f"It matters which example gets many frames: {pair} on videos"
+    yield Claim(text, 1, difference, beside)
+    text = f"Choosing examples spares images: {pair} on images"
+    yield Claim(text, 1, compare.contrast(study, group, control, images), beside)
+
+
+def _asked_alike(study: Study, group: Group, fixed: Group) -> Iterator[Claim]:
+    """Two groups asked with the frames of one of them: what training did, and not asking."""
+    asked = dataclasses.replace(group, policy=fixed.policy)
+    videos = compare.of_modality(study, "video")
+    if not any(fixed.policy in model.evaluations for model in group.models):
+        return
+    text = (
+        "Training with the rule helps beyond being asked with it: "
+        f"{group.label} − {fixed.label} on videos, both shown {fixed.policy.spec['frames']} frames"
+    )
+    yield Claim(text, 1, compare.contrast(study, asked, fixed, videos))
