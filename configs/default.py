@@ -178,6 +178,9 @@ def get_config() -> ConfigDict:
 
     # Devices along each mesh axis; -1 takes what is left. Several slices of TPUs lie along data.
     config.mesh = ConfigDict({"data": 1, "fsdp": -1, "tensor": 1})
+    # Devices that share each row of a training batch: for rows longer than one of them holds, and
+    # for more devices than rows. See docs/tpu.md.
+    config.mesh.context = 1
 
     # --- Plan: what a step takes on TPUs, with none at hand. See docs/tpu.md. ------------------
     config.plan = ConfigDict()

@@ -15,13 +15,17 @@ def batch_plan(
 ) -> BatchPlan:
     """The packed rows of every step: a function of the indexes, the mixture and the seed alone."""
     return BatchPlan(
-        {name: SourceSizes(store.tokens, store.patches) for name, store in stores.items()},
+        {
+            name: SourceSizes(store.tokens, store.patches, store.largest_grids)
+            for name, store in stores.items()
+        },
         mixture_weights(run, stores),
         batch_rows=batch_rows or run.config.train.batch_rows,
         seed=run.config.seed,
         max_tokens=run.row_shape.tokens,
         max_patches=run.row_shape.patches,
         window=run.config.train.pack_window,
+        slices=run.row_shape.slices,
     )
 
 

@@ -11,10 +11,14 @@ _HOST_FIELDS = ("example_ids", "failures")
 
 @dataclasses.dataclass(frozen=True)
 class RowShape:
-    """Fixed size of every row: L text positions, N patches (whole visual features)."""
+    """Fixed size of every row: L text positions, N patches (whole visual features).
+
+    slices: equal parts of it, one for each device that shares it; no grid lies on two of them.
+    """
 
     tokens: int
     patches: int
+    slices: int = 1
 
 
 @dataclasses.dataclass
@@ -40,7 +44,8 @@ class Batch:
     loss weights of 0 and patches of 0.
 
     Patches come in the order of the media, temporal grids in order, in a grid by windows, those of
-    one visual feature together: windows, grids and features are contiguous runs.
+    one visual feature together: windows, grids and features are contiguous runs. In rows of several
+    slices padding may stand between grids.
     """
 
     tokens: np.ndarray

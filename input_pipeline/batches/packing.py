@@ -6,6 +6,7 @@ import math
 import numpy as np
 
 from input_pipeline.batches.mixture import stable_permutation
+from input_pipeline.batches.slices import patches_needed
 
 PATCH_SLACK = 1.03  # see `balanced_patches`
 _WINDOWS_AT_ONCE = 64  # keeps the working arrays (windows × open rows) inside a core's cache
@@ -61,6 +62,8 @@ def pack(
     max_patches: int,
     window: int,
     seed: int = 0,
+    largest: np.ndarray | None = None,
+    slices: int = 1,
 ) -> PackPlan:
     """Packs examples into rows that hold at most max_tokens tokens and max_patches patches.
 
@@ -69,6 +72,8 @@ def pack(
                      this many, so that the order of training stays the shuffled one on the large.
                      Fill gains little beyond a few thousand.
     seed:            orders the rows of a window, which would come out sorted by size otherwise.
+    largest:         int[n], patches of each example's largest grid, for rows of several slices: see
+                     `slices.patches_needed`.
 
     Best-fit decreasing on two resources: a window's examples, largest first (by the larger of its
     two shares of a row), go where they leave the least room (sum of the two remaining shares) among
@@ -76,8 +81,11 @@ def pack(
     Raises ValueError naming the first example that does not fit into an empty row.
     """
     tokens, patches = np.asarray(tokens, np.int64), np.asarray(patches, np.int64)
-    _check(tokens, patches, max_tokens, max_patches, window)
-    row_of = _assign(tokens, patches, max_tokens, max_patches, window)
+    spare = np.zeros_like(patches)
+    if slices > 1 and largest is not None:
+        spare = patches_needed(0, np.asarray(largest, np.int64), slices)
+    _check(tokens, patches, spare, max_tokens, max_patches, window)
+    row_of = _assign(tokens, patches, spare, max_tokens, max_patches, window)
     row_of = _shuffle_rows(row_of, window, seed)
     members = np.argsort(row_of, kind="stable")
     counts = np.bincount(row_of) if len(row_of) else np.zeros(0, np.int64)
@@ -111,7 +119,12 @@ def balanced_patches(
 
 
 def _check(
-    tokens: np.ndarray, patches: np.ndarray, max_tokens: int, max_patches: int, window: int
+    tokens: np.ndarray,
+    patches: np.ndarray,
+    spare: np.ndarray,
+    max_tokens: int,
+    max_patches: int,
+    window: int,
 ) -> None:
     if tokens.ndim != 1 or tokens.shape != patches.shape:
         raise ValueError(
@@ -130,7 +143,7 @@ def _check(
             f"packing: the example at position {i} has {tokens[i]} tokens and {patches[i]} "
             "patches; tokens must be >= 1 and patches >= 0"
         )
-    too_large = (tokens > max_tokens) | (patches > max_patches)
+    too_large = (tokens > max_tokens) | (patches + spare > max_patches)
     if too_large.any():
         i = int(too_large.argmax())
         raise ValueError(
@@ -146,20 +159,29 @@ def _sum_by_row(row_of: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _assign(
-    tokens: np.ndarray, patches: np.ndarray, max_tokens: int, max_patches: int, window: int
+    tokens: np.ndarray,
+    patches: np.ndarray,
+    spare: np.ndarray,
+    max_tokens: int,
+    max_patches: int,
+    window: int,
 ) -> np.ndarray:
-    """Row of each example, int64[n]; a window's rows are numbered after those of the one before."""
+    """Row of each example, int64[n]; a window's rows are numbered after those of the one before.
+
+    spare: int64[n], patches that must stay free in the row that an example is in.
+    """
     n = len(tokens)
     windows = -(-n // window)
     # The last window is filled up with examples of size 0, which are given no row.
-    padded = np.zeros((2, windows * window), np.int64)
-    padded[0, :n], padded[1, :n] = tokens, patches
-    by_window = padded.reshape(2, windows, window)
+    padded = np.zeros((3, windows * window), np.int64)
+    padded[:, :n] = tokens, patches, spare
+    by_window = padded.reshape(3, windows, window)
     row_of = np.zeros((windows, window), np.int64)
     rows_before = 0
     for first in range(0, windows, _WINDOWS_AT_ONCE):
         block = slice(first, min(first + _WINDOWS_AT_ONCE, windows))
-        local, opened = _best_fit(by_window[0, block], by_window[1, block], max_tokens, max_patches)
+        t, p, free = by_window[:, block]
+        local, opened = _best_fit(t, p, free, max_tokens, max_patches)
         starts = rows_before + np.concatenate([[0], np.cumsum(opened)])
         row_of[block] = local + starts[:-1, None]
         rows_before = starts[-1]
@@ -167,9 +189,9 @@ def _assign(
 
 
 def _best_fit(
-    tokens: np.ndarray, patches: np.ndarray, max_tokens: int, max_patches: int
+    tokens: np.ndarray, patches: np.ndarray, spare: np.ndarray, max_tokens: int, max_patches: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Best-fit decreasing of W windows side by side: tokens, patches int64[W, S].
+    """Best-fit decreasing of W windows side by side: tokens, patches, spare int64[W, S].
 
     Windows do not depend on each other, so step s places the s-th largest example of every window
     at once with whole-array operations. Returns (row of each example int64[W, S], counted from 0
@@ -187,21 +209,29 @@ def _best_fit(
     # the first of them before the others.
     token_room = np.full((count, size + 1), max_tokens)
     patch_room = np.full((count, size + 1), max_patches)
+    kept_free = np.zeros((count, size + 1), np.int64)
     room = np.full((count, size + 1), max_tokens * token_scale + max_patches * patch_scale)
     opened = np.zeros(count, np.int64)
     row_of = np.zeros((count, size), np.int64)
     everyone = np.arange(count)
     no_room = np.iinfo(np.int64).max
+    needs_spare = bool(spare.any())
     for s in range(size):
         t, p = sorted_tokens[:, s], sorted_patches[:, s]
         reach = int(opened.max()) + 1
-        fits = (token_room[:, :reach] >= t[:, None]) & (patch_room[:, :reach] >= p[:, None])
+        left = patch_room[:, :reach] - p[:, None]
+        fits = (token_room[:, :reach] >= t[:, None]) & (left >= 0)
+        if needs_spare:
+            free = spare[everyone, order[:, s]]
+            fits &= left >= np.maximum(kept_free[:, :reach], free[:, None])
         row = np.where(fits, room[:, :reach], no_room).argmin(axis=1)
         row_of[everyone, order[:, s]] = row
         real = t > 0
         where, row, t, p = everyone[real], row[real], t[real], p[real]
         token_room[where, row] -= t
         patch_room[where, row] -= p
+        if needs_spare:
+            kept_free[where, row] = np.maximum(kept_free[where, row], free[real])
         room[where, row] -= t * token_scale + p * patch_scale
         opened[where] = np.maximum(opened[where], row + 1)
     return row_of, opened

@@ -9,6 +9,7 @@ import numpy as np
 from input_pipeline.batches.fill import fuller_rows
 from input_pipeline.batches.mixture import epoch_order
 from input_pipeline.batches.packing import PackPlan, pack
+from input_pipeline.batches.slices import balanced_order
 
 
 def spread_by_cost(costs: Sequence[int]) -> np.ndarray:
@@ -28,10 +29,17 @@ def spread_by_cost(costs: Sequence[int]) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class SourceSizes:
-    """What the index knows of one source: tokens int[n] and patches int[n] of each of its rows."""
+    """What the index knows of one source: tokens int[n] and patches int[n] of each of its rows, and
+    for rows of several slices the patches of its largest grid."""
 
     tokens: np.ndarray
     patches: np.ndarray
+    largest_grids: np.ndarray | None = None
+
+
+def _largest_grids(source: SourceSizes) -> np.ndarray:
+    """Of each row; all of its patches where it is not known."""
+    return source.patches if source.largest_grids is None else source.largest_grids
 
 
 class BatchPlan:
@@ -44,7 +52,8 @@ class BatchPlan:
     save; a run resumes at step k on any number of hosts.
 
     Inside a step the rows are ordered so that contiguous shares of them hold about equally many
-    patches: however many hosts divide a step, none has to decode all the long clips.
+    patches: however many hosts divide a step, none has to decode all the long clips. Inside a row
+    of several slices the examples are ordered so that these have about equal attention work.
 
     An epoch is planned when first asked for (about two seconds for a million examples), and the two
     used last are kept. To find step k, the epochs before it are planned once, for their number of
@@ -61,6 +70,7 @@ class BatchPlan:
         max_tokens: int,
         max_patches: int,
         window: int,
+        slices: int = 1,
     ):
         if batch_rows < 1:
             raise ValueError(f"batch_rows must be >= 1, got {batch_rows}")
@@ -69,9 +79,13 @@ class BatchPlan:
         self._starts = np.cumsum([0, *self._sizes.values()])
         self._tokens = np.concatenate([np.asarray(s.tokens, np.int64) for s in sources.values()])
         self._patches = np.concatenate([np.asarray(s.patches, np.int64) for s in sources.values()])
+        self._largest = np.concatenate(
+            [np.asarray(_largest_grids(s), np.int64) for s in sources.values()]
+        )
         self._weights = dict(weights)
         self._seed = seed
         self._limits = {"max_tokens": max_tokens, "max_patches": max_patches, "window": window}
+        self._slices = slices
         self._epochs: dict[int, PackPlan] = {}
         self._ends: list[int] = []  # rows of epochs 0 … e together, for the epochs planned so far
         self._lock = threading.Lock()  # reader threads start together: plan once, not once each
@@ -105,7 +119,12 @@ class BatchPlan:
     def local_rows(self, step: int, places: Sequence[int] | np.ndarray) -> list[np.ndarray]:
         """What one process loads for a step: the rows at these places of it."""
         rows = self.rows_for_step(step)
-        return [rows[place] for place in places]
+        return [self._balanced(rows[place]) for place in places]
+
+    def _balanced(self, row: np.ndarray) -> np.ndarray:
+        if self._slices == 1:
+            return row
+        return row[balanced_order(self._tokens[row], self._limits["max_tokens"], self._slices)]
 
     def _row_at(self, place: int) -> np.ndarray:
         """The row at `place` (0, 1, 2, …) of the endless list of rows."""
@@ -130,6 +149,8 @@ class BatchPlan:
             self._tokens[examples],
             self._patches[examples],
             seed=self._seed + epoch,
+            largest=self._largest[examples],
+            slices=self._slices,
             **self._limits,
         )
         self._epochs[epoch] = dataclasses.replace(plan, members=examples[plan.members])

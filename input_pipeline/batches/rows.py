@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from input_pipeline.batches.batch import RowShape
+from input_pipeline.batches.slices import deal_grids
 from input_pipeline.examples import Example, MediaRef
 from input_pipeline.layout import ExampleLayout, MediaLayout, VisionLayout, expand_text
 from input_pipeline.media import Decoder, MediaError
@@ -51,6 +52,8 @@ def build_row(
             row["patches"][there] = 0
             row["failures"].append(failure)
     _place_patches(row, [medium for _, layout in items for medium in layout.media], rules)
+    if shape.slices > 1:
+        deal_grids(row, shape.slices, rules.patches_per_unit)
     return row
 
 

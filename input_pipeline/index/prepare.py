@@ -195,7 +195,7 @@ def _names(dataset: DatasetSpec, spec: IndexSpec) -> tuple[str, str]:
     facts += [SCHEMA.to_string(), dataset.format, dataset.name, vars(spec.layout)]
     facts += [dict(dataset.columns)] if dataset.columns else []
     facts += [spec.max_tokens, spec.max_patches, frame_budget.spec_hash(spec.frame_policy)]
-    facts += [spec.reasoning]
+    facts += [spec.reasoning, spec.row_slices]
     of_text = [_VERSION, vars(dataset) | {"columns": dict(dataset.columns)}, spec.reasoning]
     of_text += [dict(spec.layout.media_tokens)]
     return _name(dataset, digest, facts), _name(dataset, digest, of_text)

@@ -36,7 +36,8 @@ class IndexSpec:
     """What a prepared index depends on besides the data: tokenizer, layout, limits, policy.
 
     frame_policy: a frame-budget spec. tools: the models that it needs, if it needs any.
-    reasoning: "keep" or "drop" what answers think.
+    reasoning: "keep" or "drop" what answers think. row_slices: of rows of max_patches patches; no
+    grid may lie on two.
 
     Raises ValueError naming a frame-budget spec that is wrong, or does not go with the layout.
     """
@@ -48,6 +49,7 @@ class IndexSpec:
     max_patches: int
     tools: frame_budget.Tools = frame_budget.Tools()
     reasoning: str = "keep"
+    row_slices: int = 1
 
     def __post_init__(self) -> None:
         # Here and not only where the policy is made, in each worker: before any work begins.
@@ -176,6 +178,7 @@ class RowMaker:
                 frames,
                 spec.max_tokens,
                 spec.max_patches,
+                spec.row_slices,
             )
 
         frames = [budget.frames for budget in budgets]
@@ -195,6 +198,7 @@ class RowMaker:
             "layout": layout.to_json(),
             "tokens": layout.tokens,
             "patches": layout.patches,
+            "largest_grid": layout.largest_grid,
             "visual_tokens": sum(medium.tokens for medium in layout.media),
             "most_visual_tokens": sum(medium.tokens for medium in largest.media),
             "frames": max(shown, default=0),

@@ -22,6 +22,7 @@ SCHEMA = pa.schema(
         "layout": pa.string(),  # JSON
         "tokens": pa.int64(),
         "patches": pa.int64(),
+        "largest_grid": pa.int64(),  # patches of the largest temporal grid or tile
         "visual_tokens": pa.int64(),
         "most_visual_tokens": pa.int64(),  # if every clip had the policy's largest budget
         "frames": pa.int64(),  # the most that a video of the example shows, 0 without video
@@ -36,14 +37,15 @@ SCHEMA = pa.schema(
 class ExampleStore:
     """Random access to prepared examples, which stay on disk.
 
-    store[i] → (Example, ExampleLayout); `tokens`, `patches`, `visual_tokens`, `most_visual_tokens`,
-    `budgets`: int64[n] columns, which are in memory.
+    store[i] → (Example, ExampleLayout); `tokens`, `patches`, `largest_grids`, `visual_tokens`,
+    `most_visual_tokens`, `budgets`: int64[n] columns, which are in memory.
     """
 
     def __init__(self, table: pa.Table):
         self._table = table
         self.tokens = self._column("tokens")
         self.patches = self._column("patches")
+        self.largest_grids = self._column("largest_grid")
         self.visual_tokens = self._column("visual_tokens")
         self.most_visual_tokens = self._column("most_visual_tokens")
         self.budgets = self._column("frames")

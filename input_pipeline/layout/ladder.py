@@ -30,18 +30,21 @@ class Words(Protocol):
 
 
 class _Room(NamedTuple):
-    """What a row leaves for media."""
+    """What a row of so many slices leaves for media."""
 
     tokens: int
     patches: int
+    slices: int = 1
 
     @classmethod
     def taken(cls, media: Sequence[MediaLayout]) -> "_Room":
         return cls(sum(each.tokens for each in media), sum(each.patches for each in media))
 
     def holds(self, media: Sequence[MediaLayout]) -> bool:
-        tokens, patches = _Room.taken(media)
-        return tokens <= self.tokens and patches <= self.patches
+        tokens, patches, _ = _Room.taken(media)
+        # A grid that does not fit into what is left of a slice goes to the next.
+        left = (self.slices - 1) * max((each.grid_patches for each in media), default=0)
+        return tokens <= self.tokens and patches + left <= self.patches
 
 
 def layout_example(
@@ -51,8 +54,10 @@ def layout_example(
     budgets: Sequence[int],
     max_tokens: int,
     max_patches: int,
+    slices: int = 1,
 ) -> ExampleLayout:
-    """Lays an example out so that it fits into `max_tokens` positions and `max_patches` patches.
+    """Lays an example out so that it fits into `max_tokens` positions and `max_patches` patches,
+    also where these are of a row in so many equal slices and no grid may lie on two.
 
     encode: media layouts -> the text, each medium's placeholder tokens in it; called again when
     frames are given up, since some families write the frames' times into the text.
@@ -73,10 +78,10 @@ def layout_example(
     while True:
         full = _at_size(spec, infos, sampled, 1.0)
         words = len(encode(full).ids) - sum(medium.placeholders for medium in full)
-        room = _Room(max_tokens - words, max_patches)
+        room = _Room(max_tokens - words, max_patches, slices)
         media = full if room.holds(full) else _fit(spec, infos, sampled, room)
         if media is not None:
-            tokens, patches = _Room.taken(media)
+            tokens, patches, _ = _Room.taken(media)
             shrunk = rung or ("" if media is full else "pixels")
             return ExampleLayout(media, words + tokens, patches, shrunk)
         fewer = [

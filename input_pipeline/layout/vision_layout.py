@@ -55,6 +55,11 @@ class MediaLayout:
     interval: float = 0.0
     source_size: tuple[int, int] = (0, 0)
 
+    @property
+    def grid_patches(self) -> int:
+        """Of one temporal grid or tile."""
+        return self.patches // self.grid[0]
+
     @classmethod
     def of(
         cls,
@@ -209,6 +214,11 @@ class ExampleLayout:
     tokens: int
     patches: int
     shrunk: Literal["", "pixels", "frames"]
+
+    @property
+    def largest_grid(self) -> int:
+        """Patches of the largest temporal grid or tile, 0 without media."""
+        return max((medium.grid_patches for medium in self.media), default=0)
 
     def to_json(self) -> str:
         """A compact JSON string that `from_json` reads back to an equal layout."""

@@ -16,7 +16,7 @@ from vsft_jax.checkpoints import home, steps_of
 from vsft_jax.config.checks import base_config, check_study, layout_problems, refuse
 from vsft_jax.config.run import Run
 from vsft_jax.errors import ConfigError
-from vsft_jax.sharding import batch_shards, make_mesh
+from vsft_jax.sharding import batch_shards, make_mesh, rows_only
 
 
 def check_data(run: Run) -> None:
@@ -80,22 +80,24 @@ def training_row_problems(run: Run, shards: int) -> Iterator[str]:
 
 
 def evaluation_row_problems(run: Run, shards: int) -> Iterator[str]:
-    """Whether the rows of a batch of questions divide; see `training_row_problems`."""
-    rows = run.config.eval.batch_rows
+    """Whether the rows of a batch of questions divide; see `training_row_problems`. Devices that
+    share a row in training have rows of their own here."""
+    rows, context = run.config.eval.batch_rows, run.config.mesh.context
     if rows % shards:
-        yield f"config.eval.batch_rows = {rows} must be a multiple of data × fsdp = {shards}"
+        axes = "data × fsdp" if context == 1 else "data × fsdp × context"
+        yield f"config.eval.batch_rows = {rows} must be a multiple of {axes} = {shards}"
 
 
 def _row_problems(run: Run, *, training: bool, evaluating: bool) -> Iterator[str]:
     try:
-        shards = batch_shards(make_mesh(run.config.mesh))
+        mesh = make_mesh(run.config.mesh)
     except ValueError as error:
         yield str(error)
         return
     if training:
-        yield from training_row_problems(run, shards)
+        yield from training_row_problems(run, batch_shards(mesh))
     if evaluating:
-        yield from evaluation_row_problems(run, shards)
+        yield from evaluation_row_problems(run, batch_shards(rows_only(mesh)))
 
 
 def _data_problems(run: Run, **sections: Sequence[DatasetSpec]) -> Iterator[str]:

@@ -166,8 +166,9 @@ class Run:
 
     @functools.cached_property
     def row_shape(self) -> RowShape:
-        """The size of a packed row."""
-        return RowShape(self.config.layout.row_tokens, self.config.layout.row_patches)
+        """The size of a packed row, and how many devices share it."""
+        layout = self.config.layout
+        return RowShape(layout.row_tokens, layout.row_patches, self.config.mesh.context)
 
     @functools.cached_property
     def mixture(self) -> Mixture:
@@ -228,4 +229,5 @@ class Run:
             max_patches=self.row_shape.patches,
             tools=tools,
             reasoning=self.config.data.reasoning,
+            row_slices=self.row_shape.slices,
         )

@@ -83,7 +83,7 @@ def _judge_config(config: ConfigDict, directory: Path, max_tokens: int) -> Confi
     found.lora.rank = 0
     found.layout = ConfigDict({"row_tokens": _ROW_TOKENS, "row_patches": _ROW_PATCHES})
     # One question at a time: all devices work on its one row.
-    found.mesh.update(data=1, fsdp=1, tensor=-1)
+    found.mesh.update(data=1, fsdp=1, tensor=-1, context=1)
     found.eval.update(batch_rows=1, max_new_tokens=max_tokens, temperature=0.0, top_p=1.0, top_k=0)
     return found
 

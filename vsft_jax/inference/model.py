@@ -17,7 +17,7 @@ from vsft_jax.errors import ConfigError
 from vsft_jax.huggingface import load_params
 from vsft_jax.inference.interpolate import interpolated
 from vsft_jax.lora import Lora, ModelBuilder
-from vsft_jax.sharding import abstract_model, make_mesh
+from vsft_jax.sharding import abstract_model, make_mesh, rows_only
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ def load_model(run: Run) -> LoadedModel:
     """
     checkpoints = _checkpoints(run)
     family, model_config = run.family, run.model_config
-    mesh = make_mesh(run.config.mesh)
+    mesh = rows_only(make_mesh(run.config.mesh))
     with jax.set_mesh(mesh):
         meta: dict[str, Any] | None = checkpoints.meta() if checkpoints else None
         build = ModelBuilder(family, model_config, _adapters(run, meta))

@@ -23,7 +23,7 @@ from vsft_jax.config import Run, check_before_training
 from vsft_jax.inference import LoadedModel
 from vsft_jax.prepare import prepare_training
 from vsft_jax.processes import first_finds, is_first
-from vsft_jax.sharding import local_rows, put_batch
+from vsft_jax.sharding import local_rows, on_mesh, put_batch, rows_only
 from vsft_jax.train.log import log_mix, log_parameters, log_plan
 from vsft_jax.train.meter import Meter
 from vsft_jax.train.metrics import StepMetrics
@@ -344,10 +344,11 @@ def _first_step(
 
 def _loaded(job: _Job) -> LoadedModel:
     """The model as it is, as a checkpoint of it would be loaded."""
+    mesh = rows_only(job.trainer.mesh)
     return LoadedModel(
         graphdef=job.evaluated,
-        params=job.state.params,
-        mesh=job.trainer.mesh,
+        params=on_mesh(job.state.params, mesh),
+        mesh=mesh,
         tokenizer=job.run.tokenizer,
         frame_policy=job.meta["frames"],
         step=job.step,

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import PartitionSpec
 
-from vsft_jax.sharding import row_axes
+from vsft_jax.sharding import position_axis, row_axes
 
 
 class LossSums(NamedTuple):
@@ -48,7 +48,9 @@ def token_loss(
     local = functools.partial(_local_loss, chunk=chunk)
     kernel = kernel.astype(hidden.dtype)
     mesh = jax.sharding.get_abstract_mesh()
-    axes = row_axes(mesh, hidden.shape[0])
+    rows = row_axes(mesh, hidden.shape[0])
+    positions = position_axis(mesh, hidden.shape[1]) if rows else None
+    axes = (*rows, positions) if positions else rows
     if math.prod(mesh.shape[axis] for axis in axes) == 1:
         return local(kernel, hidden, targets, weights)
     split = "fsdp" if kernel.shape[0] % mesh.shape["fsdp"] == 0 else None
@@ -58,10 +60,10 @@ def token_loss(
             kernel = jax.lax.all_gather(kernel, split, axis=0, tiled=True)
         return jax.lax.psum(local(kernel, hidden, targets, weights), axes)
 
-    rows = PartitionSpec(axes)
+    share = PartitionSpec(rows, positions)
     return jax.shard_map(
         on_device,
-        in_specs=(PartitionSpec(split), rows, rows, rows),
+        in_specs=(PartitionSpec(split), share, share, share),
         out_specs=PartitionSpec(),
         axis_names=set(axes),
         check_vma=False,

@@ -45,6 +45,9 @@ def check_unchanged(run: Run, frame_policy: Mapping[str, Any], meta: Mapping[str
     saved, now = meta["config"], run.as_json
     fixed = [(key, _at(saved, key), _at(now, key)) for key in _FIXED]
     fixed.append(("data.train", _weights(saved), _weights(now)))
+    # It decides what rows have room for. Runs begun before it was there had one.
+    context = [config["mesh"].get("context", 1) for config in (saved, now)]
+    fixed.append(("mesh.context", *context))
     changed = [
         f"config.{key} was {before!r} and is {after!r}"
         for item in fixed

@@ -163,6 +163,7 @@ KEYS: dict[str, Check] = {
     "mesh.data": mesh_axis(),
     "mesh.fsdp": mesh_axis(),
     "mesh.tensor": mesh_axis(),
+    "mesh.context": integer(1),
     #
     "plan.topology": name(),
     "plan.rows": integer(1),

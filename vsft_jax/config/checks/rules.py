@@ -40,10 +40,16 @@ def microbatches(config: ConfigDict) -> Iterator[str]:
 
 
 def mesh(config: ConfigDict) -> Iterator[str]:
-    """Only one axis can take what is left."""
+    """Only one axis can take what is left. Devices that share a row have equal shares of it; of its
+    patches, `layout_problems` sees to that."""
     axes = config.mesh.to_dict()
     if list(axes.values()).count(-1) > 1:
         yield f"config.mesh = {axes}: expected -1 for one axis at most"
+    if config.layout.row_tokens % config.mesh.context:
+        yield (
+            f"config.layout.row_tokens = {config.layout.row_tokens}: expected a multiple of "
+            f"config.mesh.context = {config.mesh.context}, the devices that share a row"
+        )
 
 
 def sampling(config: ConfigDict) -> Iterator[str]:
@@ -174,10 +180,11 @@ def _with_changes(config: ConfigDict, changes: ConfigDict) -> ConfigDict:
 
 def layout_problems(config: ConfigDict, layout: VisionLayout) -> Iterator[str]:
     """What does not go with a model's layout rules: the patches of a row, numbers of frames."""
-    patches, unit = config.layout.row_patches, layout.patches_per_unit
-    if patches % unit:
+    patches, unit, share = config.layout.row_patches, layout.patches_per_unit, config.mesh.context
+    if patches % (unit * share):
+        by = f"{unit} × {share} (config.mesh.context)" if share > 1 else f"{unit}"
         yield (
-            f"config.layout.row_patches = {patches}: expected a multiple of {unit}, the patches "
+            f"config.layout.row_patches = {patches}: expected a multiple of {by}, the patches "
             "that make one visual token"
         )
     for key, spec in ({"config.frames": config.frames} | _study_specs(config)).items():

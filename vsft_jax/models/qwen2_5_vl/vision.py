@@ -57,6 +57,7 @@ class VisionTower(nnx.Module):
                     v,
                     segment_ids=frame_ids if full else window_ids,
                     max_segment_length=None if full else vision.window_patches,
+                    within_share=True,
                     implementation=config.attention,
                 )
                 return out, None

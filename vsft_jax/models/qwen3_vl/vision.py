@@ -74,7 +74,14 @@ class VisionTower(nnx.Module):
         rotary = Rotary.of(angles.reshape(*coords.shape[:2], -1))
 
         def attend(q: Array, k: Array, v: Array) -> tuple[Array, Any]:
-            out = attention(q, k, v, segment_ids=frame_ids, implementation=config.attention)
+            out = attention(
+                q,
+                k,
+                v,
+                segment_ids=frame_ids,
+                within_share=True,
+                implementation=config.attention,
+            )
             return out, None
 
         # Every layer writes its output into the slot of the next layer to be tapped, whose own

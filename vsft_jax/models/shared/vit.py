@@ -137,6 +137,7 @@ class VisionTower(nnx.Module):
                 v,
                 segment_ids=frame_ids,
                 max_segment_length=config.vision.slots,
+                within_share=True,
                 implementation=config.attention,
             )
             return out, None

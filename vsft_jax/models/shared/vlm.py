@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
+from jax.sharding import PartitionSpec
 
 from input_pipeline.layout import NEWLINE
 from vsft_jax.models.shared.decoder import Attended, Decoder, KVCache
+from vsft_jax.sharding import position_axis
 
 
 class VisionLanguageModel(nnx.Module):
@@ -90,7 +93,26 @@ def gather(features: Array, visual_index: Array, visual_weights: Array | None) -
     Returns:
         float[B, L, D]; meaningless where visual_index is below 0.
     """
+    mesh = jax.sharding.get_abstract_mesh()
+    split = position_axis(mesh, features.shape[1]) and position_axis(mesh, visual_index.shape[1])
+    if split is None:
+        return _gather(features, visual_index, visual_weights)
 
+    def on_device(features: Array, index: Array, weights: Array | None) -> Array:
+        # What a share of the text shows may lie on any share of the media.
+        return _gather(jax.lax.all_gather(features, split, axis=1, tiled=True), index, weights)
+
+    share = PartitionSpec(None, split)
+    return jax.shard_map(
+        on_device,
+        in_specs=(share, share, share),
+        out_specs=share,
+        axis_names={split},
+        check_vma=False,
+    )(features, visual_index, visual_weights)
+
+
+def _gather(features: Array, visual_index: Array, visual_weights: Array | None) -> Array:
     def share(tap: int) -> Array:
         index = jnp.maximum(visual_index[..., tap, None], 0)
         taken = jnp.take_along_axis(features, index, axis=1, mode="clip")

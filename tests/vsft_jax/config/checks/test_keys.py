@@ -138,6 +138,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "mesh.data": AXIS,
     "mesh.fsdp": AXIS,
     "mesh.tensor": AXIS,
+    "mesh.context": AT_LEAST_1,
     "plan.topology": NAME,
     "plan.rows": AT_LEAST_1,
     "plan.search": YES,
@@ -244,7 +245,7 @@ def test_a_missing_key_is_named(key):
         ("model.vision.widht", "did you mean width?"),
         ("model.text.depht", "did you mean depth?"),
         ("optimizer.learning_rate.projektor", "did you mean projector?"),
-        ("mesh.zzz", "config.mesh has data, fsdp, tensor"),
+        ("mesh.zzz", "config.mesh has data, fsdp, tensor, context"),
     ],
 )
 def test_an_unknown_key_is_named_with_the_nearest(key, meant):

@@ -43,7 +43,15 @@ def changed(changes: dict) -> ConfigDict:
             {"train.batch_rows": 6, "train.accumulate": 4},
             "config.train.batch_rows = 6: expected a multiple of config.train.accumulate = 4",
         ),
-        ({"mesh.data": -1}, "config.mesh = {'data': -1, 'fsdp': -1, 'tensor': 1}: expected -1 for"),
+        ({"mesh.data": -1}, "config.mesh = {'context': 1, 'data': -1, 'fsdp': -1, 'tensor': 1}: e"),
+        (
+            {"mesh.context": 3},
+            "config.layout.row_tokens = 256: expected a multiple of config.mesh.context = 3",
+        ),
+        (
+            {"mesh.context": 2, "layout.row_patches": 1020, "model.size": "7b"},
+            "config.layout.row_patches = 1020: expected a multiple of 4 × 2 (config.mesh.context)",
+        ),
         ({"eval.top_p": 0.9}, "config.eval: top_p = 0.9 and top_k = 0 have no effect"),
         ({"eval.top_k": 5}, "config.eval: top_p = 1.0 and top_k = 5 have no effect"),
         ({"data.mixture": "vidoes"}, "config.data.mixture or .replay names ['vidoes']"),

@@ -6,14 +6,16 @@ is part of the softmax's elementwise work.
 """
 
 import functools
+from typing import Any
 
 import jax
 from jax import Array
 from jax.ad_checkpoint import checkpoint_name
 
-from vsft_jax.models.shared.attention.per_device import per_device
+from vsft_jax.models.shared.attention.per_device import Local, per_device
 from vsft_jax.models.shared.attention.segments import TILE, segment_attention
 from vsft_jax.models.shared.attention.whole_rows import block_local, dense
+from vsft_jax.sharding import position_axis
 
 # "auto": splash where the program will run on TPU, segments on CPU, else xla. See docs/tpu.md and
 # docs/performance.md.
@@ -32,6 +34,7 @@ def attention(
     also_segment_ids: Array | None = None,
     causal: bool = False,
     max_segment_length: int | None = None,
+    within_share: bool = False,
     implementation: str = "auto",
 ) -> Array:
     """Scaled dot-product attention inside segments, softmax in float32.
@@ -52,6 +55,8 @@ def attention(
         max_segment_length: promise that every segment except padding is one contiguous run of
             at most this many positions. Scores are then computed for neighbouring blocks only,
             in O(L · max_segment_length) instead of O(L²). Self-attention without `causal` only.
+        within_share: promise that no segment but padding lies on two of the shares that the
+            'context' mesh axis cuts rows into. Keys and values then stay where they are.
         implementation: one of `IMPLEMENTATIONS`. "splash" and "segments" are for self-attention
             given by `segment_ids`, each device computing its own rows and heads; anything else,
             such as decoding one token, is computed as by "xla".
@@ -78,27 +83,65 @@ def attention(
 
     if implementation == "auto":
         implementation = _OF_PLATFORM.get(_platform(), "xla")
-    if implementation == "segments" and segment_ids is not None and q.shape[1] > TILE:
-        # Names its own result.
-        return per_device(functools.partial(segment_attention, causal=causal), q, k, v, segment_ids)
-    if implementation == "splash" and segment_ids is not None and q.shape[1] > 1:
+    if segment_ids is not None and q.shape[1] > 1:
+        local = _local(implementation, q.shape[1], causal, max_segment_length)
+        if local is not None:
+            return per_device(local, q, k, v, segment_ids, within_share=within_share)
+    return _by_xla(
+        *(q, k, v, q_segment_ids, kv_segment_ids),
+        causal=causal,
+        max_segment_length=max_segment_length,
+        also_segment_ids=also_segment_ids,
+    )
+
+
+def _local(
+    implementation: str, length: int, causal: bool, max_segment_length: int | None
+) -> Local | None:
+    """What each device computes of self-attention; None for what is left to the compiler."""
+    options: dict[str, Any] = dict(causal=causal, max_segment_length=max_segment_length)
+    if implementation == "splash":
         # Importing Pallas takes an eighth of a second, a twentieth of a first answer on a CPU.
         from vsft_jax.models.shared.attention.splash import splash_attention
 
-        # Names its own result.
-        return splash_attention(
-            q,
-            k,
-            v,
-            segment_ids,
-            causal=causal,
-            max_segment_length=max_segment_length,
-            interpret=_platform() != "tpu",
-        )
-    if max_segment_length is not None and 3 * max_segment_length < q.shape[1]:
+        return functools.partial(splash_attention, interpret=_platform() != "tpu", **options)
+    if implementation == "segments" and length > TILE:
+        return functools.partial(_by_tiles, **options)
+    split = position_axis(jax.sharding.get_abstract_mesh(), length)
+    return functools.partial(_by_xla, **options) if split else None
+
+
+def _by_tiles(
+    q: Array,
+    k: Array,
+    v: Array,
+    q_segment_ids: Array,
+    kv_segment_ids: Array,
+    first: Array | int,
+    **options: Any,
+) -> Array:
+    if q.shape[1] != k.shape[1]:  # a share of a row's queries
+        return _by_xla(q, k, v, q_segment_ids, kv_segment_ids, first, **options)
+    return segment_attention(q, k, v, q_segment_ids, causal=options["causal"])
+
+
+def _by_xla(
+    q: Array,
+    k: Array,
+    v: Array,
+    q_segment_ids: Array,
+    kv_segment_ids: Array,
+    first: Array | int | None = None,
+    *,
+    causal: bool,
+    max_segment_length: int | None,
+    also_segment_ids: Array | None = None,
+) -> Array:
+    near = max_segment_length is not None and 3 * max_segment_length < q.shape[1]
+    if near and max_segment_length is not None and q.shape[1] == k.shape[1]:
         out = block_local(q, k, v, q_segment_ids, kv_segment_ids, max_segment_length)
     else:
-        out = dense(q, k, v, q_segment_ids, kv_segment_ids, causal, also_segment_ids)
+        out = dense(q, k, v, q_segment_ids, kv_segment_ids, causal, also_segment_ids, first)
     return checkpoint_name(out, "attention")
 
 

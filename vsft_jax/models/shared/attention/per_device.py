@@ -1,5 +1,5 @@
-"""Attention that the compiler would not know how to divide: each device computes its own rows and
-heads."""
+"""Attention that the compiler would not know how to divide: each device computes its own rows,
+heads and queries."""
 
 import math
 from collections.abc import Callable
@@ -9,26 +9,39 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import AbstractMesh, PartitionSpec
 
+from vsft_jax.sharding import position_axis
+
+# (q, k, v, segment ids of the queries, of the keys, place of the first query among the keys).
+Local = Callable[[Array, Array, Array, Array, Array, Array | int], Array]
+
 
 def per_device(
-    local: Callable[[Array, Array, Array, Array], Array],
-    q: Array,
-    k: Array,
-    v: Array,
-    segment_ids: Array,
+    local: Local, q: Array, k: Array, v: Array, segment_ids: Array, *, within_share: bool
 ) -> Array:
-    """local(q, k, v, segment_ids) on each device's share, under a mesh (`jax.set_mesh`); on
-    everything without one. Arguments as in `attention.attention`."""
+    """`local` on each device's share, under a mesh (`jax.set_mesh`); on everything without one.
+
+    Where the 'context' axis splits rows, a device has a share of a row's queries. It gathers the
+    keys and values of the whole row, which grouped heads make small, unless no segment leaves its
+    share. Arguments as in `attention.attention`.
+    """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.are_all_axes_manual:
-        return local(q, k, v, segment_ids)
+        return local(q, k, v, segment_ids, segment_ids, 0)
     rows = _axes(mesh, ("data", "fsdp"), q.shape[0])
     heads = _axes(mesh, ("tensor",), q.shape[2])
+    positions = position_axis(mesh, q.shape[1])
     if heads:
         k, v = (_repeat_heads(x, q.shape[2], mesh.shape["tensor"]) for x in (k, v))
-    each, ids = PartitionSpec(rows, None, heads), PartitionSpec(rows)
+
+    def on_device(q: Array, k: Array, v: Array, ids: Array) -> Array:
+        if positions is None or within_share:
+            return local(q, k, v, ids, ids, 0)
+        k, v, all_ids = (jax.lax.all_gather(x, positions, axis=1, tiled=True) for x in (k, v, ids))
+        return local(q, k, v, ids, all_ids, jax.lax.axis_index(positions) * q.shape[1])
+
+    each, ids = PartitionSpec(rows, positions, heads), PartitionSpec(rows, positions)
     sharded = jax.shard_map(
-        local, in_specs=(each, each, each, ids), out_specs=each, check_vma=False
+        on_device, in_specs=(each, each, each, ids), out_specs=each, check_vma=False
     )
     return sharded(q, k, v, segment_ids)
 

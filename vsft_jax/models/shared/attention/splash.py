@@ -6,7 +6,8 @@ segment ids say which blocks to visit, and the cost follows the segments' length
 """
 
 import functools
-from typing import cast
+import math
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +19,6 @@ from jax.experimental.pallas.ops.tpu.splash_attention import (
     splash_attention_kernel,
     splash_attention_mask_info,
 )
-
-from vsft_jax.models.shared.attention.per_device import per_device
 
 # Positions a side of a block, best first. Instruction bundles that libtpu 0.0.52 schedules on v5e
 # for 1024 pairs of positions in a head of width 128, forward and fused backward: 4.5 and 8.8 in
@@ -34,6 +33,10 @@ _COMPUTE = 512
 # in windows of 64, 16 heads of width 80, forward and backward on v5e: 7.3 million bundles in blocks
 # of 256, 7.4 of 128, 8.1 of 512; 30 million cycles for dense scores of near windows through XLA.
 _LOCAL_BLOCK = 256
+# The fused backward pass writes a gradient of all queries for every block of keys: in vain where
+# only neighbours count, and with the square of a row's length. Beyond so many bytes of it, it is
+# computed by a kernel of its own, which makes scores again: seven products instead of five.
+_MOST_PARTIAL = 2**31
 _PAD_SEGMENT = -1
 
 
@@ -41,84 +44,87 @@ def splash_attention(
     q: Array,
     k: Array,
     v: Array,
-    segment_ids: Array,
+    q_segment_ids: Array,
+    kv_segment_ids: Array,
+    first: Array | int,
     *,
     causal: bool,
     max_segment_length: int | None,
     interpret: bool,
 ) -> Array:
-    """Self-attention inside segments; arguments as in `attention.attention`.
+    """Attention inside segments of rows, or of as many queries of each from its `first` position
+    on; arguments as in `attention.attention`.
 
     interpret: run the kernels off TPU, which is slow: for tests.
     The softmax's sums and the output are named "attention" for remat: without the sums the
     backward pass would have to run the kernel again.
     """
-    local = functools.partial(
-        _rows,
-        causal=causal,
-        local=max_segment_length is not None and max_segment_length <= _LOCAL_BLOCK,
-        interpret=interpret,
-    )
-    return per_device(local, q, k, v, segment_ids)
+    near = max_segment_length is not None and max_segment_length <= _LOCAL_BLOCK
+    local = near and q.shape[1] == k.shape[1]
+    block = _LOCAL_BLOCK if local else _block(q.shape[1])
+    lanes = -(-q.shape[-1] // 128) * 128
+    partial = k.shape[1] // block * math.prod(q.shape[:3]) * lanes * q.dtype.itemsize
 
-
-def _rows(
-    q: Array,
-    k: Array,
-    v: Array,
-    segment_ids: Array,
-    *,
-    causal: bool,
-    local: bool,
-    interpret: bool,
-) -> Array:
-    """One device's share of `splash_attention`."""
-    length, block = _cut(q.shape[1], local)
-    end = length - q.shape[1]
+    def padded(x: Array, fill: int = 0) -> Array:
+        end = -x.shape[1] % block
+        return jnp.pad(x, [(0, 0), (0, end)] + [(0, 0)] * (x.ndim - 2), constant_values=fill)
 
     def heads_first(x: Array) -> Array:
-        return jnp.moveaxis(jnp.pad(x, [(0, 0), (0, end), (0, 0), (0, 0)]), 2, 1)
+        return jnp.moveaxis(padded(x), 2, 1)
 
-    ids = jnp.pad(segment_ids.astype(jnp.int32), [(0, 0), (0, end)], constant_values=_PAD_SEGMENT)
-    row = functools.partial(_row, block=block, causal=causal, local=local, interpret=interpret)
-    q = q * jnp.asarray(q.shape[-1] ** -0.5, q.dtype)
-    out = jax.vmap(row)(heads_first(q), heads_first(k), heads_first(v), ids)
+    ids = [padded(x.astype(jnp.int32), _PAD_SEGMENT) for x in (q_segment_ids, kv_segment_ids)]
+    row = functools.partial(
+        _row,
+        first=first,
+        block=block,
+        causal=causal,
+        local=local,
+        fused=not local and partial <= _MOST_PARTIAL,
+        interpret=interpret,
+    )
+    scaled = q * jnp.asarray(q.shape[-1] ** -0.5, q.dtype)
+    out = jax.vmap(row)(heads_first(scaled), heads_first(k), heads_first(v), *ids)
     return jnp.moveaxis(out, 1, 2)[:, : q.shape[1]]
 
 
-def _cut(length: int, local: bool) -> tuple[int, int]:
-    """The length to pad a row to, and the side of its blocks."""
-    if local:
-        return -(-length // _LOCAL_BLOCK) * _LOCAL_BLOCK, _LOCAL_BLOCK
+def _block(length: int) -> int:
+    """The side of the blocks that a row is cut into."""
     padded = {block: -(-length // block) * block for block in _BLOCKS}
     fitting = [block for block in _BLOCKS if padded[block] <= length * (1 + _PADDING)]
-    block = fitting[0] if fitting else _BLOCKS[-1]
-    return padded[block], block
+    return fitting[0] if fitting else _BLOCKS[-1]
 
 
 def _row(
     q: Array,
     k: Array,
     v: Array,
-    ids: Array,
+    q_ids: Array,
+    kv_ids: Array,
     *,
+    first: Array | int,
     block: int,
     causal: bool,
     local: bool,
+    fused: bool,
     interpret: bool,
 ) -> Array:
-    """One row: q float[H, L, K], k and v float[G, L, K], ids int32[L] -> float[H, L, K]."""
-    needed = _needed_blocks(ids, block, causal)
-    count = needed.shape[0]
-    # Key blocks that a block of queries looks at, int[count, width]; some lie outside the row.
-    columns = np.arange(count)[None].repeat(count, 0)
-    if local and count > 3:
-        columns = np.arange(count)[:, None] + np.arange(-1, 2)
+    """One row: q float[H, Lq, K], k and v float[G, Lk, K], ids int32[Lq] and int32[Lk] ->
+    float[H, Lq, K]."""
+    needed = _needed_blocks(q_ids, kv_ids, first, block, causal)
+
+    # For causal attention the kernel compares positions; these are the queries'.
+    positions: Any = first + np.arange(len(q_ids), dtype=np.int32) if causal else None
 
     def mask_info(needed: Array, *, transpose: bool) -> splash_attention_mask_info.MaskInfo:
-        """needed: bool[count, count]. transpose: how the pass over blocks of keys reads it."""
-        inside = (columns >= 0) & (columns < count)
-        near = np.clip(columns, 0, count - 1)
+        """needed: as `_needed_blocks`, or transposed. transpose: for the pass over blocks of keys,
+        which reads it like that."""
+        count, others = needed.shape
+        # Blocks of the others that each looks at, int[count, width]; some lie outside the row.
+        columns = np.arange(others)[None].repeat(count, 0)
+        if local and count > 3:
+            columns = np.arange(count)[:, None] + np.arange(-1, 2)
+        inside = (columns >= 0) & (columns < others)
+        near = np.clip(columns, 0, others - 1)
         visited = jnp.take_along_axis(needed, near, axis=1) & inside
         data_next, block_mask = _next_visited(visited, near), visited.astype(jnp.int32)
         if transpose:
@@ -128,14 +134,10 @@ def _row(
             mask_next=None,
             block_mask=block_mask[None],
             partial_mask_blocks=None,
-            # For causal attention the kernel compares positions; these are the queries'.
-            q_sequence=np.arange(len(ids), dtype=np.int32) if causal else None,
+            q_sequence=positions,
         )
 
     compute = min(block, _COMPUTE)
-    # The fused backward pass writes a gradient of all queries for every block of keys, in vain
-    # where only neighbours count.
-    fused = not local
     queries = mask_info(needed, transpose=False)
     kernel = splash_attention_kernel.SplashAttentionKernel(
         queries,
@@ -160,22 +162,27 @@ def _row(
         mask_function=_not_later if causal else None,
         interpret=interpret,
     )
-    return cast(Array, kernel(q, k, v, SegmentIds(ids, ids)))  # a tuple with residuals only
+    return cast(Array, kernel(q, k, v, SegmentIds(q_ids, kv_ids)))  # a tuple with residuals only
 
 
 def _not_later(q_positions: Array, k_positions: Array) -> Array:
     return q_positions >= k_positions
 
 
-def _needed_blocks(ids: Array, block: int, causal: bool) -> Array:
-    """bool[L / block, L / block]: whether queries (rows) and keys (columns) may share a segment.
+def _needed_blocks(
+    q_ids: Array, kv_ids: Array, first: Array | int, block: int, causal: bool
+) -> Array:
+    """bool[Lq / block, Lk / block]: whether queries (rows) and keys (columns) may share a segment.
 
     Never false where they do, for any ids; rarely true in vain where ids do not fall along the row.
     """
-    cut = ids.reshape(-1, block)
-    lowest, highest = cut.min(axis=1), cut.max(axis=1)
-    needed = (lowest[:, None] <= highest) & (highest[:, None] >= lowest)
-    return jnp.tril(needed) if causal else needed
+    q_cut, kv_cut = q_ids.reshape(-1, block), kv_ids.reshape(-1, block)
+    lowest, highest = q_cut.min(axis=1)[:, None], q_cut.max(axis=1)[:, None]
+    needed = (lowest <= kv_cut.max(axis=1)) & (highest >= kv_cut.min(axis=1))
+    if causal:
+        last = first + np.arange(block - 1, len(q_ids), block)
+        needed &= np.arange(0, len(kv_ids), block) <= last[:, None]
+    return needed
 
 
 def _next_visited(visited: Array, columns: np.ndarray) -> Array:

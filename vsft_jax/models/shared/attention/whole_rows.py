@@ -22,14 +22,16 @@ def dense(
     kv_segment_ids: Array,
     causal: bool,
     also_segment_ids: Array | None = None,
+    first: Array | int | None = None,
 ) -> Array:
     """All queries against all keys, in tiles of queries; arguments as in `attention`.
 
-    Tiles keep the working set small, and under `causal` a tile leaves out the keys after it.
+    Tiles keep the working set small, and under `causal` a tile leaves out the keys after it, where
+    `first` is known: the keys before the first query, by default all that are more than queries.
     """
     batch, length, heads, width = q.shape
     kv_heads = k.shape[2]
-    before = k.shape[1] - length  # under `causal`, keys before the first query
+    first = k.shape[1] - length if first is None else first
     q = (q * width**-0.5).reshape(batch, length, kv_heads, heads // kv_heads, width)
     q, k, v = jnp.moveaxis(q, 1, 3), jnp.moveaxis(k, 1, 2), jnp.moveaxis(v, 1, 2)
 
@@ -39,8 +41,10 @@ def dense(
     outs = []
     for start in range(0, length, size):
         queries = slice(start, min(start + size, length))
-        keys = slice(0, before + queries.stop if causal else k.shape[2])
-        q_index = before + jnp.arange(queries.start, queries.stop) if causal else None
+        keys = slice(None)
+        if causal and isinstance(first, int):
+            keys = slice(0, first + queries.stop)
+        q_index = first + jnp.arange(queries.start, queries.stop) if causal else None
         outs.append(
             tile(
                 q[..., queries, :],

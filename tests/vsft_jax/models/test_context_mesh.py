@@ -1,0 +1,142 @@
+"""Rows that several devices share: whatever the mesh, the model computes what one device does."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from vsft_jax.models.qwen2_5_vl.config import ModelConfig, TextConfig, VisionConfig
+from vsft_jax.models.qwen2_5_vl.model import Qwen2_5VL
+from vsft_jax.models.shared.attention import attention, splash
+from vsft_jax.models.shared.partition import partition_rules
+from vsft_jax.sharding import AXES, field_sharding, make_mesh, shardings
+from vsft_jax.train.loss import token_loss
+
+CONFIG = ModelConfig(
+    VisionConfig(depth=2, width=16, mlp_width=16, heads=2, fullatt_block_indexes=(1,)),
+    TextConfig(2, 32, 48, 4, 2, 48, head_dim=8, mrope_section=(2, 1, 1)),
+    dtype="float32",
+    remat="full",
+)
+B, L, N = 4, 32, 64
+
+
+@functools.cache
+def arrays():
+    """Three examples a row, which end inside shares, and padding; visual tokens in any order, of
+    frames of 8 patches in windows of 4."""
+    rng = np.random.default_rng(0)
+    places = np.arange(L)
+    found = {
+        "tokens": rng.integers(0, CONFIG.text.vocab_size, (B, L)),
+        "positions": np.broadcast_to(places[:, None], (B, L, 3)),
+        "segment_ids": np.broadcast_to(np.repeat([1, 2, 3, 0], [9, 5, 15, 3]), (B, L)),
+        "visual_index": np.where(rng.random((B, L, 1)) < 0.4, -1, rng.integers(0, 16, (B, L, 1))),
+        "targets": rng.integers(0, CONFIG.text.vocab_size, (B, L)),
+        "patch_coords": rng.integers(0, 8, (B, N, 2)),
+        "patch_frames": np.broadcast_to(1 + np.arange(N) // 8, (B, N)),
+        "patch_windows": np.broadcast_to(1 + np.arange(N) // 4, (B, N)),
+    }
+    found = {name: value.astype(np.int32) for name, value in found.items()}
+    found["loss_weights"] = (rng.random((B, L)) < 0.3).astype(np.float32)
+    found["loss_weights"][:, -3:] = 0
+    pixels = rng.integers(0, 256, (B, N, CONFIG.vision.patch_columns))
+    return {**found, "patches": pixels.astype(np.uint8)}
+
+
+def loss_and_gradients(config, params, arrays):
+    graphdef = nnx.split(nnx.eval_shape(lambda: Qwen2_5VL(config, rngs=nnx.Rngs(0))))[0]
+
+    def loss(params, arrays):
+        model = nnx.merge(graphdef, params)
+        hidden = model.hidden_states(arrays)
+        given = (arrays["targets"], arrays["loss_weights"], 8)
+        sums = token_loss(model.output_kernel(), hidden, *given)
+        return sums.loss / sums.weight
+
+    return jax.jit(jax.value_and_grad(loss))(params, arrays)
+
+
+@functools.cache
+def alone():
+    params = nnx.split(Qwen2_5VL(CONFIG, rngs=nnx.Rngs(0)))[1]
+    return params, loss_and_gradients(CONFIG, params, arrays())
+
+
+# In the order of AXES: data, context, fsdp, tensor.
+@pytest.mark.parametrize("shape", [(1, 2, 2, 2), (2, 4, 1, 1), (1, 8, 1, 1)])
+def test_loss_and_gradients_are_those_of_one_device(shape):
+    params, expected = alone()
+    mesh = make_mesh(dict(zip(AXES, shape, strict=True)))
+    with jax.set_mesh(mesh):
+        placed = jax.device_put(params, shardings(params, partition_rules(), mesh))
+        batch = {
+            name: jax.device_put(value, field_sharding(mesh, value.shape))
+            for name, value in arrays().items()
+        }
+        assert batch["tokens"].addressable_shards[0].data.shape == (
+            B // (shape[0] * shape[2]),
+            L // shape[1],
+        )
+        found = loss_and_gradients(CONFIG, placed, batch)
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found[1], expected[1])
+
+
+def attended(q, k, v, segments, **options):
+    """What attention gives outside of padding, and gradients of a sum of it."""
+
+    def total(q, k, v, segments):
+        out = attention(q, k, v, segment_ids=segments, **options)
+        out = jnp.where((segments > 0)[..., None, None], out, 0)
+        return (out * jnp.cos(jnp.arange(out.size)).reshape(out.shape)).sum(), out
+
+    gradient = jax.value_and_grad(total, (0, 1, 2), has_aux=True)
+    (_, out), gradients = jax.jit(gradient)(q, k, v, segments)
+    return out, *gradients
+
+
+@pytest.mark.parametrize("implementation", ["splash", "segments"])
+@pytest.mark.parametrize(
+    ("length", "options"),
+    [
+        (640, dict(causal=True)),  # shares of 160 queries, which no block divides, and 640 keys
+        (512, dict(within_share=True, max_segment_length=64)),
+    ],
+)
+def test_shares_of_queries_see_the_keys_of_the_row(implementation, length, options, monkeypatch):
+    monkeypatch.setattr(splash, "_LOCAL_BLOCK", 128)
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.normal(size=(2, length, h, 64)).astype(np.float32) for h in (4, 2, 2))
+    runs = [64] * 7 + [40, 0] if "within_share" in options else [300, 150, 100, 60]
+    ids = np.repeat(np.arange(1, len(runs) + 1), runs)
+    segments = np.zeros((2, length), np.int32)
+    segments[:, : len(ids)] = ids
+    expected = attended(q, k, v, segments, implementation="xla", causal="causal" in options)
+    mesh = make_mesh({"context": 4, "fsdp": 1, "tensor": 2})
+    with jax.set_mesh(mesh):
+        placed = [jax.device_put(x, field_sharding(mesh, x.shape)) for x in (q, k, v, segments)]
+        found = attended(*placed, implementation=implementation, **options)
+        lowered = jax.jit(functools.partial(attended, implementation=implementation, **options))
+        text = lowered.lower(*placed).as_text()
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-5)
+    # Keys and values are gathered, and their gradients summed where they belong, or neither.
+    moved = ("all_gather" in text, "reduce_scatter" in text)
+    assert moved == ("within_share" not in options,) * 2
+
+
+def test_backward_of_long_rows_keeps_no_gradient_for_each_block_of_keys(monkeypatch):
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.normal(size=(1, 256, h, 64)).astype(np.float32) for h in (2, 1, 1))
+    segments = np.repeat([[1, 2]], [100, 156], axis=1).astype(np.int32)
+    options = dict(implementation="splash", causal=True)
+    fused = attended(q, k, v, segments, **options)
+    monkeypatch.setattr(splash, "_MOST_PARTIAL", 0)
+    text = str(jax.make_jaxpr(functools.partial(attended, **options))(q, k, v, segments))
+    assert "splash_mha_dq" in text
+    for ours, theirs in zip(attended(q, k, v, segments, **options), fused, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-5)
