@@ -32,13 +32,14 @@ def with_fisher(run: Run, trainer: "Trainer", state: "TrainState") -> "TrainStat
     name, steps = run.config.remedy.fisher_data, run.config.remedy.fisher_steps
     rows, store = run.config.train.batch_rows, _prepared(run, name)
     plan = BatchPlan(
-        {name: SourceSizes(store.tokens, store.patches)},
+        {name: SourceSizes(store.tokens, store.patches, store.largest_grids)},
         {name: 1.0},
         batch_rows=rows,
         seed=run.config.seed,
         max_tokens=run.row_shape.tokens,
         max_patches=run.row_shape.patches,
         window=run.config.train.pack_window,
+        slices=run.row_shape.slices,
     )
     here = local_rows(trainer.mesh, rows)
     batches = make_batches(
