@@ -1,7 +1,7 @@
 """TPU chips and their pods, as far as planning needs to know them.
 
-Sources: Google Cloud's TPU specification pages (peak, links), libtpu 0.0.52 (memory that a program
-may use); clock rates follow from the peak and the number of matrix units.
+Sources: Google Cloud's TPU specification pages (peak, bandwidth, links), libtpu 0.0.52 (memory that
+a program may use); clock rates follow from the peak and the number of matrix units.
 """
 
 import dataclasses
@@ -14,14 +14,15 @@ class Chip:
     """One device as JAX counts them.
 
     hbm: bytes that a program may use, a little less than the chip has. peak: bfloat16 operations a
-    second. clock: cycles a second. matrix_unit: side of a matrix unit. cores: tensor cores that the
-    device's program runs on. link: bytes a second over one link in one direction. ring: chips along
-    a torus axis from which on it closes to a ring.
+    second. bandwidth: bytes a second of its memory. clock: cycles a second. matrix_unit: side of a
+    matrix unit. cores: tensor cores that the device's program runs on. link: bytes a second over
+    one link in one direction. ring: chips along a torus axis from which on it closes to a ring.
     """
 
     name: str
     hbm: float
     peak: float
+    bandwidth: float
     clock: float
     matrix_unit: int
     cores: int
@@ -64,10 +65,10 @@ _HOP_SECONDS = 1e-6
 
 # topology prefix -> chip. A v7x chip shows as two devices, each with half of it.
 CHIPS = {
-    "v5e": Chip("TPU v5e", 15.75 * GIB, 197e12, 1.5e9, 128, 1, 45e9, 16),
-    "v5p": Chip("TPU v5p", 95.73 * GIB, 459e12, 1.75e9, 128, 2, 90e9, 4),
-    "v6e": Chip("TPU v6e", 31.24 * GIB, 918e12, 1.75e9, 256, 1, 90e9, 16),
-    "tpu7x": Chip("TPU v7x core", 94.74 * GIB, 1153e12, 2.2e9, 256, 1, 90e9, 4),
+    "v5e": Chip("TPU v5e", 15.75 * GIB, 197e12, 819e9, 1.5e9, 128, 1, 45e9, 16),
+    "v5p": Chip("TPU v5p", 95.73 * GIB, 459e12, 2765e9, 1.75e9, 128, 2, 90e9, 4),
+    "v6e": Chip("TPU v6e", 31.24 * GIB, 918e12, 1640e9, 1.75e9, 256, 1, 90e9, 16),
+    "tpu7x": Chip("TPU v7x core", 94.74 * GIB, 1153e12, 3690e9, 2.2e9, 256, 1, 90e9, 4),
 }
 
 

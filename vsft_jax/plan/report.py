@@ -33,15 +33,16 @@ def print_plan(plan: Plan, console: Console | None = None) -> None:
             f"{plan.available / GIB:.2f} GiB, {over:.2f} GiB too much.\n{_KNOBS}",
             highlight=False,
         )
-    else:
+    if plan.memory:
         console.print(_memory(plan))
         console.print(_time(plan))
         console.print(_collectives(plan))
     if plan.largest_rows is not None:
         console.print(f"Most rows a device and microbatch that fit: {plan.largest_rows}")
     versions = ", ".join(f"{name} {version}" for name, version in plan.versions.items())
+    depth = "Compiled" if plan.code_generated else "Read before code generation"
     console.print(
-        f"Compiled in {plan.compile_seconds:.0f} s with {versions}. Times are static estimates: "
+        f"{depth} in {plan.compile_seconds:.0f} s with {versions}. Times are static estimates: "
         "nothing was run.",
         highlight=False,
     )
@@ -66,21 +67,30 @@ def _memory(plan: Plan) -> Table:
 
 
 def _time(plan: Plan) -> Table:
-    cost, flops = plan.cost, plan.model_flops
-    table = _table("Time of one step, by static estimates", "", "seconds", "of the step")
-    for name, seconds in (
-        ("matrix products", cost.matrix),
-        ("attention kernels, every block visited", cost.kernels),
-        ("everything else on the chip", cost.other),
-        ("waiting for collectives", cost.waiting),
-    ):
-        table.add_row(name, f"{seconds:.3f}", f"{seconds / cost.seconds:.0%}")
+    flops = plan.model_flops
+    table = _table(
+        "Time of one step, by static estimates", "", "compiler's price", "memory roofline"
+    )
+
+    def row(name: str, part: str) -> None:
+        costs = (plan.cost, plan.roofline)
+        table.add_row(
+            name, *(f"{(s := getattr(c, part)):.3f} s {s / c.seconds:4.0%}" for c in costs)
+        )
+
+    row("matrix products", "matrix")
+    row("attention kernels, every block visited", "kernels")
+    row("everything else on the chip", "other")
+    row("waiting for collectives", "waiting")
     table.add_section()
-    table.add_row("step", f"{cost.seconds:.3f}", "", style="bold")
+    table.add_row(
+        "step", *(f"{cost.seconds:.3f} s" for cost in (plan.cost, plan.roofline)), style="bold"
+    )
     table.add_row("model FLOPs: products with parameters", f"{flops.matrices:.3e}", "")
     table.add_row("model FLOPs: causal attention", f"{flops.attention:.3e}", "")
-    table.add_row("compiled FLOPs, with recomputation", f"{cost.flops * plan.devices:.3e}", "")
-    table.add_row("MFU", f"{plan.mfu:.1%}", "", style="bold")
+    compiled = plan.cost.flops * plan.devices
+    table.add_row("compiled FLOPs, with recomputation", f"{compiled:.3e}", "")
+    table.add_row("MFU", *(f"{share:.1%}" for share in plan.mfu), style="bold")
     return table
 
 

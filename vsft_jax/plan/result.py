@@ -3,8 +3,8 @@
 import dataclasses
 from typing import Any
 
-from vsft_jax.plan.estimate import Cost
 from vsft_jax.plan.flops import ModelFlops
+from vsft_jax.plan.program import Cost
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,9 +13,11 @@ class Plan:
 
     rows_per_device: packed rows of a microbatch; batch_rows: of a step, over all devices.
     memory: part -> bytes; needed: their sum; available: the device's memory as the compiler counts
-    it. Where the step does not fit, only these two are known, and needed may be a lower bound.
-    cost: the static estimate of one step; seconds: its length. mfu: model operations a second over
-    the chips' peak. largest_rows: rows a device and microbatch that fit at most, where searched.
+    it. Where the compiler gives up on a step, only these two are known, and needed may be a lower
+    bound. code_generated: whether code was generated, for every kernel.
+    cost, roofline: static estimates of one step at two prices, by the compiler's cycles and by what
+    memory and matrix units allow. peak: of all devices, operations a second.
+    largest_rows: rows a device and microbatch that fit at most, where searched.
     """
 
     topology: str
@@ -27,30 +29,47 @@ class Plan:
     accumulate: int
     row_tokens: int
     row_patches: int
-    fits: bool
-    needed: float
     available: float
-    compile_seconds: float
     versions: dict[str, str]
+    fits: bool = False
+    needed: float = 0.0
+    code_generated: bool = False
+    compile_seconds: float = 0.0
     memory: dict[str, float] = dataclasses.field(default_factory=dict)
     cost: Cost = dataclasses.field(default_factory=Cost)
+    roofline: Cost = dataclasses.field(default_factory=Cost)
+    peak: float = 0.0
     model_flops: ModelFlops = ModelFlops(0.0, 0.0)
-    mfu: float = 0.0
     largest_rows: int | None = None
 
     @property
-    def seconds(self) -> float:
-        return self.cost.seconds
+    def mfu(self) -> tuple[float, float]:
+        """Model operations a second over the peak, at the compiler's price and at the roofline."""
+        return self.utilisation(sum(self.model_flops))
+
+    def utilisation(self, flops: float) -> tuple[float, float]:
+        """Operations of a step, a second, over the peak: at both prices; 0 where there is none."""
+        low, high = (
+            flops / (self.peak * cost.seconds) if cost.seconds else 0.0
+            for cost in (self.cost, self.roofline)
+        )
+        return low, high
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; figures are static estimates."""
         values = dataclasses.asdict(self)
-        values["cost"]["collectives"] = {
-            kind: dict(zip(("count", "bytes", "seconds"), numbers, strict=True))
-            for kind, numbers in self.cost.collectives.items()
+        for name in ("cost", "roofline"):
+            table = values[name]
+            for part, heads in (
+                ("collectives", ("count", "bytes", "seconds")),
+                ("pallas", ("count", "seconds")),
+            ):
+                table[part] = {
+                    kind: dict(zip(heads, numbers, strict=True))
+                    for kind, numbers in table[part].items()
+                }
+        low, high = self.mfu
+        return values | {
+            "model_flops": self.model_flops._asdict(),
+            "mfu": {"compiler": low, "roofline": high},
         }
-        values["cost"]["pallas"] = {
-            name: dict(zip(("count", "seconds"), numbers, strict=True))
-            for name, numbers in self.cost.pallas.items()
-        }
-        return values | {"model_flops": self.model_flops._asdict()}

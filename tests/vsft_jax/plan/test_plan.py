@@ -89,6 +89,24 @@ def test_the_step_lowers_to_mosaic_and_its_numbers_agree(config, planned):
     assert 0 < low < high < 1
 
 
+def test_what_is_read_before_code_generation_agrees(config, planned):
+    """The same instructions and buffers; cycles are what shapes let one expect."""
+    config = config.copy_and_resolve_references()
+    config.plan.compile = False
+    found = planning.plan_step(Run(config, ""), topology_devices("v5e:2x2"), 1)
+    assert found.fits and not found.code_generated
+    assert found.cost.flops == planned.cost.flops
+    assert found.cost.collectives == planned.cost.collectives
+    assert found.cost.kernels == planned.cost.kernels
+    assert found.roofline.seconds == pytest.approx(planned.roofline.seconds, rel=0.02)
+    program = "padding and program"
+    for part in planned.memory.keys() - {program}:
+        assert found.memory[part] == planned.memory[part]
+    assert found.memory[program] < planned.memory[program]
+    # A model this small lives in vector memory, where shapes tell least.
+    assert 0.5 < found.cost.other / planned.cost.other < 2
+
+
 def test_the_plan_is_printed_and_written(config, planned, monkeypatch, tmp_path):
     monkeypatch.setattr(planning, "plan_step", lambda *_: planned)
     planning.plan(Run(config, tmp_path))
@@ -106,6 +124,7 @@ def test_a_step_that_does_not_fit_says_by_how_much(config):
     """An embedding of 8 GiB a chip, with its moments."""
     config = config.copy_and_resolve_references()
     config.model.text.vocab_size = 2**25
+    config.plan.compile = False
     found = planning.plan_step(Run(config, ""), topology_devices("v5e:2x2"), 1)
     assert not found.fits
     assert found.needed > 3 * 8 * GIB > found.available == pytest.approx(15.75 * GIB)

@@ -168,6 +168,8 @@ KEYS: dict[str, Check] = {
     "plan.topology": name(),
     "plan.rows": integer(1),
     "plan.search": yes_or_no(),
+    "plan.slices": integer(1),
+    "plan.compile": yes_or_no(),
     #
     "eval.batch_rows": integer(1),
     "eval.max_new_tokens": integer(1),

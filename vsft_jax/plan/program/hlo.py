@@ -84,6 +84,12 @@ def arrays(shape: str) -> list[tuple[str, tuple[int, ...]]]:
     ]
 
 
+def number_bytes(dtype: str) -> float:
+    """Bytes of one number: "bf16" -> 2."""
+    digits = re.search(r"\d+", dtype)
+    return int(digits[0]) / 8 if digits else 1
+
+
 def names(operands: str) -> list[str]:
     """Instructions or computations that a text names."""
     return re.findall(r"%([\w.-]+)", operands)

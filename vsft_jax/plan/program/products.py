@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from vsft_jax.plan.hlo import Instruction, arrays
+from vsft_jax.plan.program.hlo import Instruction, arrays
 
 PRODUCTS = ("dot", "convolution")
 

@@ -1,0 +1,78 @@
+"""What instructions read and write, counted by hand."""
+
+import pytest
+
+from vsft_jax.plan.chips import CHIPS
+from vsft_jax.plan.program.hlo import Program
+from vsft_jax.plan.program.prices import expected_price, moved, roofline_price, stored_bytes
+
+V5E = CHIPS["v5e"]
+
+# A loop's body takes its layer of stacked parameters, and writes its layer of a buffer.
+_HLO = """%take (stack: bf16[28,512,256], x: bf16[512,256]) -> bf16[512,256] {
+  %stack = bf16[28,512,256]{2,1,0} parameter(0)
+  %x = bf16[512,256]{1,0} parameter(1)
+  %layer = bf16[1,512,256]{2,1,0} dynamic-slice(%stack, %i, %z, %z), dynamic_slice_sizes={1,512,256}
+  %flat = bf16[512,256]{1,0} bitcast(%layer)
+  ROOT %sum = bf16[512,256]{1,0} add(%flat, %x)
+}
+
+%put (buffer: f32[28,512,256], x: f32[1,512,256]) -> f32[28,512,256] {
+  %buffer = f32[28,512,256]{2,1,0} parameter(0)
+  %x = f32[1,512,256]{2,1,0} parameter(1)
+  ROOT %new = f32[28,512,256]{2,1,0} dynamic-update-slice(%buffer, %x, %i, %z, %z)
+}
+
+ENTRY %main (p: bf16[28,512,256]) -> bf16[512,256] {
+  %a = bf16[512,256]{1,0} fusion(%p, %q), kind=kLoop, calls=%take
+  %b = f32[28,512,256]{2,1,0} fusion(%r, %s), kind=kLoop, calls=%put
+  %c = bf16[512,256]{1,0} copy(%a)
+  %d = (f32[8], f32[8]) tuple(%x, %y)
+  %e = f32[1024]{0} all-reduce(%x), replica_groups={{0,1}}
+}
+"""
+_OPERANDS = {
+    "a": ["bf16[28,512,256]{2,1,0}", "bf16[512,256]{1,0}"],
+    "b": ["f32[28,512,256]{2,1,0}", "f32[1,512,256]{2,1,0}"],
+    "c": ["bf16[512,256]{1,0}"],
+    "d": ["f32[8]", "f32[8]"],
+    "e": ["f32[1024]{0}"],
+}
+_LAYER = 512 * 256  # numbers
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        ("bf16[512,256]{1,0}", 2 * 512 * 256),
+        # Heads of width 80 fill up tiles of 128; the second tile of bfloat16 packs pairs of rows.
+        ("bf16[16,1000,80]{2,1,0:T(8,128)(2,1)}", 2 * 16 * 1000 * 128),
+        ("f32[1,10,80]{1,2,0:T(8,128)}", 4 * 80 * 128),
+        ("f32[100]{0:T(1024)}", 4 * 1024),
+        ("f32[512,256]{1,0:T(8,128)S(1)}", 0),
+        ("(f32[4], s32[])", 4 * 4 + 4),
+    ],
+)
+def test_bytes_of_arrays_in_tiles(shape, size):
+    assert stored_bytes(shape) == size
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("a", 3 * 2 * _LAYER), ("b", 2 * 4 * _LAYER), ("c", 2 * 2 * _LAYER), ("d", 0), ("e", 0)],
+)
+def test_slices_of_stacks_are_read_and_written_not_the_stacks(name, size):
+    program = Program.parse(_HLO)
+    (instruction,) = (each for each in program.computations["main"] if each.name == name)
+    assert moved(instruction, _OPERANDS[name], program, stored_bytes) == size
+    roofline = roofline_price(program, V5E)(instruction, 0.0, _OPERANDS[name])
+    assert roofline == pytest.approx(size / (0.75 * V5E.bandwidth))
+    # The compiler expects more for whatever is no product.
+    assert expected_price(program, V5E)(instruction, 0.0, _OPERANDS[name]) >= roofline
+
+
+def test_a_product_takes_what_its_operations_or_its_bytes_take():
+    program = Program.parse(_HLO)
+    (copy,) = (each for each in program.computations["main"] if each.name == "c")
+    for price in (roofline_price(program, V5E), expected_price(program, V5E)):
+        assert price(copy, 1e12, _OPERANDS["c"]) == pytest.approx(1e12 / (0.93 * V5E.peak))

@@ -1,0 +1,159 @@
+"""A static estimate of a compiled TPU program's time, from its scheduled HLO text.
+
+Prices of instructions are added up along the schedule: loops times their trip count, collectives by
+a ring model over the chip's links, in the background where the program starts them early; Pallas
+calls by `kernel_cost`. Nothing is run, so this is a comparison of programs, not a promise of speed.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+from vsft_jax.plan.chips import Chip
+from vsft_jax.plan.program.collectives import collective_step
+from vsft_jax.plan.program.hlo import Instruction, Program, names
+from vsft_jax.plan.program.kernels import EVERY_BLOCK, Visits, kernel_cost
+from vsft_jax.plan.program.prices import Price, written_price
+from vsft_jax.plan.program.products import PRODUCTS, product_flops
+
+
+@dataclasses.dataclass
+class Cost:
+    """What one run of a computation takes on one chip, by static estimates.
+
+    seconds: along the schedule. matrix, kernels, other: seconds of compute: products, Pallas calls,
+    the rest; waiting: seconds in which nothing but a collective goes on. flops: of matrix products
+    and Pallas calls as compiled. collectives: kind -> [count, bytes, seconds]; pallas: kernel's
+    name -> [count, seconds].
+    """
+
+    seconds: float = 0.0
+    matrix: float = 0.0
+    kernels: float = 0.0
+    other: float = 0.0
+    waiting: float = 0.0
+    flops: float = 0.0
+    collectives: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    pallas: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+
+    def add(self, part: "Cost", times: float = 1) -> None:
+        """Adds `times` runs of a part."""
+        for name in ("seconds", "matrix", "kernels", "other", "waiting", "flops"):
+            setattr(self, name, getattr(self, name) + times * getattr(part, name))
+        for ours, theirs in ((self.collectives, part.collectives), (self.pallas, part.pallas)):
+            for name, numbers in theirs.items():
+                _count(ours, name, [times * number for number in numbers])
+
+
+class Estimator:
+    """Costs of a program's computations on a chip of a topology (chips along each torus axis).
+
+    price: of an instruction; by default what the compiler wrote. visits: blocks that kernels
+    really visit.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        chip: Chip,
+        topology: tuple[int, ...],
+        price: Price | None = None,
+        visits: Visits = EVERY_BLOCK,
+    ):
+        self.program, self.chip, self.topology = program, chip, topology
+        self.price = price or written_price(chip)
+        self.visits = visits
+        self._costs: dict[str, Cost] = {}
+
+    def total(self) -> Cost:
+        """One run of the whole program."""
+        return self.cost(self.program.entry)
+
+    def cost(self, name: str) -> Cost:
+        """One run of a computation."""
+        if name not in self._costs:
+            self._costs[name] = self._run(self.program.computations[name])
+        return self._costs[name]
+
+    def _run(self, instructions: list[Instruction]) -> Cost:
+        cost = Cost()
+        links_free = 0.0  # when the links will have done what was started so far
+        ends: dict[str, float] = {}  # collective in the background -> when it ends
+        shapes = {each.name: each.shape for each in instructions}
+        for instruction in instructions:
+            cost.add(*self._own(instruction, shapes))
+            if instruction.opcode == "async-update":  # goes on under another name
+                ends[instruction.name] = ends.pop(names(instruction.operands)[0], 0.0)
+            step = collective_step(instruction, self.program)
+            if step is None or (step.phase == "whole" and step.key in ends):
+                continue  # no collective, or one that merely goes on
+            if step.phase != "done":
+                seconds = self.chip.collective_seconds(
+                    step.kind, step.size, step.group, self.topology
+                )
+                _count(cost.collectives, step.kind, [1, step.size, seconds])
+                links_free = max(links_free, cost.seconds) + seconds
+                ends[step.key] = links_free
+            if step.phase != "start":
+                wait = max(0.0, ends.pop(step.key, 0.0) - cost.seconds)
+                cost.add(Cost(wait, waiting=wait))
+        return cost
+
+    def _own(self, instruction: Instruction, shapes: Mapping[str, str]) -> tuple[Cost, int]:
+        """(cost, how often) of an instruction without the collectives in it.
+
+        shapes: of its computation's instructions, by name.
+        """
+        if instruction.opcode == "while":
+            return self.cost(instruction.called), self._trips(instruction)
+        if instruction.opcode == "conditional":
+            # Which branch runs is data; the dearest is assumed.
+            branches = names(instruction.find(r"branch_computations=\{(.*?)\}")) or [
+                instruction.find(rf"{which}_computation=%?([\w.-]+)") for which in ("true", "false")
+            ]
+            costs = [self.cost(name) for name in branches]
+            return max(costs, key=lambda cost: cost.seconds), 1
+        if instruction.opcode == "call":
+            return self.cost(instruction.called), 1
+        if '"tpu_custom_call"' in instruction.attributes:
+            seconds, flops = kernel_cost(instruction, self.chip, self.visits)
+            pallas = {instruction.kernel: [1, seconds]}
+            return Cost(seconds, kernels=seconds, flops=flops, pallas=pallas), 1
+        flops = self._product_flops(instruction, shapes)
+        operands = [shapes[name] for name in names(instruction.operands) if name in shapes]
+        seconds = self.price(instruction, flops, operands)
+        if flops:
+            return Cost(seconds, matrix=seconds, flops=flops), 1
+        return Cost(seconds, other=seconds), 1
+
+    def _product_flops(self, instruction: Instruction, shapes: Mapping[str, str]) -> float:
+        """Operations of the matrix products in an instruction and the fusions inside of it."""
+        if instruction.opcode == "fusion":
+            inner = self.program.computations[instruction.called]
+            inside = {each.name: each.shape for each in inner}
+            return sum(self._product_flops(each, inside) for each in inner)
+        if instruction.opcode not in PRODUCTS:
+            return 0.0
+        return product_flops(instruction, *(shapes[name] for name in names(instruction.operands)))
+
+    def _trips(self, loop: Instruction) -> int:
+        """How often a loop's body runs: as stated, or the number that its counter must reach."""
+        stated = loop.find(r'"known_trip_count":\{"n":"(\d+)"')
+        if stated:
+            return int(stated)
+        condition = self.program.computations[loop.find(r"condition=%?([\w.-]+)")]
+        limits = {
+            each.name: int(each.operands)
+            for each in condition
+            if each.opcode == "constant" and each.operands.isdigit()
+        }
+        for each in condition:
+            if each.opcode == "compare" and "direction=LT" in each.attributes:
+                found = [limits[name] for name in names(each.operands) if name in limits]
+                if found:
+                    return found[0]
+        raise ValueError(f"the trip count of HLO loop {loop.name} is not known")
+
+
+def _count(table: dict[str, list[float]], name: str, numbers: list[float]) -> None:
+    before = table.get(name, [0.0] * len(numbers))
+    table[name] = [a + b for a, b in zip(before, numbers, strict=True)]
