@@ -3,8 +3,8 @@
 import copy
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:  # policies read plain attributes of it and need no decoder li
     from input_pipeline.media import MediaInfo
 
 PREVIEW_PIXELS = 64
+
+Value = TypeVar("Value")
 
 
 class Preview(Protocol):
@@ -34,6 +36,8 @@ class BudgetQuery:
                  when the answer can depend on it.
     media_id:    which file and clip it is, in which state; "" where that is not known. Answers of
                  a model are kept by it.
+    of_words, of_medium: what policies measured of the instruction, and of the medium, by name: JSON
+                 values. They look there before they measure, and whoever asks may keep both.
     """
 
     example_id: str
@@ -41,6 +45,17 @@ class BudgetQuery:
     media: "MediaInfo"
     preview: Preview
     media_id: str = ""
+    of_words: MutableMapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)
+    of_medium: MutableMapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)
+
+
+def measured(known: MutableMapping[str, Any], name: str, measure: Callable[[], Value]) -> Value:
+    """What is known under that name, or is now."""
+    try:
+        return known[name]
+    except KeyError:
+        known[name] = value = measure()
+        return value
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.frame_budget.budget import BudgetQuery, Decide, at_level, nearest_candidate
+from input_pipeline.frame_budget.budget import (
+    BudgetQuery,
+    Decide,
+    at_level,
+    measured,
+    nearest_candidate,
+)
 from input_pipeline.frame_budget.tools import (
     Answers,
     Embed,
@@ -72,6 +78,11 @@ def cosine_novelty(vectors: np.ndarray) -> float:
     return float(1.0 - (units[1:] * units[:-1]).sum(axis=1).mean())
 
 
+def pixel_novelty(count: int, query: BudgetQuery) -> float:
+    """`novelty` of `count` preview frames, decoded once for a medium."""
+    return measured(query.of_medium, f"novelty {count}", lambda: novelty(query.preview(count)))
+
+
 # --- The policy of kind "similarity" ------------------------------------------------------------
 
 
@@ -81,7 +92,7 @@ def similarity(spec: Mapping[str, Any], tools: Tools) -> Decide:
     Raises ModelError where it needs a model and `tools` has none.
     """
     if spec["features"] == "pixel":
-        measure = functools.partial(_pixel_novelty, spec["preview_frames"])
+        measure = functools.partial(pixel_novelty, spec["preview_frames"])
         return functools.partial(_by_novelty, spec, measure, "")
     if tools.embed is None:
         raise ModelError(
@@ -108,10 +119,6 @@ def _by_novelty(
     level = min(max((value - low) / (high - low), 0.0), 1.0)
     frames = nearest_candidate(candidates, at_level(candidates, level))
     return frames, f"novelty {value:.2f}{features}"
-
-
-def _pixel_novelty(count: int, query: BudgetQuery) -> float:
-    return novelty(query.preview(count))
 
 
 def _model_novelty(count: int, embed: Embed, answers: Answers, query: BudgetQuery) -> float:

@@ -5,6 +5,7 @@ has; `Policy` caps it.
 """
 
 import collections
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,12 +16,13 @@ from input_pipeline.frame_budget.budget import (
     FrameBudget,
     Policy,
     at_level,
+    measured,
     nearest_candidate,
 )
 from input_pipeline.frame_budget.controls import dealt, drawn
 from input_pipeline.frame_budget.instruction import Demand, instruction_demand
 from input_pipeline.frame_budget.judge import Judge
-from input_pipeline.frame_budget.novelty import novelty, similarity
+from input_pipeline.frame_budget.novelty import pixel_novelty, similarity
 from input_pipeline.frame_budget.spec import (
     canonical_spec,
     check_multiples,
@@ -108,6 +110,13 @@ def _seconds(query: BudgetQuery) -> str:
     return f"{query.media.duration_s:.1f} s"
 
 
+def _demand(query: BudgetQuery) -> Demand:
+    def measure() -> list[str]:
+        return list(dataclasses.astuple(instruction_demand(query.instruction)))
+
+    return Demand(*measured(query.of_words, "demand", measure))
+
+
 def _reason(demand: Demand) -> str:
     return demand.why + DEMAND_SIGNS[demand.demand]
 
@@ -133,19 +142,19 @@ def _duration(spec: _Spec, query: BudgetQuery) -> tuple[int, str]:
 
 
 def _instruction(spec: _Spec, query: BudgetQuery) -> tuple[int, str]:
-    demand = instruction_demand(query.instruction)
+    demand = _demand(query)
     wanted = at_level(spec["candidates"], demand.level)
     return nearest_candidate(spec["candidates"], wanted), _reason(demand)
 
 
 def _hybrid(spec: _Spec, query: BudgetQuery) -> tuple[int, str]:
     """Instruction demand × duration × visual novelty; docs/frame_budget.md has a worked example."""
-    demand = instruction_demand(query.instruction)
+    demand = _demand(query)
     outcomes = {step: _hybrid_frames(spec, query, demand, step) for step in NOVELTY_WORDS}
     reason = f"{_reason(demand)}, {_seconds(query)}"
     if len(set(outcomes.values())) == 1 or query.media.frames <= min(outcomes.values()):
         return outcomes[0], f"{reason}, any novelty"
-    value = novelty(query.preview(spec["preview_frames"]))
+    value = pixel_novelty(spec["preview_frames"], query)
     step = int(value >= spec["novelty_high"]) - int(value < spec["novelty_low"])
     return outcomes[step], f"{reason}, {NOVELTY_WORDS[step]}"
 

@@ -26,7 +26,7 @@ from input_pipeline.annotations import (
 )
 from input_pipeline.examples import Example
 from input_pipeline.files import write_atomically
-from input_pipeline.index.probe_cache import Probe, ProbeCache, remove_damaged
+from input_pipeline.index.probe_cache import Measured, Probe, ProbeCache, remove_damaged
 from input_pipeline.index.quarantine import (
     BadFraction,
     QuarantineEntry,
@@ -100,7 +100,7 @@ def build_pieces(
     )
     todo = (item for item in found if item[0].number // chunk_records not in done)
     piece = _Piece(folder, dataset, bad, texts)
-    fresh: list[Probe] = []
+    fresh: list[Probe | Measured] = []
     remove_damaged(probe_cache)
     with (
         ProbeCache(probe_cache) as cache,
@@ -112,8 +112,8 @@ def build_pieces(
         ) as rows,
     ):
         before = None
-        for place, (row, probes, text) in rows:
-            fresh += probes
+        for place, (row, found_out, text) in rows:
+            fresh += found_out
             if len(fresh) >= _KEEP_PROBES:
                 cache.put(fresh)
                 fresh = []

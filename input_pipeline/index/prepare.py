@@ -31,6 +31,7 @@ from input_pipeline.index.quarantine import (
 from input_pipeline.index.rows import IndexSpec, RowMaker
 from input_pipeline.index.store import SCHEMA, ExampleStore, join
 from input_pipeline.index.summary import log_summary, read_summary, summarise, write_summary
+from input_pipeline.index.texts import SCHEMA as TEXTS_SCHEMA
 from input_pipeline.index.texts import Texts
 from input_pipeline.layout import LayoutError
 from input_pipeline.media import PASSING, Decoder
@@ -197,7 +198,7 @@ def _names(dataset: DatasetSpec, spec: IndexSpec) -> tuple[str, str]:
     facts += [spec.max_tokens, spec.max_patches, frame_budget.spec_hash(spec.frame_policy)]
     facts += [spec.reasoning, spec.row_slices]
     of_text = [_VERSION, vars(dataset) | {"columns": dict(dataset.columns)}, spec.reasoning]
-    of_text += [dict(spec.layout.media_tokens)]
+    of_text += [dict(spec.layout.media_tokens), TEXTS_SCHEMA.to_string()]
     return _name(dataset, digest, facts), _name(dataset, digest, of_text)
 
 

@@ -1,4 +1,4 @@
-"""What media were found to be, kept from one preparation to the next.
+"""What media were found to be, and to show, kept from one preparation to the next.
 
 Probing opens every file of a corpus; what follows from it (frame budgets, layouts) is arithmetic.
 So probes are cached by themselves: another policy, resolution or tokenizer asks again for columns
@@ -13,19 +13,20 @@ import os
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import logging
 
 from input_pipeline.annotations import is_record, record_file
 from input_pipeline.examples import MediaRef
-from input_pipeline.media import MediaError, MediaInfo
+from input_pipeline.media import EvenTimes, MediaError, MediaInfo
 from input_pipeline.paths import in_archive, in_frame_list, is_remote
 
 _TABLE = "probes_2"  # number it anew when what `probe` finds out changes
+_MEASURED = "measured_1"  # likewise, what frame policies measure
 _WAIT_SECONDS = 60.0  # for another process that is writing
 _DAMAGE = (sqlite3.DatabaseError, ValueError, KeyError, TypeError, AttributeError, zlib.error)
 
@@ -36,6 +37,15 @@ class Probe(NamedTuple):
     ref: MediaRef
     stamp: str
     found: MediaInfo | MediaError
+
+
+class Measured(NamedTuple):
+    """What frame policies measured of a medium, while its file is as `stamp` says: JSON values by
+    name, see `BudgetQuery.of_medium`."""
+
+    ref: MediaRef
+    stamp: str
+    values: Mapping[str, Any]
 
 
 class ProbeCache:
@@ -55,14 +65,16 @@ class ProbeCache:
             "(medium TEXT PRIMARY KEY, stamp TEXT, facts TEXT, times BLOB) WITHOUT ROWID",
             [()],
         )
+        self._change(
+            f"CREATE TABLE IF NOT EXISTS {_MEASURED} "
+            "(medium TEXT PRIMARY KEY, stamp TEXT, facts TEXT) WITHOUT ROWID",
+            [()],
+        )
 
     def get(self, ref: MediaRef, stamp: str) -> MediaInfo | MediaError | None:
         """What is known of a medium; None where it is not, or has changed since."""
         try:
-            with self._lock:
-                row = self._database.execute(
-                    f"SELECT stamp, facts, times FROM {_TABLE} WHERE medium = ?", [_key(ref)]
-                ).fetchone()
+            row = self._row(f"SELECT stamp, facts, times FROM {_TABLE} WHERE medium = ?", ref)
             if row is None or row[0] != stamp:
                 return None
             facts = json.loads(row[1])
@@ -72,10 +84,29 @@ class ProbeCache:
         except _DAMAGE:
             return None
 
-    def put(self, probes: Iterable[Probe]) -> None:
-        """Keeps probes, in place of older ones of the same media."""
-        rows = [(_key(p.ref), p.stamp, *_written(p.found)) for p in probes]
-        self._change(f"INSERT OR REPLACE INTO {_TABLE} VALUES (?, ?, ?, ?)", rows)
+    def measured(self, ref: MediaRef, stamp: str) -> dict[str, Any]:
+        """What was measured of a medium, as far as it has not changed since."""
+        try:
+            row = self._row(f"SELECT stamp, facts FROM {_MEASURED} WHERE medium = ?", ref)
+            return dict(json.loads(row[1])) if row and row[0] == stamp else {}
+        except _DAMAGE:
+            return {}
+
+    def put(self, found: Iterable[Probe | Measured]) -> None:
+        """Keeps what was found, in place of what was of the same media before; of measurements,
+        all that are known are to be given."""
+        probes, measured = [], []
+        for each in found:
+            if isinstance(each, Probe):
+                probes.append((_key(each.ref), each.stamp, *_written(each.found)))
+            else:
+                measured.append((_key(each.ref), each.stamp, json.dumps(dict(each.values))))
+        self._change(f"INSERT OR REPLACE INTO {_TABLE} VALUES (?, ?, ?, ?)", probes)
+        self._change(f"INSERT OR REPLACE INTO {_MEASURED} VALUES (?, ?, ?)", measured)
+
+    def _row(self, query: str, ref: MediaRef) -> tuple | None:
+        with self._lock:
+            return self._database.execute(query, [_key(ref)]).fetchone()
 
     def _change(self, statement: str, rows: Sequence[tuple]) -> None:
         try:
@@ -150,24 +181,18 @@ def _written(found: MediaInfo | MediaError) -> tuple[str, bytes | None]:
     return json.dumps(facts), times
 
 
-def _write_times(times: tuple[float, ...]) -> bytes:
+def _write_times(times: Sequence[float]) -> bytes:
     """Frame times without loss: of a constant rate "n × p/q", else all of them, compressed."""
     array = np.array(times, np.float64)
     if len(array) > 1:
         interval = Fraction(float(array[-1]) / (len(array) - 1)).limit_denominator(1_000_000)
-        if np.array_equal(_constant(len(array), interval), array):
-            return f"{len(array)} {interval.numerator} {interval.denominator}".encode()
+        even = EvenTimes(len(array), interval.numerator, interval.denominator)
+        if np.array_equal(np.asarray(even), array):
+            return f"{even.frames} {even.numerator} {even.denominator}".encode()
     return b"z" + zlib.compress(array.tobytes())
 
 
-def _read_times(written: bytes) -> tuple[float, ...]:
+def _read_times(written: bytes) -> Sequence[float]:
     if written.startswith(b"z"):
         return tuple(np.frombuffer(zlib.decompress(written[1:]), np.float64).tolist())
-    count, numerator, denominator = map(int, written.split())
-    return tuple(_constant(count, Fraction(numerator, denominator)).tolist())
-
-
-def _constant(count: int, interval: Fraction) -> np.ndarray:
-    """float64[count]: 0, interval, 2 × interval, …, each the float nearest to it, since products
-    below 2**53 are exact and a division rounds once."""
-    return np.arange(count, dtype=np.float64) * interval.numerator / interval.denominator
+    return EvenTimes(*map(int, written.split()))

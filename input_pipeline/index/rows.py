@@ -12,7 +12,7 @@ import numpy as np
 from input_pipeline import frame_budget
 from input_pipeline.annotations import Rejected
 from input_pipeline.examples import Example, MediaRef
-from input_pipeline.index.probe_cache import Probe, ProbeCache, stamp_of
+from input_pipeline.index.probe_cache import Measured, Probe, ProbeCache, stamp_of
 from input_pipeline.index.texts import Text
 from input_pipeline.layout import (
     ExampleLayout,
@@ -57,11 +57,12 @@ class IndexSpec:
 
 
 class Outcome(NamedTuple):
-    """row: columns of the index, or why there is none. probes: those that were not cached. text:
-    the example as it was read, with what is known of it now; None where that could not be told."""
+    """row: columns of the index, or why there is none. fresh: what was found out about media and
+    was not cached. text: the example as it was read, with what is known of it now; None where that
+    could not be told."""
 
     row: dict[str, Any] | Rejected
-    probes: list[Probe]
+    fresh: list[Probe | Measured]
     text: Text | None
 
 
@@ -74,8 +75,8 @@ class _Counted(NamedTuple):
 class RowMaker:
     """Example → row of the index, or the reason why there is none. Safe to share by threads.
 
-    mode: "train" keeps the answer, "prompt" leaves it out. decoder: looks into media. cache: probes
-    that are known; new ones come with the outcome.
+    mode: "train" keeps the answer, "prompt" leaves it out. decoder: looks into media. cache: what
+    is known of them; what is new comes with the outcome. The tokenizer is read when it is needed.
     """
 
     def __init__(
@@ -85,9 +86,7 @@ class RowMaker:
         decoder: Decoder,
         cache: ProbeCache | None = None,
     ):
-        self._spec = spec
-        tokenizer = ChatTokenizer.load(spec.tokenizer_dir, spec.layout.media_tokens)
-        self._encode = tokenizer.encode if mode == "train" else tokenizer.encode_prompt
+        self._spec, self._mode = spec, mode
         self._policy = frame_budget.make_policy(
             spec.frame_policy, spec.tools, frames_at_a_time=spec.layout.min_frames
         )
@@ -96,22 +95,34 @@ class RowMaker:
         self._preview = functools.lru_cache(_REMEMBERED_PREVIEWS)(self._decoded_preview)
         self._remembered: dict[MediaRef, tuple[str | None, MediaInfo | MediaError]] = {}
         self._lock = threading.Lock()
+        self._loading = threading.Lock()
+
+    @functools.cached_property
+    def _tokenizer(self) -> ChatTokenizer:
+        return ChatTokenizer.load(self._spec.tokenizer_dir, self._spec.layout.media_tokens)
+
+    def _encode(self, example: Example, replacements: Sequence[Replacement]) -> EncodedText:
+        with self._loading:  # by one thread
+            tokenizer = self._tokenizer
+        encode = tokenizer.encode if self._mode == "train" else tokenizer.encode_prompt
+        return encode(example, replacements)
 
     def __call__(self, found: Example | Text) -> Outcome:
         """found: an example, or the text of an earlier outcome under the same tokenizer."""
-        probes: list[Probe] = []
+        fresh: list[Probe | Measured] = []
         stage = "probe"
         if isinstance(found, Text):
             example, text = Example.from_json(found.example), found
         else:
             example = found.without_reasoning() if self._spec.reasoning == "drop" else found
             text = Text(example.to_json(), None)
-        words = _Words(self._encode, example, text.tokens)
+        words = _Words(self._encode, example, text)
         try:
-            media = [self._look(ref, probes) for ref in example.media]
+            media = [self._look(ref, fresh) for ref in example.media]
             stage = "preview"
             row = {"example": text.example, **self._row(example, media, words)}
-            return Outcome(row, probes, text._replace(tokens=words.plain))
+            fresh += [each.measured for each in media if each.measured]
+            return Outcome(row, fresh, words.text)
         except MediaError as error:
             rejected = Rejected(None, example.id, error.reason, error.detail, error.path, stage)
         except LayoutError as error:
@@ -119,15 +130,19 @@ class RowMaker:
             rejected = Rejected(None, example.id, reason, str(error), None, "layout")
         except ChatError as error:
             rejected = Rejected(None, example.id, "chat_template", str(error), None, "layout")
-        return Outcome(rejected, probes, text._replace(tokens=words.plain))
+        return Outcome(rejected, fresh, words.text)
 
-    def _look(self, ref: MediaRef, probes: list[Probe]) -> "_Medium":
+    def _look(self, ref: MediaRef, fresh: list[Probe | Measured]) -> "_Medium":
         """Probes a file once, however many examples and policies ask about it or clips of it."""
         whole = MediaRef(ref.kind, ref.path)
-        stamp, info = self._whole(whole, probes)
-        return _Medium(ref, stamp, cut_clip(info, ref))
+        stamp, info = self._whole(whole, fresh)
+        known = functools.partial(self._measured, ref, stamp)
+        return _Medium(ref, stamp, cut_clip(info, ref), _Memory(known))
 
-    def _whole(self, ref: MediaRef, probes: list[Probe]) -> tuple[str | None, MediaInfo]:
+    def _measured(self, ref: MediaRef, stamp: str | None) -> dict[str, Any]:
+        return self._cache.measured(ref, stamp) if self._cache and stamp is not None else {}
+
+    def _whole(self, ref: MediaRef, fresh: list[Probe | Measured]) -> tuple[str | None, MediaInfo]:
         """The stamp of a file, and what it is. A stamp stays for as long as it is remembered."""
         with self._lock:
             stamp, found = self._remembered.get(ref, (None, None))
@@ -141,7 +156,7 @@ class RowMaker:
             except MediaError as error:
                 found = error
             if stamp is not None and (isinstance(found, MediaInfo) or found.reason in LASTING):
-                probes.append(Probe(ref, stamp, found))
+                fresh.append(Probe(ref, stamp, found))
         with self._lock:
             self._remembered[ref] = stamp, found
             while len(self._remembered) > _REMEMBERED_PROBES:
@@ -161,6 +176,8 @@ class RowMaker:
                 medium.info,
                 functools.partial(self._preview, medium.ref, medium.stamp),
                 medium.id,
+                words.measured,
+                medium.memory,
             )
             for medium in media
         ]
@@ -216,31 +233,64 @@ class RowMaker:
 
 
 class _Medium(NamedTuple):
-    """A medium of an example, the state of its file, and what was probed of it."""
+    """A medium of an example, the state of its file, and what was probed and measured of it."""
 
     ref: MediaRef
     stamp: str | None
     info: MediaInfo
+    memory: "_Memory"
 
     @property
     def id(self) -> str:
         """Which clip of which file in which state; "" where that cannot be told."""
         return "" if self.stamp is None else json.dumps([self.ref.to_json(), self.stamp])
 
+    @property
+    def measured(self) -> Measured | None:
+        """What is to be kept of it."""
+        if self.stamp is None or not self.memory.grown:
+            return None
+        return Measured(self.ref, self.stamp, dict(self.memory))
+
+
+class _Memory(dict[str, Any]):
+    """What policies measured of a medium; what is known from before is looked up when the first of
+    them asks. grown: whether they added to it."""
+
+    def __init__(self, known: Callable[[], Mapping[str, Any]]):
+        super().__init__()
+        self._known: Callable[[], Mapping[str, Any]] | None = known
+        self.grown = False
+
+    def __missing__(self, name: str) -> Any:
+        if self._known is None:
+            raise KeyError(name)
+        self.update(self._known())
+        self._known = None
+        return self[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        super().__setitem__(name, value)
+        self.grown = True
+
 
 class _Words:
     """The text of an example in tokens, encoded once however many layouts ask for it.
 
-    plain: how many they are where no placeholder is replaced; None where that is not known.
+    text: as it is known from before. measured: by frame policies.
     """
 
-    def __init__(self, encode: _Encode, example: Example, plain: int | None):
-        self._encode, self._example = encode, example
-        self._counts: dict[tuple[Replacement, ...], int] = {} if plain is None else {(): plain}
+    def __init__(self, encode: _Encode, example: Example, text: Text):
+        self._encode, self._example, self._text = encode, example, text
+        self._counts: dict[tuple[Replacement, ...], int] = {}
+        if text.tokens is not None:
+            self._counts[()] = text.tokens
+        self.measured: dict[str, Any] = json.loads(text.measured)
 
     @property
-    def plain(self) -> int | None:
-        return self._counts.get(())
+    def text(self) -> Text:
+        """The text with what is known of it now."""
+        return Text(self._text.example, self._counts.get(()), json.dumps(self.measured))
 
     def replaced(self, replacements: Sequence[Replacement]) -> _Counted:
         """The text with these in place of its placeholders. Raises ChatError."""

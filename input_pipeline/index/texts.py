@@ -23,12 +23,13 @@ from input_pipeline.annotations import Place, Rejected
 from input_pipeline.files import checksum, write_atomically
 from input_pipeline.index.store import read_batches, write_batches
 
-_SCHEMA = pa.schema(
+SCHEMA = pa.schema(
     {
         "number": pa.int64(),  # of the record, see `Place`
         "where": pa.string(),
         "example": pa.string(),  # JSON, or null
         "tokens": pa.int64(),  # see `Text`
+        "measured": pa.string(),
         "rejected": pa.string(),  # JSON of what could not be read, or null
     }
 )
@@ -39,10 +40,12 @@ _BY_FILES = (".*", "?fps=")
 
 class Text(NamedTuple):
     """An example as JSON. tokens: of its text, a medium being one placeholder; None where that is
-    not known, or depends on how media are laid out."""
+    not known, or depends on how media are laid out. measured: what frame policies found out about
+    its words, JSON, see `BudgetQuery.of_words`."""
 
     example: str
     tokens: int | None
+    measured: str = "{}"
 
 
 Found = tuple[Place, Text | Rejected]
@@ -102,8 +105,8 @@ class Texts:
         """Keeps the texts of the piece of the index with this file name, if all are `lasting`."""
         rows = [_row(place, text) for place, text in found if text is not None]
         if self._lasts and len(rows) == len(found):
-            table = pa.Table.from_pylist(rows, _SCHEMA)
-            write_batches(self._folder / piece, _SCHEMA, table.to_batches())
+            table = pa.Table.from_pylist(rows, SCHEMA)
+            write_batches(self._folder / piece, SCHEMA, table.to_batches())
 
     def finish(self, pieces: Sequence[str], notes: Sequence[str], records: int) -> None:
         """Says that they are all there, unless some piece is missing: then none is kept."""
@@ -146,8 +149,8 @@ def _row(place: Place, text: Text | Rejected) -> dict[str, Any]:
 
 
 def _found(
-    number: int, where: str, example: str, tokens: int | None, rejected: str | None
+    number: int, where: str, example: str, tokens: int | None, measured: str, rejected: str | None
 ) -> Found:
     if rejected is not None:
         return Place(number, where), Rejected(**json.loads(rejected))
-    return Place(number, where), Text(example, tokens)
+    return Place(number, where), Text(example, tokens, measured)

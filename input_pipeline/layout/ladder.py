@@ -140,4 +140,4 @@ def _sample(spec: VisionLayout, info: MediaInfo, count: int) -> tuple[int, ...]:
     if count < 1:
         raise ValueError(f"a frame budget must be at least 1 frame, got {count}")
     indices = uniform_frame_indices(info.frame_times, max(count, spec.min_frames), spec.min_frames)
-    return tuple(int(index) for index in indices)
+    return tuple(indices.tolist())

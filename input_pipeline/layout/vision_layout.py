@@ -13,7 +13,7 @@ import numpy as np
 
 from input_pipeline.errors import UserError
 from input_pipeline.examples import MediaKind
-from input_pipeline.media import MediaInfo
+from input_pipeline.media import MediaInfo, times_at
 
 NEWLINE = -2  # in a feature index: the learned vector that ends a row of visual tokens
 _MAX_ASPECT_RATIO = 200
@@ -74,7 +74,7 @@ class MediaLayout:
         return cls(
             kind=info.kind,
             frame_indices=frame_indices,
-            frame_times=tuple(float(info.frame_times[index]) for index in frame_indices),
+            frame_times=times_at(info.frame_times, frame_indices),
             height=size[0],
             width=size[1],
             grid=grid,

@@ -13,7 +13,7 @@ from input_pipeline.media.frame_cache import CacheSettings
 from input_pipeline.media.frames import read_frames
 from input_pipeline.media.probing import MediaInfo, cut_clip, kind_of_file, probe
 from input_pipeline.media.resizing import resize
-from input_pipeline.media.sampling import uniform_frame_indices
+from input_pipeline.media.sampling import EvenTimes, times_at, uniform_frame_indices
 from input_pipeline.media.sources import read_source
 from input_pipeline.media.video.folder import is_frame_folder
 
@@ -23,6 +23,7 @@ __all__ = [
     "REASONS",
     "CacheSettings",
     "Decoder",
+    "EvenTimes",
     "MediaError",
     "MediaInfo",
     "archive_members",
@@ -34,5 +35,6 @@ __all__ = [
     "read_frames",
     "read_source",
     "resize",
+    "times_at",
     "uniform_frame_indices",
 ]

@@ -33,7 +33,7 @@ class MediaInfo:
     kind: MediaKind
     width: int
     height: int
-    frame_times: tuple[float, ...]
+    frame_times: Sequence[float]
     duration_s: float
     min_pixels: int | None = None
     max_pixels: int | None = None

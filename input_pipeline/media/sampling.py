@@ -1,11 +1,53 @@
-"""Which frames of a clip to take for a given frame budget, by time."""
+"""When the frames of a clip are shown, and which of them to take for a given frame budget."""
 
+import dataclasses
+import functools
 from collections.abc import Sequence
+from typing import overload
 
 import numpy as np
 
 CONSTANT_RATE_TOLERANCE = 0.01  # largest deviation of an interval, as a fraction of the mean one
 CLOCK_TICK_S = 0.001  # containers that keep whole milliseconds jitter by up to one of them
+
+
+@dataclasses.dataclass(frozen=True)
+class EvenTimes(Sequence[float]):
+    """The frame times of a constant rate, in no more room than its three numbers.
+
+    Frame i < frames is shown at i × numerator / denominator seconds, the float nearest to that.
+    """
+
+    frames: int
+    numerator: int
+    denominator: int
+
+    def __len__(self) -> int:
+        return self.frames
+
+    @overload
+    def __getitem__(self, index: int) -> float: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[float, ...]: ...
+    def __getitem__(self, index: int | slice) -> float | tuple[float, ...]:
+        found = range(self.frames)[index]
+        return self._time(found) if isinstance(found, int) else tuple(map(self._time, found))
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        # Products below 2**53 are exact and a division rounds once, here as in `_time`.
+        times = np.arange(self.frames, dtype=np.float64) * self.numerator / self.denominator
+        return times.astype(dtype or np.float64, copy=False)
+
+    def _time(self, frame: int) -> float:
+        return frame * self.numerator / self.denominator
+
+
+def times_at(frame_times: Sequence[float], frames: Sequence[int]) -> tuple[float, ...]:
+    """The times of these frames, seconds."""
+    if isinstance(frame_times, EvenTimes):  # as its items are, and quicker
+        up, down = frame_times.numerator, frame_times.denominator
+        return tuple([frame * up / down for frame in frames])
+    return tuple([float(frame_times[frame]) for frame in frames])
 
 
 def uniform_frame_indices(
@@ -39,10 +81,9 @@ def uniform_frame_indices(
             f"a frame budget of {count} is below the {multiple} frames that the vision tower "
             f"takes at a time: ask for at least {multiple}"
         )
-    times = np.asarray(frame_times, np.float64)
-    if is_constant_rate(times):
+    if is_constant_rate(frame_times):
         return _rounded_linspace(frames - 1, n)
-    return _nearest_in_time(times, n)
+    return _nearest_in_time(np.asarray(frame_times, np.float64), n)
 
 
 def is_constant_rate(frame_times: Sequence[float] | np.ndarray) -> bool:
@@ -51,17 +92,18 @@ def is_constant_rate(frame_times: Sequence[float] | np.ndarray) -> bool:
     True when every interval lies within 1 % of the mean interval, or every frame within one
     millisecond of its even place (Matroska and WebM store whole milliseconds: 33, 33, 34, …).
     """
-    times = np.asarray(frame_times, np.float64)
-    if len(times) < 3:
+    if isinstance(frame_times, EvenTimes) or len(frame_times) < 3:
         return True
+    times = np.asarray(frame_times, np.float64)
     mean = (times[-1] - times[0]) / (len(times) - 1)
     intervals_agree = np.abs(np.diff(times) - mean).max() <= CONSTANT_RATE_TOLERANCE * mean
     even_places = times[0] + mean * np.arange(len(times))
     return bool(intervals_agree or np.abs(times - even_places).max() <= CLOCK_TICK_S)
 
 
+@functools.lru_cache(4096)
 def _rounded_linspace(last: int, n: int) -> np.ndarray:
-    """`torch.linspace(0, last, n).round()` -> int32[n].
+    """`torch.linspace(0, last, n).round()` -> int32[n], not to be written to.
 
     torch works from both ends towards the middle with a float32 step, and its AVX kernels fuse
     the multiplication and the addition into one rounding. The float64 expression rounded once to
@@ -71,7 +113,9 @@ def _rounded_linspace(last: int, n: int) -> np.ndarray:
     step = np.float64(np.float32(last) / np.float32(max(n - 1, 1)))
     i = np.arange(n)
     values = np.where(i < max(n // 2, 1), i * step, last - (n - 1 - i) * step).astype(np.float32)
-    return np.rint(values).astype(np.int32)
+    indices = np.rint(values).astype(np.int32)
+    indices.flags.writeable = False  # many clips have it
+    return indices
 
 
 def _nearest_in_time(times: np.ndarray, n: int) -> np.ndarray:

@@ -1,8 +1,18 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from input_pipeline.examples import MediaRef
-from input_pipeline.index.probe_cache import _TABLE, Probe, ProbeCache, remove_damaged, stamp_of
+from input_pipeline.index.probe_cache import (
+    _MEASURED,
+    _TABLE,
+    Measured,
+    Probe,
+    ProbeCache,
+    remove_damaged,
+    stamp_of,
+)
 from input_pipeline.media import MediaError, MediaInfo
 
 REF = MediaRef("video", "/a.mp4")
@@ -10,6 +20,13 @@ REF = MediaRef("video", "/a.mp4")
 
 def _info(times):
     return MediaInfo("video", 64, 48, tuple(times), times[-1] + 0.04)
+
+
+def _got(cache, ref, stamp="1"):
+    """What is known of a medium, its times written out, each as the float that its item is."""
+    info = cache.get(ref, stamp)
+    assert np.asarray(info.frame_times).tolist() == list(info.frame_times)
+    return dataclasses.replace(info, frame_times=tuple(info.frame_times))
 
 
 @pytest.mark.parametrize(
@@ -28,7 +45,7 @@ def _info(times):
 def test_times_come_back_to_the_bit(tmp_path, times):
     with ProbeCache(tmp_path / "probes") as cache:
         cache.put([Probe(REF, "1", _info(times))])
-        assert cache.get(REF, "1") == _info(times)
+        assert _got(cache, REF) == _info(times)
 
 
 def test_a_constant_rate_takes_no_room(tmp_path):
@@ -45,15 +62,26 @@ def test_what_is_known_outlives_the_process_and_ends_with_the_stamp(tmp_path):
     with ProbeCache(tmp_path / "probes") as cache:
         cache.put([Probe(REF, "1", _info([0.0, 0.5])), Probe(other, "1", error)])
     with ProbeCache(tmp_path / "probes") as cache:
-        assert cache.get(REF, "1") == _info([0.0, 0.5])
+        assert _got(cache, REF) == _info([0.0, 0.5])
         known = cache.get(other, "1")
         assert (known.path, known.reason, known.detail) == ("/b.mp4", "corrupt", "damaged")
         assert cache.get(REF, "2") is None
         assert cache.get(MediaRef("image", "/a.mp4"), "1") is None
         cache.put([Probe(REF, "2", _info([0.0, 0.25]))])
-        assert cache.get(REF, "2").frame_times == (0.0, 0.25)
+        assert _got(cache, REF, "2").frame_times == (0.0, 0.25)
         assert cache.get(REF, "1") is None  # replaced
         assert cache.get(other, "1").reason == "corrupt"
+
+
+def test_measurements_are_kept_beside_probes_until_the_file_changes(tmp_path):
+    clip = MediaRef("video", "/a.mp4", 1.0, 2.0)
+    with ProbeCache(tmp_path / "probes") as cache:
+        cache.put([Probe(REF, "1", _info([0.0, 0.5])), Measured(clip, "1", {"novelty 8": 0.1})])
+    with ProbeCache(tmp_path / "probes") as cache:
+        assert cache.measured(clip, "1") == {"novelty 8": 0.1}
+        assert cache.measured(clip, "2") == cache.measured(REF, "1") == {}
+        cache._database.execute(f"UPDATE {_MEASURED} SET facts = '[3'")
+        assert cache.measured(clip, "1") == {}
 
 
 def test_stamps(tmp_path):
@@ -103,7 +131,7 @@ def test_a_damaged_cache_is_removed_with_a_line(tmp_path, caplog, harm):
     assert "is damaged, so media are probed again" in line and "\n" not in line
     with ProbeCache(path) as cache:
         cache.put([Probe(REF, "1", _info([0.0]))])
-        assert cache.get(REF, "1") == _info([0.0])
+        assert _got(cache, REF) == _info([0.0])
 
 
 def test_a_cache_that_cannot_keep_ends_nothing(tmp_path, caplog):
@@ -113,7 +141,7 @@ def test_a_cache_that_cannot_keep_ends_nothing(tmp_path, caplog):
         cache._database.execute("PRAGMA query_only = 1")
         for _ in range(2):
             cache.put([Probe(REF, "1", _info([0.0]))])
-        assert cache.get(REF, "1") is None and cache.get(refs[7], "1") == _info([0.0, 0.5])
+        assert cache.get(REF, "1") is None and _got(cache, refs[7]) == _info([0.0, 0.5])
     (line,) = caplog.messages
     assert line.startswith(f"{path} cannot keep probes: ")
 
@@ -130,4 +158,4 @@ def test_facts_that_are_damaged_are_not_known(tmp_path):
             f"UPDATE {_TABLE} SET times = ? WHERE medium LIKE ?", [b"zz", '%"/4.mp4"%']
         )
         assert [cache.get(ref, "1") for ref in refs[:5]] == [None] * 5
-        assert cache.get(refs[5], "1") == _info([0.0, 0.5])
+        assert _got(cache, refs[5]) == _info([0.0, 0.5])

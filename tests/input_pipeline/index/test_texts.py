@@ -7,9 +7,11 @@ import shutil
 import pytest
 
 from input_pipeline.annotations import endings
+from input_pipeline.frame_budget import policies
 from input_pipeline.index import DatasetSpec, ExampleStore, prepare
 from input_pipeline.index import pieces as index_pieces
 from input_pipeline.index.quarantine import quarantine_of
+from input_pipeline.media import Decoder
 from input_pipeline.text import ChatTokenizer
 from tests.input_pipeline.index.conftest import LAYOUT
 from vsft_jax.models.qwen3_vl.layout import Layout as Qwen3Layout
@@ -179,3 +181,32 @@ def test_files_that_came_are_seen_without_reading_again(tmp_path, corpus, mixed,
     encoded.clear()
     _, after = prepare(mixed, spec, tmp_path / "index", retry=True)
     assert after["kept"] == before["kept"] + 1 and "read" not in encoded
+
+
+def test_what_policies_measured_is_not_measured_again(tmp_path, corpus, mixed, monkeypatch):
+    _, spec = corpus
+    looks = []
+    preview = Decoder.preview
+    monkeypatch.setattr(Decoder, "preview", lambda *args: looks.append(args) or preview(*args))
+    demand = policies.instruction_demand
+    monkeypatch.setattr(
+        policies, "instruction_demand", lambda words: looks.append(words) or demand(words)
+    )
+
+    def spec_of(low):
+        similar = {"kind": "similarity", "candidates": [2, 4, 8], "novelty_low": low}
+        both = [similar, {"kind": "instruction", "candidates": [2, 4, 8]}]
+        return dataclasses.replace(
+            spec, frame_policy={"kind": "consensus", "rule": "max", "of": both}
+        )
+
+    alone, _ = prepare(mixed, spec_of(0.02), tmp_path / "alone")
+    prepare(mixed, spec_of(0.01), tmp_path / "after")
+    assert {type(each) for each in looks} == {tuple, str}
+    looks.clear()
+    after, _ = prepare(mixed, spec_of(0.02), tmp_path / "after")
+    assert _content(after) == _content(alone)
+    assert not looks
+    shutil.copy(tmp_path / "media/good.mp4", tmp_path / "media/other.mp4")  # another file by time
+    prepare(mixed, spec_of(0.03), tmp_path / "after")
+    assert {each[1].path for each in looks} == {str(tmp_path / "media/other.mp4")}

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from input_pipeline.media import uniform_frame_indices
+from input_pipeline.media import EvenTimes, times_at, uniform_frame_indices
 from input_pipeline.media.sampling import is_constant_rate
 
 
@@ -77,3 +77,18 @@ def test_millisecond_clocks_are_constant_rate():
 def test_what_cannot_be_sampled_is_an_error(frames, count, message):
     with pytest.raises(ValueError, match=message):
         uniform_frame_indices(even_times(frames), count)
+
+
+@pytest.mark.parametrize(("frames", "up", "down"), [(900, 1001, 30000), (7, 512, 15360), (2, 1, 3)])
+def test_even_times_are_a_sequence_of_floats_in_little_room(frames, up, down):
+    even, times = (
+        EvenTimes(frames, up, down),
+        [float(i * np.float64(up) / down) for i in range(frames)],
+    )
+    assert list(even) == times and np.asarray(even).tolist() == times
+    assert (even[-1], even[1:5:2]) == (times[-1], tuple(times[1:5:2]))
+    assert times_at(even, [0, frames - 1]) == times_at(times, [0, frames - 1])
+    assert is_constant_rate(even) and is_constant_rate(times)
+    for count in (2, 4, 16):
+        chosen = uniform_frame_indices(even, count).tolist()
+        assert chosen == uniform_frame_indices(times, count).tolist()
