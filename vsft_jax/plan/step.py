@@ -13,7 +13,7 @@ from input_pipeline.batches import device_arrays, empty_row, stack_rows
 from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
 from vsft_jax.plan.chips import parse_topology
-from vsft_jax.sharding import batch_sharding, batch_shards, make_mesh
+from vsft_jax.sharding import batch_shards, field_sharding, make_mesh
 from vsft_jax.train import make_trainer
 from vsft_jax.train.step import Trainer
 
@@ -83,11 +83,12 @@ def make_step(run: Run, devices: Sequence[jax.Device], rows: int) -> Step:
 def abstract_batch(run: Run, trainer: Trainer) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes, dtypes and shardings of a step's batch, taken from one empty row."""
     row = empty_row(run.layout, run.row_shape)
-    return {
-        name: jax.ShapeDtypeStruct(
-            (run.config.train.batch_rows, *array.shape[1:]),
-            array.dtype,
-            sharding=batch_sharding(trainer.mesh),
-        )
+    rows = run.config.train.batch_rows
+    shapes = {
+        name: ((rows, *array.shape[1:]), array.dtype)
         for name, array in device_arrays(stack_rows([row])).items()
+    }
+    return {
+        name: jax.ShapeDtypeStruct(shape, dtype, sharding=field_sharding(trainer.mesh, shape))
+        for name, (shape, dtype) in shapes.items()
     }
