@@ -247,6 +247,23 @@ def test_operations_of_products(product, left, right, multiplications):
     assert product_flops(_instruction(f"%p = {product}"), left, right) == 2 * multiplications
 
 
+@pytest.mark.parametrize("kind", ["fwd_residuals", "dq_no_residuals", "dkv_no_residuals"])
+def test_a_share_of_a_rows_queries_takes_its_part(kind):
+    """A fourth of 32 blocks of queries against all keys takes a fourth of the whole row."""
+
+    def cost(blocks):
+        sizes = [f"s32[1,{blocks},32]"] * 2 + [f"bf16[28,{1024 * blocks},128]"]
+        sizes += ["bf16[4,32768,128]"] * 2 + ["s32[8,8]"] * 3
+        shapes = "{" + ", ".join(f"{size}{{0}}" for size in sizes) + "}"
+        call = _instruction(
+            f"%splash_mha_{kind}.1 = (f32[2,8,8]) custom-call(%a), custom_call_target="
+            f'"tpu_custom_call", operand_layout_constraints={shapes}'
+        )
+        return kernel_cost(call, V5E)
+
+    assert cost(8) == pytest.approx(tuple(x / 4 for x in cost(32)))
+
+
 def test_a_kernel_in_a_loop_over_rows_is_known_by_where_it_comes_from():
     sizes = ["s32[1,4,3]"] * 2 + ["f32[2,1024,80]"] * 3
     shapes = "{" + ", ".join(f"{size}{{2,1,0}}" for size in sizes) + "}"

@@ -39,15 +39,16 @@ def kernel_cost(call: Instruction, chip: Chip, visits: Visits = EVERY_BLOCK) -> 
     if not found:
         return 0.0, 0.0
     kind, inputs = found[1], arrays(call.find(r"operand_layout_constraints=\{(.*?\})\}"))
-    (_, rows, columns), (heads, length, width) = inputs[0][1], inputs[2][1]
-    blocks, block = rows * columns, length // (columns if kind == "dkv" else rows)
+    (_, rows, columns), (heads, length, width), (_, keys, _) = (inputs[i][1] for i in (0, 2, 3))
+    blocks, block = rows * columns, keys // columns if kind == "dkv" else length // rows
     # Block lists (2) and segment ids (2); a causal call takes the queries' positions as well.
     causal = sum(dtype == "s32" for dtype, _ in inputs) > 4
     # Of the backward kernel over keys the blocks are listed the other way round.
     near = rows if kind == "dkv" else columns
     local = near == 3 < max(rows, columns)
     share = visits.text if causal else visits.windows if local else visits.frames
-    visited = share * (blocks * (1 + 1 / rows) / 2 if causal else blocks)
+    # Of the shares of a row's queries, the mean.
+    visited = share * (blocks * (1 + 1 / max(rows, columns)) / 2 if causal else blocks)
     # The fused backward kernel gives the queries' gradient too, in parts: a fourth dimension.
     fused = kind == "dkv" and any(len(shape) == 4 for _, shape in arrays(call.shape))
     products = {"fwd": 2, "dq": 3, "dkv": 5 if fused else 4}[kind]
