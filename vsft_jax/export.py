@@ -230,11 +230,14 @@ def _processor(run: Run, model: LoadedModel) -> dict[str, dict[str, Any] | None]
     where those of the directory that the model came from say so already."""
     family, frames = run.family, model.frame_policy
     vision, source = run.architecture.vision, run.model_directory
-    sampling = sampling_to_hf(frames)
+    made = family.processor_files(run.model_config, run.layout)
+    # A family whose processor samples by a rule that no policy here is says so.
+    samples = made.get(VIDEO_FILE, {}).get("do_sample_frames", True)
+    sampling = sampling_to_hf(frames) if samples else {}
     if frames and not sampling:
         logging.info(
-            "the frame policy %s decides for each example: it is in %s, and whoever calls "
-            "transformers' processor samples clips",
+            "the frame policy %s has no place in transformers' processor: it is in %s, and whoever "
+            "calls the processor samples clips",
             *(spec_label(frames), EXPORT_RECORD),
         )
     if source and any((source / name).is_file() for name in NAMES) and not sampling:
@@ -242,7 +245,7 @@ def _processor(run: Run, model: LoadedModel) -> dict[str, dict[str, Any] | None]
         if not _differences(stated, run.layout):
             return {}
     files: dict[str, dict[str, Any] | None] = dict.fromkeys(NAMES)
-    files |= family.processor_files(run.model_config, run.layout)
+    files |= made
     written = {name: content for name, content in files.items() if content}
     if VIDEO_FILE in written:
         written[VIDEO_FILE] |= sampling

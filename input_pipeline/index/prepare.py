@@ -199,6 +199,7 @@ def _names(dataset: DatasetSpec, spec: IndexSpec) -> tuple[str, str]:
     facts += [spec.reasoning, spec.row_slices]
     of_text = [_VERSION, vars(dataset) | {"columns": dict(dataset.columns)}, spec.reasoning]
     of_text += [dict(spec.layout.media_tokens), TEXTS_SCHEMA.to_string()]
+    of_text += [spec.layout.clip_template] if spec.layout.clip_template else []
     return _name(dataset, digest, facts), _name(dataset, digest, of_text)
 
 

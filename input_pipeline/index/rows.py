@@ -99,7 +99,8 @@ class RowMaker:
 
     @functools.cached_property
     def _tokenizer(self) -> ChatTokenizer:
-        return ChatTokenizer.load(self._spec.tokenizer_dir, self._spec.layout.media_tokens)
+        rules = self._spec.layout
+        return ChatTokenizer.load(self._spec.tokenizer_dir, rules.media_tokens, rules.clip_template)
 
     def _encode(self, example: Example, replacements: Sequence[Replacement]) -> EncodedText:
         with self._loading:  # by one thread

@@ -89,6 +89,10 @@ class DynamicResolution:
         return {"image": "<|image_pad|>", "video": "<|video_pad|>"}
 
     @property
+    def clip_template(self) -> str | None:
+        return None
+
+    @property
     def factor(self) -> int:
         """Side of one visual token in pixels; heights and widths are multiples of it."""
         return self.patch_size * self.merge_size

@@ -46,6 +46,10 @@ class FixedResolution:
         return {"image": "<image>", "video": "<video>"}
 
     @property
+    def clip_template(self) -> str | None:
+        return None
+
+    @property
     def side(self) -> int:
         """Patches along one side of an input; what is left over at its edge is not seen."""
         return self.image_size // self.patch_size
@@ -100,8 +104,12 @@ class FixedResolution:
         inputs = self.inputs(frames, medium)[:, :seen, :seen]
         rows = out.reshape(len(inputs), self.slots, self.patch_dim)
         rows[:, : self.slots - self.side**2] = 0
-        cut = patchify(inputs, self.patch_size).reshape(len(inputs), self.side**2, -1)
+        cut = self.cut(inputs).reshape(len(inputs), self.side**2, -1)
         rows[:, self.slots - self.side**2 :] = cut
+
+    def cut(self, inputs: np.ndarray) -> np.ndarray:
+        """uint8[inputs, h, w, 3] -> uint8[inputs · side², C], patches row by row."""
+        return patchify(inputs, self.patch_size)
 
     def inputs(self, frames: np.ndarray, medium: MediaLayout) -> np.ndarray:
         """uint8[F, H, W, 3] -> uint8[inputs, image_size, image_size, 3]: a square a frame."""

@@ -31,6 +31,14 @@ def patchify(frames: np.ndarray, patch: int, pair: int = 1, merge: int = 1) -> n
     return blocks.transpose(0, 2, 5, 3, 6, 8, 1, 4, 7).reshape(-1, 3 * pair * patch**2)
 
 
+def patch_order(side: int, merge: int) -> np.ndarray:
+    """int32[side²]: the place, row by row, of each patch of a square in the order in which
+    `patchify` cuts them."""
+    places = np.arange(side**2, dtype=np.int32)
+    blocks = places.reshape(side // merge, merge, side // merge, merge)
+    return blocks.swapaxes(1, 2).reshape(-1)
+
+
 def check_frames(frames: np.ndarray, medium: MediaLayout) -> None:
     """Raises ValueError if there are not as many decoded frames as were laid out."""
     if len(frames) != len(medium.frame_indices):

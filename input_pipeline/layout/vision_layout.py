@@ -142,6 +142,12 @@ class VisionLayout(Protocol):
         ...
 
     @property
+    def clip_template(self) -> str | None:
+        """The chat template of conversations with clips, in place of the checkpoint's own, where
+        transformers does so."""
+        ...
+
+    @property
     def patch_dim(self) -> int:
         """C, the values of one patch."""
         ...

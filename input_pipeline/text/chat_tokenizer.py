@@ -62,12 +62,15 @@ class ChatTokenizer:
         special_tokens: Mapping[str, str] | None = None,
         extra_stop_ids: Sequence[int] = (),
         template_file: str = "that was given",
+        clip_template: str | None = None,
     ):
         """tokenizer: the fast tokenizer. template: Jinja source of the chat template, which stands
         in `template_file`.
 
         media_tokens: the placeholder by kind of medium. Where both kinds share one, the template
         is shown clips as images.
+        clip_template: Jinja source for conversations with clips, None for `template`. It writes a
+        clip as <video>, for which a replacement puts what the family makes of it.
         special_tokens: template variables such as {"eos_token": "<|im_end|>"}.
         extra_stop_ids: ids that end a generation besides the end-of-turn token.
 
@@ -96,10 +99,23 @@ class ChatTokenizer:
         self._template = ChatTemplate(
             template, template_file, self._special_tokens, ends, media_types, self._control
         )
+        self._clip_template = self._template
+        if clip_template is not None:
+            kinds = {kind: kind for kind in media_tokens}
+            control = (*self._control, "<video>")
+            self._clip_template = ChatTemplate(
+                clip_template, "for clips", self._special_tokens, ends, kinds, control
+            )
 
     @classmethod
-    def load(cls, directory: str | Path, media_tokens: Mapping[str, str]) -> "ChatTokenizer":
-        """Reads a checkpoint directory as saved by Hugging Face; media_tokens: see `__init__`.
+    def load(
+        cls,
+        directory: str | Path,
+        media_tokens: Mapping[str, str],
+        clip_template: str | None = None,
+    ) -> "ChatTokenizer":
+        """Reads a checkpoint directory as saved by Hugging Face; media_tokens, clip_template: see
+        `__init__`.
 
         Uses tokenizer.json, tokenizer_config.json, generation_config.json (where there is one)
         and the template that `read_template` finds. Raises TokenizerError and TemplateFileError
@@ -124,7 +140,7 @@ class ChatTokenizer:
         except Exception as error:  # the class that the package raises
             raise TokenizerError(f"{path}: not a tokenizer: {error}") from error
         template, file = read_template(directory)
-        return cls(tokenizer, template, media_tokens, special, stops, file)
+        return cls(tokenizer, template, media_tokens, special, stops, file, clip_template)
 
     @property
     def vocab_size(self) -> int:
@@ -163,7 +179,7 @@ class ChatTokenizer:
         or if what is to be learnt cannot be told for sure: see `ChatTemplate.conversation`.
         """
         self._check_text(example)
-        rendered = self._template.conversation(example, replacements)
+        rendered = self._of(example).conversation(example, replacements)
         encoded = self._tokenise(example, rendered, replacements)
         self._check_learnt(example, rendered, encoded)
         return encoded
@@ -178,8 +194,12 @@ class ChatTokenizer:
         """
         prompt = example.prompt()
         self._check_text(prompt)
-        rendered = self._template.prompt(prompt, replacements)
+        rendered = self._of(prompt).prompt(prompt, replacements)
         return self._tokenise(prompt, rendered, replacements)
+
+    def _of(self, example: Example) -> ChatTemplate:
+        clips = any(ref.kind == "video" for ref in example.media)
+        return self._clip_template if clips else self._template
 
     def _check_text(self, example: Example) -> None:
         for turn in example.turns:

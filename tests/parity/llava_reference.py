@@ -30,6 +30,7 @@ from transformers.models.llava_onevision.image_processing_pil_llava_onevision im
 )
 from transformers.models.llava_onevision.processing_llava_onevision import LlavaOnevisionProcessor
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
 from input_pipeline.batches import RowShape, build_row, device_arrays, stack_rows
 from input_pipeline.examples import Example, MediaRef, Turn
@@ -109,14 +110,18 @@ def words(rng, count: int) -> str:
     return " ".join(f"w{i}" for i in rng.integers(0, WORDS, count))
 
 
-def chat(media_tokens) -> ChatTokenizer:
-    """One id a word: "w7" is 7, then the placeholders and the end of a turn."""
+def chat(rules: VisionLayout) -> ChatTokenizer:
+    """One id a word: "w7" is 7, then the placeholders, the end of a turn and SmolVLM's tokens."""
+    special = ["<image>", "<video>", "</s>", "<fake_token_around_image>", "<global-img>"]
     vocabulary = {f"w{i}": i for i in range(WORDS)}
-    vocabulary |= {"<image>": IMAGE, "<video>": VIDEO, "</s>": END}
+    vocabulary |= {token: WORDS + i for i, token in enumerate(special)}
     tokenizer = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token="w0"))
-    tokenizer.add_special_tokens(["<image>", "<video>", "</s>"])
+    tokenizer.add_special_tokens(special)
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return ChatTokenizer(tokenizer, TEMPLATE, media_tokens, {"eos_token": "</s>"})
+    return ChatTokenizer(
+        *(tokenizer, TEMPLATE, rules.media_tokens, {"eos_token": "</s>"}),
+        clip_template=rules.clip_template,
+    )
 
 
 class Host:
@@ -124,7 +129,7 @@ class Host:
 
     def __init__(self, rules: VisionLayout, folder: Path):
         self.rules, self.folder = rules, folder
-        self.chat = chat(rules.media_tokens)
+        self.chat = chat(rules)
         self.files: dict[int, str] = {}
 
     def example(self, parts: Sequence[str | Picture]) -> Example:
@@ -137,7 +142,9 @@ class Host:
 
     def ids(self, parts) -> list[int]:
         """Before placeholders are expanded, without the answer."""
-        return self.chat.encode_prompt(self.example(parts)).ids.tolist()
+        example, layout = self.laid_out(parts)
+        replacements = [self.rules.placeholder(medium) for medium in layout.media]
+        return self.chat.encode_prompt(example, replacements).ids.tolist()
 
     def laid_out(self, parts, max_tokens: int = 10**6, max_patches: int = 10**6):
         example = self.example(parts)
@@ -228,6 +235,7 @@ class Oracle:
             "llava": self._llava,
             "llava_next_video": self._next_video,
             "llava_onevision": self._onevision,
+            "smolvlm": self._smolvlm,
         }[self.family]
         return [find(medium, images) for medium in media]
 
@@ -296,6 +304,24 @@ class Oracle:
         tokens = len(counter.replace_image_token(found, 0))
         return Prepared("image", found["pixel_values"][0], tokens, medium.pixels.shape[:2])
 
+    def _smolvlm(self, medium: Picture, images: int) -> Prepared:
+        """A clip is its frames as images that are not split, which is what the video processor
+        does, too; tokens: of one input, since each has a placeholder of its own."""
+        frames = [medium.pixels] if medium.kind == "image" else medium.pixels
+        half = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+        edges = {"image": 4 * self.side, "video": self.side}
+        processor = SmolVLMImageProcessorPil(
+            **half,
+            size={"longest_edge": edges[medium.kind]},
+            max_image_size={"longest_edge": self.side},
+            do_image_splitting=medium.kind == "image",
+            resample=PIL.Image.Resampling.BICUBIC,
+        )
+        found = [processor(images=[frame], return_tensors="np")["pixel_values"] for frame in frames]
+        pixels = np.concatenate([each[0] for each in found])
+        tokens = (self.grid // self.config.scale_factor) ** 2
+        return Prepared(medium.kind, pixels, tokens, frames[0].shape[:2])
+
     # Running.
 
     def inputs(self, ids: Sequence[int], media: Sequence[Picture]) -> dict[str, torch.Tensor]:
@@ -303,18 +329,18 @@ class Oracle:
         prepared = self.prepare(media)
         expanded, waiting = [], {"image": [], "video": []}
         for each in prepared:
-            token = "image" if self.family == "llava" else each.kind
-            waiting[token].append(each.tokens)
+            token = "image" if self.family in ("llava", "smolvlm") else each.kind
+            waiting[token] += [each.tokens] * (len(each.pixels) if self.family == "smolvlm" else 1)
         kinds = {IMAGE: "image", VIDEO: "video"}
         for i in ids:
             expanded += [i] * (waiting[kinds[i]].pop(0) if i in kinds else 1)
         assert not any(waiting.values())
         inputs = {"input_ids": torch.tensor([expanded])}
         inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-        if self.family == "llava":
+        if self.family in ("llava", "smolvlm"):
             if prepared:
-                pixels = np.concatenate([each.pixels for each in prepared])
-                inputs["pixel_values"] = torch.tensor(pixels)
+                pixels = torch.tensor(np.concatenate([each.pixels for each in prepared]))
+                inputs["pixel_values"] = pixels if self.family == "llava" else pixels[None]
             return inputs
         images = [each for each in prepared if each.kind == "image"]
         videos = [each for each in prepared if each.kind == "video"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tokenizers
 
-from tests.input_pipeline import tiny_llama, tiny_qwen
+from tests.input_pipeline import tiny_llama, tiny_qwen, tiny_smollm
 from vsft_jax.models import family_named
 
 _CLIP = {
@@ -134,6 +134,22 @@ PROCESSORS = {
             "vision_feature_select_strategy": "full",
         },
     },
+    # HuggingFaceTB/SmolVLM2-256M-Video-Instruct: one file for images and clips.
+    "smolvlm": {
+        "preprocessor_config.json": {
+            **_STEPS,
+            **_HALF,
+            "resample": 1,
+            "do_pad": True,
+            "do_image_splitting": True,
+            "image_processor_type": "SmolVLMImageProcessor",
+            "max_image_size": {"longest_edge": 512},
+            "processor_class": "SmolVLMProcessor",
+            "size": {"longest_edge": 2048},
+            "video_sampling": {"fps": 1, "max_frames": 64, "video_size": {"longest_edge": 512}},
+        },
+        "processor_config.json": {"image_seq_len": 64, "processor_class": "SmolVLMProcessor"},
+    },
 }
 
 _TEXT = dict(depth=2, width=64, mlp_width=80, heads=4, kv_heads=2, head_dim=16, vocab_size=448)
@@ -150,7 +166,8 @@ def write_directory(name: str, directory: Path) -> Path:
     """Everything but weights: config.json, tokenizer and processor files of a family."""
     family = family_named(name)
     qwen = name.startswith("qwen")
-    (tiny_qwen if qwen else tiny_llama).write_checkpoint(directory)
+    own = {"smolvlm": tiny_smollm}.get(name, tiny_qwen if qwen else tiny_llama)
+    own.write_checkpoint(directory)
     tokenizer = tokenizers.Tokenizer.from_file(str(directory / "tokenizer.json"))
     ids = {field: tokenizer.token_to_id(t) for field, t in family.special_tokens.items()}
     published = family.published(family.sizes[0])

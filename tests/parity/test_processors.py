@@ -41,6 +41,7 @@ def theirs(name, processor, kind, frames, height, width):
     pixels = np.zeros((frames, height, width, 3), np.uint8)
     as_images = kind == "image" or name == "llava_1_5"
     token = processor.image_token if as_images else processor.video_token
+    counted = processor.image_token if name == "smolvlm" else token
     if as_images:
         found = processor(text=[token * frames], images=list(pixels), return_tensors="np")
     else:
@@ -56,7 +57,7 @@ def theirs(name, processor, kind, frames, height, width):
         )
     ids = found["input_ids"][0]
     grid = found.get("image_grid_thw" if as_images else "video_grid_thw")
-    count = int((ids == processor.tokenizer.convert_tokens_to_ids(token)).sum())
+    count = int((ids == processor.tokenizer.convert_tokens_to_ids(counted)).sum())
     return count, None if grid is None else tuple(int(n) for n in grid[0])
 
 
@@ -164,6 +165,10 @@ _IMAGE, _VIDEO, _WHOLE = (
             "image_grid_pinpoints",
         ),
         ("llava_onevision", _VIDEO, {"size": {"height": 224, "width": 224}}, "no square of 384"),
+        ("smolvlm", _IMAGE, {"max_image_size": {"longest_edge": 384}}, "max_image_size = 384, but"),
+        ("smolvlm", _IMAGE, {"size": {"height": 5, "width": 5}}, "only a longest_edge"),
+        ("smolvlm", _IMAGE, {"size": {"longest_edge": 5000}}, "only a longest_edge of 1 … 4096"),
+        ("smolvlm", _WHOLE, {"image_seq_len": 81}, "image_seq_len = 81, but the model's is 64"),
         ("llava_onevision", _WHOLE, {"vision_aspect_ratio": "anyres_max_4"}, "vision_aspect_ratio"),
     ],
 )

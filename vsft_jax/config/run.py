@@ -123,7 +123,8 @@ class Run:
     @functools.cached_property
     def tokenizer(self) -> ChatTokenizer:
         """The tokenizer and chat template, with the placeholders of the model's family."""
-        return ChatTokenizer.load(self.tokenizer_dir, self.layout.media_tokens)
+        rules = self.layout
+        return ChatTokenizer.load(self.tokenizer_dir, rules.media_tokens, rules.clip_template)
 
     def kept_files(self) -> dict[str, Path]:
         """By name, the files of tokenizer, template and processor that belong to the model."""

@@ -30,7 +30,7 @@ from vsft_jax.huggingface.tensors import (
     path_names,
 )
 from vsft_jax.models import PortedModel
-from vsft_jax.models.shared.hf.table import EMBEDDING, HEAD
+from vsft_jax.models.shared.hf.table import HEAD, embedding_of
 from vsft_jax.parameters import not_finite
 
 # Bytes of the checkpoint's that are read at a time. Some memory is needed beside the shard for
@@ -64,7 +64,7 @@ def load_params(
         try:
             given = match(family, config, reader.shapes, source=str(directory))
             if HEAD in given.keys() - {name for row in table for name in row.names()}:
-                check_tied(_equal(reader, given[HEAD], given[EMBEDDING]), given)
+                check_tied(_equal(reader, given[HEAD], given[embedding_of(given)]), given)
         except ValueError as error:
             raise HFError(str(error)) from error
         found = locate(table, parameter_shapes(family, config))

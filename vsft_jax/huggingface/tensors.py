@@ -13,7 +13,7 @@ import numpy as np
 from flax import nnx
 
 from vsft_jax.models import Family, PortedModel
-from vsft_jax.models.shared.hf.table import EMBEDDING, HEAD, ParameterPath, Tensor
+from vsft_jax.models.shared.hf.table import HEAD, ParameterPath, Tensor, embedding_of
 
 KeyLayout = Literal["released", "nested"]
 # (tensor name in the table, one slice for each of its axes) -> that part of the tensor.
@@ -160,7 +160,7 @@ def match(
         elif name is not None:
             problems.append(f"unknown: {given}")
     if by_name.get(HEAD) and HEAD not in expected:
-        expected[HEAD] = expected[EMBEDDING]
+        expected[HEAD] = expected[embedding_of(expected)]
     optional = {name for row in table if not row.parts for name in row.names()}
     for name, shape in expected.items():
         if name not in by_name:
@@ -192,7 +192,8 @@ def params_from_hf(
     """
     given = match(family, config, {name: np.shape(array) for name, array in tensors.items()})
     if _tied(config) and HEAD in given:
-        check_tied(np.array_equal(tensors[given[HEAD]], tensors[given[EMBEDDING]]), given)
+        embedding = given[embedding_of(given)]
+        check_tied(np.array_equal(tensors[given[HEAD]], tensors[embedding]), given)
     shapes = parameter_shapes(family, config)
 
     def read(name: str, index: tuple[slice, ...]) -> np.ndarray:
@@ -212,7 +213,7 @@ def check_tied(equal: bool, given: Mapping[str, str]) -> None:
     if not equal:
         raise ValueError(
             f"config.json says tie_word_embeddings, but {given[HEAD]} differs from "
-            f"{given[EMBEDDING]}: set tie_word_embeddings to false there to keep both"
+            f"{given[embedding_of(given)]}: set tie_word_embeddings to false there to keep both"
         )
 
 

@@ -8,7 +8,14 @@ import importlib
 
 from vsft_jax.models.family import Family, PortedModel
 
-FAMILIES = ("qwen2_5_vl", "qwen3_vl", "llava_1_5", "llava_next_video", "llava_onevision")
+FAMILIES = (
+    "qwen2_5_vl",
+    "qwen3_vl",
+    "llava_1_5",
+    "llava_next_video",
+    "llava_onevision",
+    "smolvlm",
+)
 
 
 def family_named(name: str) -> Family:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import tokenizers
 
-from tests.input_pipeline import tiny_llama, tiny_qwen
+from tests.input_pipeline import tiny_llama, tiny_qwen, tiny_smollm
+from vsft_jax.models.smolvlm.layout import CLIP_TEMPLATE
 
 # Qwen3-VL Instruct: no system text of its own; content is a text or a list.
 QWEN3_VL = """\
@@ -128,20 +129,30 @@ _ONEVISION = _llava(
 
 
 class Released(NamedTuple):
-    """template: its source. vicuna: the tokenizer is Llama's. end: what ends an answer."""
+    """template: its source. vicuna: the tokenizer is Llama's. smol: it is SmolLM2's. end: what ends
+    an answer. clip_template: for conversations with clips, a clip written as an image."""
 
     template: str
     media_tokens: dict[str, str]
     vicuna: bool = False
+    smol: bool = False
 
     @property
     def end(self) -> str:
+        if self.smol:
+            return "<end_of_utterance>"
         return "</s>" if self.vicuna else "<|im_end|>"
+
+    @property
+    def clip_template(self) -> str | None:
+        return CLIP_TEMPLATE.replace("part['type'] ~ '>'", "'image>'") if self.smol else None
 
     def write(self, directory: Path) -> Path:
         """A directory with tokenizer and template, as a checkpoint has them."""
         if self.vicuna:
             tiny_llama.write_checkpoint(directory, self.media_tokens)
+        elif self.smol:
+            tiny_smollm.write_checkpoint(directory)
         else:
             tiny_qwen.write_checkpoint(directory, self.template)
             path = directory / "tokenizer.json"
@@ -169,4 +180,8 @@ RELEASED = {
     "llava_next_video 7b": Released(_VICUNA, _TAGS, vicuna=True),
     "llava_next_video 34b": Released(_CHATML, _TAGS),
     **{f"llava_onevision {n}b": Released(_ONEVISION, _TAGS) for n in ("0.5", "7")},
+    **{
+        f"smolvlm {size}": Released(tiny_smollm.TEMPLATE, tiny_smollm.MEDIA_TOKENS, smol=True)
+        for size in ("256m", "500m", "2.2b")
+    },
 }

@@ -12,13 +12,14 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
-from tests.input_pipeline import tiny_llama, tiny_qwen
+from tests.input_pipeline import tiny_llama, tiny_qwen, tiny_smollm
 from tests.parity import (
     qwen3_reference,
     reference,
     test_llava_1_5,
     test_llava_next_video,
     test_llava_onevision,
+    test_smolvlm,
 )
 from tests.vsft_jax.hf_fixtures import edit_json
 from vsft_jax.config import Run
@@ -41,6 +42,7 @@ FAMILIES = {
     "llava_1_5": (test_llava_1_5.HF_CONFIG, {"image_token_index": "<image>"}, tiny_llama),
     "llava_next_video": (test_llava_next_video.HF_CONFIG, LLAVA, tiny_llama),
     "llava_onevision": (test_llava_onevision.HF_CONFIG, LLAVA, tiny_llama),
+    "smolvlm": (test_smolvlm.HF_CONFIG, {"image_token_id": "<image>"}, tiny_smollm),
 }
 PROCESSORS = {
     "qwen2_5_vl": "Qwen2_5_VLProcessor",
@@ -48,6 +50,7 @@ PROCESSORS = {
     "llava_1_5": "LlavaProcessor",
     "llava_next_video": "LlavaNextVideoProcessor",
     "llava_onevision": "LlavaOnevisionProcessor",
+    "smolvlm": "SmolVLMProcessor",
 }
 
 

@@ -25,6 +25,7 @@ LAYOUT = {
     "llava_1_5": {},
     "llava_next_video": {"image_max_tiles": 2},
     "llava_onevision": {"image_max_tiles": 1},
+    "smolvlm": {"image_split": False},
 }
 ASKED = (
     ("a", "What happens?"),

@@ -117,6 +117,9 @@ KEYS: dict[str, Check] = {
     "layout.time_mode": _or_none(one_of("float", "hf_int")),
     "layout.fit": _or_none(one_of("crop", "pad", "stretch")),
     "layout.image_max_tiles": _or_none(integer(1)),
+    "layout.image_longest_edge": _pixels,
+    "layout.image_split": _or_none(yes_or_no()),
+    "layout.clip_longest_edge": _pixels,
     "layout.row_tokens": integer(1),
     "layout.row_patches": integer(1),
     #

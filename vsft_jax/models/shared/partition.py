@@ -43,7 +43,7 @@ def partition_rules() -> list[PartitionRule]:
         (r"visual/patch_embed/kernel", (None, "fsdp")),
         (r"visual/position", (None, "fsdp")),
         (r"visual/(patch_embed/bias|class_token|(pre|post)_norm/(scale|bias))", (None,)),
-        (r"merger/fc1/kernel", ("fsdp", "tensor")),
+        (r"merger/(fc1|proj)/kernel", ("fsdp", "tensor")),
         (r"merger/fc1/bias", ("tensor",)),
         (r"merger/fc2/kernel", (("tensor", "fsdp"), None)),
         (r"merger/(norm/(scale|bias)|fc2/bias|newline)", (None,)),

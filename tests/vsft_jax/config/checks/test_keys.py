@@ -101,6 +101,9 @@ BAD: dict[str, tuple[Any, ...]] = {
     "layout.time_mode": ('one of "float", "hf_int", or None', "int", 3),
     "layout.fit": ('one of "crop", "pad", "stretch", or None', "cut", 3),
     "layout.image_max_tiles": AT_LEAST_1_OR_NONE,
+    "layout.image_longest_edge": AT_LEAST_1_OR_NONE,
+    "layout.image_split": ("true or false, or None", "often", 3),
+    "layout.clip_longest_edge": AT_LEAST_1_OR_NONE,
     "layout.row_tokens": AT_LEAST_1,
     "layout.row_patches": AT_LEAST_1,
     "train.steps": AT_LEAST_0,
@@ -196,7 +199,9 @@ def test_every_key_has_a_check_and_every_check_a_key():
     assert entries < keys
     covered = {key for key in KEYS if not any(key.startswith(e[:-1]) for e in entries)}
     # Not of default.py's family.
-    families = {"layout.fit", "layout.image_max_tiles", "layout.clip_min_pixels"}
+    families = {"fit", "image_max_tiles", "clip_min_pixels"}
+    families |= {"image_longest_edge", "image_split", "clip_longest_edge"}
+    families = {f"layout.{key}" for key in families}
     assert covered - families == keys - entries
     assert set(BAD) == set(KEYS)
 

@@ -32,7 +32,7 @@ _COMPUTE = 512
 # Where no segment is longer than this, a block looks at its two neighbours only. For 16384 patches
 # in windows of 64, 16 heads of width 80, forward and backward on v5e: 7.3 million bundles in blocks
 # of 256, 7.4 of 128, 8.1 of 512; 30 million cycles for dense scores of near windows through XLA.
-_LOCAL_BLOCK = 256
+LOCAL_BLOCK = 256
 # The fused backward pass writes a gradient of all queries for every block of keys: in vain where
 # only neighbours count, and with the square of a row's length. Beyond so many bytes of it, it is
 # computed by a kernel of its own, which makes scores again: seven products instead of five.
@@ -59,9 +59,9 @@ def splash_attention(
     The softmax's sums and the output are named "attention" for remat: without the sums the
     backward pass would have to run the kernel again.
     """
-    near = max_segment_length is not None and max_segment_length <= _LOCAL_BLOCK
+    near = max_segment_length is not None and max_segment_length <= LOCAL_BLOCK
     local = near and q.shape[1] == k.shape[1]
-    block = _LOCAL_BLOCK if local else _block(q.shape[1])
+    block = LOCAL_BLOCK if local else row_block(q.shape[1])
     lanes = -(-q.shape[-1] // 128) * 128
     partial = k.shape[1] // block * math.prod(q.shape[:3]) * lanes * q.dtype.itemsize
 
@@ -87,7 +87,7 @@ def splash_attention(
     return jnp.moveaxis(out, 1, 2)[:, : q.shape[1]]
 
 
-def _block(length: int) -> int:
+def row_block(length: int) -> int:
     """The side of the blocks that a row is cut into."""
     padded = {block: -(-length // block) * block for block in _BLOCKS}
     fitting = [block for block in _BLOCKS if padded[block] <= length * (1 + _PADDING)]

@@ -233,8 +233,17 @@ _NEWLINE = "model.image_newline"
 
 def checkpoint_rows(config: ModelConfig, *, newline: bool) -> list[Tensor]:
     """Every tensor of a checkpoint."""
-    vision = config.vision
-    embeddings = f"{_TOWER}.embeddings"
+    rows = tower_rows(config.vision, _TOWER)
+    rows += linear(f"{_PROJECTOR}.linear_1", "merger/fc1", bias=True)
+    rows += linear(f"{_PROJECTOR}.linear_2", "merger/fc2", bias=True)
+    if newline:
+        rows.append(tensor(_NEWLINE, "merger/newline"))
+    return rows + _unused(config.vision) + decoder_rows(config.text)
+
+
+def tower_rows(vision: VisionConfig, tower: str) -> list[Tensor]:
+    """Tensors of a CLIP or SigLIP tower, named `tower`, up to the last layer that is used."""
+    embeddings = f"{tower}.embeddings"
     rows = [
         tensor(
             f"{embeddings}.patch_embedding.weight",
@@ -247,19 +256,15 @@ def checkpoint_rows(config: ModelConfig, *, newline: bool) -> list[Tensor]:
     if vision.class_token:
         rows.append(tensor(f"{embeddings}.class_embedding", "visual/class_token"))
         # Their spelling.
-        rows += norm(f"{_TOWER}.pre_layrnorm", "visual/pre_norm", bias=True)
+        rows += norm(f"{tower}.pre_layrnorm", "visual/pre_norm", bias=True)
     else:
         rows.append(tensor(f"{embeddings}.patch_embedding.bias", "visual/patch_embed/bias"))
-    layer, block, depth = f"{_TOWER}.encoder.layers.{{i}}", "visual/blocks", vision.used_depth
+    layer, block, depth = f"{tower}.encoder.layers.{{i}}", "visual/blocks", vision.used_depth
     for theirs, ours in (("layer_norm1", "norm1"), ("layer_norm2", "norm2")):
         rows += norm(f"{layer}.{theirs}", f"{block}/{ours}", depth, bias=True)
     for theirs, ours in _LAYER_PARTS.items():
         rows += linear(f"{layer}.{theirs}", f"{block}/{ours}", depth=depth, bias=True)
-    rows += linear(f"{_PROJECTOR}.linear_1", "merger/fc1", bias=True)
-    rows += linear(f"{_PROJECTOR}.linear_2", "merger/fc2", bias=True)
-    if newline:
-        rows.append(tensor(_NEWLINE, "merger/newline"))
-    return rows + _unused(vision) + decoder_rows(config.text)
+    return rows
 
 
 _LAYER_PARTS = {

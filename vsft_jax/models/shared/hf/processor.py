@@ -99,10 +99,17 @@ class Stated:
         return ", ".join(said)
 
 
-def require_processor(settings: Settings, types: Sequence[str], **numbers: int) -> None:
+def require_processor(
+    settings: Settings,
+    types: Sequence[str],
+    *,
+    resample: Sequence[int | str] = (3, "bicubic"),
+    **numbers: int,
+) -> None:
     """Raises ValueError for a processor of other types, and for steps that are not computed here.
 
-    numbers: settings that have to be the tower's where they are set.
+    resample: the filters that are supported, the default first. numbers: settings that have to be
+    the tower's where they are set.
     """
     for key in ("image_processor_type", "video_processor_type", "feature_extractor_type"):
         if (kind := settings.get(key)) is not None:
@@ -110,7 +117,7 @@ def require_processor(settings: Settings, types: Sequence[str], **numbers: int) 
             settings.require(known, f"{key} {kind!r} is not supported (only {', '.join(types)})")
     for key in ("do_resize", "do_rescale", "do_normalize"):
         settings.require_value(key, True)
-    settings.require_value("resample", 3, "bicubic")
+    settings.require_value("resample", *resample)
     factor = settings.get("rescale_factor", 1 / 255)
     settings.require(
         abs(255 * factor - 1) < 1e-6, f"rescale_factor = {factor} is not supported (only 1/255)"

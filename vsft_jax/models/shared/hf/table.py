@@ -8,13 +8,13 @@ name to the one under which the model was published, which every version of tran
 """
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 from vsft_jax.models.shared.config import TextConfig
 
 ParameterPath = tuple[str, ...]
 
-EMBEDDING = "model.language_model.embed_tokens.weight"
 HEAD = "lm_head.weight"
 
 
@@ -67,11 +67,16 @@ def norm(name: str, part: str, depth: int = 0, *, bias: bool = False) -> list[Te
     return rows + [tensor(f"{name}.bias", f"{part}/bias", depth)] * bias
 
 
-def decoder_rows(text: TextConfig) -> list[Tensor]:
-    """The language model: the same in every family."""
-    theirs, ours = "model.language_model", "llm"
+def embedding_of(names: Iterable[str]) -> str:
+    """The language model's embedding among a table's names."""
+    return next(name for name in names if name.endswith(".embed_tokens.weight"))
+
+
+def decoder_rows(text: TextConfig, theirs: str = "model.language_model") -> list[Tensor]:
+    """The language model, named `theirs`: else the same in every family."""
+    ours = "llm"
     names, layer, depth = f"{theirs}.layers.{{i}}", f"{ours}/layers", text.depth
-    rows = [tensor(EMBEDDING, f"{ours}/embed/embedding")]
+    rows = [tensor(f"{theirs}.embed_tokens.weight", f"{ours}/embed/embedding")]
     rows += norm(f"{names}.input_layernorm", f"{layer}/norm1", depth)
     rows += norm(f"{names}.post_attention_layernorm", f"{layer}/norm2", depth)
     for part in "qkv":
