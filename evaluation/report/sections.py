@@ -12,6 +12,7 @@ from evaluation.report.figures import scores, tradeoff, training
 from evaluation.report.figures.style import Theme
 from evaluation.report.headline import findings, headline
 from evaluation.report.read_study import Study
+from evaluation.report.sufficient import sufficient_sections
 from evaluation.report.wording import (
     BELOW_CHANCE,
     NOT_FINISHED,
@@ -37,6 +38,8 @@ def make_document(study: Study) -> Document:
         _questions(study),
         _frames(study),
         _budgets(study),
+        *sufficient_sections(study),
+        *gradient_sections(study),
         _loss(study),
         _throughput(study),
         _dropped(study),
