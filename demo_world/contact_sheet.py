@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from demo_world.clip_scenes import uniform_frames
+from demo_world.encoding import write_image
 from demo_world.questions import Question
 from demo_world.rendering import draw_clip, draw_image
 from demo_world.scenes import Scene
@@ -40,7 +41,7 @@ def write_contact_sheet(path: Path, seed: int, iter_scenes: _Scenes) -> None:
         line = about + "  |  ".join(f"{q.text} {q.answer}".replace("\n", " ") for q in questions)
         rows += [np.hstack([_fit(f, 1.7) for f in small]), _text([line], _COLUMNS * _CELL, 1)]
     sheet = np.vstack(rows)
-    cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    write_image(path, sheet, "png")
 
 
 def _wrap(text: str, width: int = 24) -> list[str]:

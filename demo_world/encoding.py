@@ -1,5 +1,6 @@
 """Writes drawn scenes as ordinary media files: PNG, JPEG, H.264 in MP4, VP8 and VP9 in WebM."""
 
+import io
 import itertools
 from collections.abc import Iterable
 from fractions import Fraction
@@ -48,7 +49,10 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: int, codec: str) 
     frames = iter(frames)
     first = next(frames)
     time_base = Fraction(1, fps)
-    with av.open(str(path), "w", options={"fflags": "+bitexact"}) as container:
+    # In memory first: FFmpeg does not say when a disk is full.
+    buffer = io.BytesIO()
+    name = path.suffix.removeprefix(".")
+    with av.open(buffer, "w", format=name, options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream(encoder, rate=fps, options=options)
         stream.height, stream.width = first.shape[:2]
         stream.pix_fmt = "yuv420p"
@@ -62,6 +66,7 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: int, codec: str) 
             picture.time_base = time_base
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
+    path.write_bytes(buffer.getvalue())
 
 
 def _to_yuv(rgb: np.ndarray) -> av.VideoFrame:

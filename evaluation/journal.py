@@ -15,7 +15,7 @@ from typing import Any
 
 from absl import logging
 
-from input_pipeline.files import write_atomically
+from input_pipeline.files import append, naming, write_atomically
 
 SUFFIX = ".answers.jsonl"
 
@@ -64,16 +64,19 @@ class Appended:
         self._path = path
 
     def __enter__(self) -> "Appended":
-        self._file = open(self._path, "ab", buffering=0)
+        self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.fsync(self._file.fileno())
-        self._file.close()
+        try:
+            os.fsync(self._file)
+        finally:
+            os.close(self._file)
 
     def __call__(self, reply: Reply) -> None:
         """One write a line: a process that is killed in it leaves at most a part of this line."""
-        self._file.write(_line(reply).encode())
+        with naming(self._path):
+            append(self._file, _line(reply).encode())
 
 
 def _head(asked: Mapping[str, Any]) -> str:

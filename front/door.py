@@ -9,6 +9,7 @@ A job may end with a code of its own (SystemExit), such as a training that was p
 
 import contextlib
 import errno
+import importlib
 import os
 import re
 import select
@@ -35,12 +36,13 @@ _READ = (
     "report",
     "compare",
 )  # what a run's folder holds, unless they import
+_PRINT = ("predict", "chat")  # their answers
 _FOLDERS = ("report", "compare")  # need no config, and compute nothing
 _LINES = 5  # of an error
 _AGAIN_SECONDS = 0.05  # until a Ctrl-C comes again that came where nothing can be raised
 # Of the system, what its user can put right.
 _FILE_ERRORS = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG)
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENAMETOOLONG)
 _STOPPED = "stopped; the same command goes on from what is finished"
 _FAULT = "this is a fault of vsft-jax: please report the command and the lines above as an issue"
 _FULL = (
@@ -79,8 +81,12 @@ def _program() -> str:
 
 
 def _do(typed: Arguments) -> None:
+    _open_closed_streams()
+    _import_whole("numpy")  # whose C code prints a traceback when it is interrupted
     from front.console import prepare_console
 
+    if typed.job in _PRINT and sys.stdout is None:
+        raise UserError(f"--job={typed.job} prints its answers, but stdout is closed")
     prepare_console()
     request = _request(typed)
     if typed.job not in _FOLDERS:
@@ -109,6 +115,25 @@ def _join(typed: Arguments) -> None:
         ) from error
     except RuntimeError as error:
         raise UserError(f"--distributed: {' '.join(str(error).split())[:300]}") from error
+
+
+def _open_closed_streams() -> None:
+    """Gives the numbers of streams that were closed to nothing: the next file that is opened would
+    get them, and what a library prints would be written into it."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def _import_whole(name: str) -> None:
+    """Imports a module; a Ctrl-C comes when that is done."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        importlib.import_module(name)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _is_first(typed: Arguments) -> bool:

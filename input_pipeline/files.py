@@ -35,15 +35,41 @@ def replacing(path: str | os.PathLike[str], *, sync: bool = True) -> Iterator[Pa
     writer = f"{socket.gethostname()}.{os.getpid()}.{threading.get_native_id()}"
     partial = path.with_name(f".{path.name}.{writer}.partial")
     try:
-        yield partial
-        if sync:
-            _to_disk(partial)
-        os.replace(partial, path)
-    except BaseException as error:
+        with naming(path):
+            yield partial
+            if sync:
+                _to_disk(partial)
+            os.replace(partial, path)
+    except BaseException:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno and error.filename is None:
-            error.filename = str(path)  # as of a full disk, which does not say what needed it
+        raise
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Errors of the system that name no file, as that of a full disk does, name this one; so do
+    those of copying, which name the file that is copied first."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and (error.filename is None or error.filename2 is not None):
+            error.filename, error.filename2 = os.fspath(path), None
+        raise
+
+
+def append(file: int, line: bytes) -> None:
+    """Appends to an open file whole, or not at all: what a full disk took of it is taken back.
+
+    file: a descriptor, opened with O_APPEND, of which there is one writer. Raises OSError.
+    """
+    size, left = os.fstat(file).st_size, memoryview(line)
+    try:
+        while left:  # a disk that is nearly full takes a part
+            left = left[os.write(file, left) :]
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.ftruncate(file, size)
         raise
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from absl import logging
 from jax.experimental import multihost_utils
 
+from input_pipeline.files import replacing, write_atomically
 from input_pipeline.frame_budget import spec_label
 from input_pipeline.layout import VisionLayout
 from input_pipeline.progress import Progress
@@ -208,11 +209,12 @@ def _write_rest(
         if content is not None:
             _write_json(directory / name, content)
     for name, path in kept.items():
-        shutil.copyfile(path, directory / name)
+        with replacing(directory / name) as partial:
+            shutil.copyfile(path, partial)
     template = read_json(kept["tokenizer_config.json"]).get("chat_template")
     if isinstance(template, str) and not {"chat_template.jinja", "chat_template.json"} & set(kept):
         # Processors do not look for it in the tokenizer's config.
-        (directory / "chat_template.jinja").write_text(template, encoding="utf-8")
+        write_atomically(directory / "chat_template.jinja", template)
     if "generation_config.json" not in kept:
         stops = list(model.tokenizer.stop_ids())
         _write_json(
@@ -285,7 +287,7 @@ def _with_dtype(value: Any, dtype: np.dtype) -> Any:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 # ── Whole or not at all. ────────────────────────────────────────────────────────────────────────
@@ -310,7 +312,7 @@ def _begin(partial: Path, record: Mapping[str, Any]) -> None:
     if not found.is_file() or found.read_text(encoding="utf-8") != json.dumps(record):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        found.write_text(json.dumps(record), encoding="utf-8")
+        write_atomically(found, json.dumps(record))
 
 
 def _move(partial: Path, place: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from absl import logging
 
 from input_pipeline import frame_budget
+from input_pipeline.files import naming
 from input_pipeline.frame_budget import Tools
 from input_pipeline.index import (
     BadFraction,
@@ -124,7 +125,7 @@ def ensure_demo_world(run: Run) -> None:
     from demo_world import generate_world  # one data set among others: most runs have their own
 
     total = sum(count for name, count in sizes.items() if name != "seed")
-    with Progress("demo world", total=total, unit="files") as progress:
+    with naming(folder), Progress("demo world", total=total, unit="files") as progress:
         generate_world(folder, **sizes, progress=lambda done, _: progress.reach(done))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from absl import logging
 
 from input_pipeline.errors import UserError
-from input_pipeline.files import replacing
+from input_pipeline.files import append, replacing
 
 A_HANDFUL = 10  # so many bad examples never stop a training
 
@@ -110,10 +110,8 @@ class Quarantine:
         entry = QuarantineEntry(source, id, path, stage, reason, detail)
         if entry.key in self._known:
             return
-        line = memoryview(entry.line())
         with self._writing():
-            while line:  # a disk that is nearly full takes a part
-                line = line[os.write(self._file, line) :]
+            append(self._file, entry.line())
         self._known.add(entry.key)
 
     def _go_on(self) -> None:

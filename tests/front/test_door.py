@@ -3,6 +3,7 @@
 import errno
 import gc
 import signal
+import subprocess
 import sys
 import time
 
@@ -33,6 +34,7 @@ def _plan_that_raises(monkeypatch, error):
             OSError(errno.ENOSPC, "No space left on device", "a"),
             "error: a: No space left on device: make room (--debug shows",
         ),
+        (OSError(errno.EFBIG, "File too large", "a"), "error: a: File too large (--debug shows"),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory"), "error: a device's memory is full"),
         (ConfigError("\n".join("abcdefgh")), "error: a\nb\nc\nd\n… 4 more lines with --debug\n"),
     ],
@@ -83,6 +85,30 @@ def test_ctrl_c_that_a_library_turns_into_another_error_is_one_line(monkeypatch,
         signal.signal(signal.SIGINT, before)
     told = capfd.readouterr().err
     assert told == "stopped; the same command goes on from what is finished\n"
+
+
+def test_ctrl_c_comes_when_an_import_is_done(monkeypatch, tmp_path):
+    module = "import signal\nsignal.raise_signal(signal.SIGINT)\nDONE = True\n"
+    (tmp_path / "interrupted_module.py").write_text(module)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        door._import_whole("interrupted_module")
+    assert sys.modules.pop("interrupted_module").DONE
+
+
+def test_answers_need_somewhere_to_go(monkeypatch, tmp_path, capfd):
+    monkeypatch.setitem(door.DO, "predict", lambda request: None)
+    monkeypatch.setattr(sys, "stdout", None)
+    flags = ["--config=configs/tiny.py", f"--workdir={tmp_path}", "--prompt=Why?"]
+    assert main([*flags, "--job=predict"]) == 2
+    said = "error: --job=predict prints its answers, but stdout is closed\n"
+    assert capfd.readouterr().err.endswith(said)
+
+
+def test_no_file_takes_the_place_of_a_closed_stream():
+    code = "import os; from front import door; door._open_closed_streams(); os.fstat(1)\n"
+    code += "assert os.open('/dev/null', os.O_RDONLY) > 2"
+    subprocess.run(["sh", "-c", 'exec "$0" -c "$1" >&-', sys.executable, code], check=True)
 
 
 def test_ctrl_c_in_a_callback_is_not_lost(monkeypatch, tmp_path, capfd):

@@ -1,3 +1,4 @@
+import errno
 import threading
 
 import pytest
@@ -85,3 +86,10 @@ def test_a_full_disk_names_the_file(tmp_path):
     ):
         file.write(b"1")
     assert error.value.filename == str(tmp_path / "file") and not names(tmp_path)
+
+
+def test_a_full_disk_names_the_copy(tmp_path):
+    full = OSError(errno.ENOSPC, "No space left on device", "source", None, "copy")  # as of shutil
+    with pytest.raises(OSError) as error, replacing(tmp_path / "copy"):
+        raise full
+    assert (error.value.filename, error.value.filename2) == (str(tmp_path / "copy"), None)

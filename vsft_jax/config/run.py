@@ -10,6 +10,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from input_pipeline.batches import Mixture, RowShape
+from input_pipeline.files import replacing
 from input_pipeline.frame_budget import Tools, check_multiples, spec_label
 from input_pipeline.index import DatasetSpec, IndexSpec
 from input_pipeline.layout import VisionLayout
@@ -136,7 +137,8 @@ class Run:
         copy.mkdir(parents=True, exist_ok=True)
         for name, path in self.kept_files().items():
             if path.parent != copy:
-                shutil.copyfile(path, copy / name)
+                with replacing(copy / name) as partial:
+                    shutil.copyfile(path, partial)
 
     # ── The data. ───────────────────────────────────────────────────────────────────────────────
 

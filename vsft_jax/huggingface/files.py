@@ -18,6 +18,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from input_pipeline.errors import UserError
+from input_pipeline.files import naming
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
@@ -213,7 +214,7 @@ def write_safetensors(
     encoded = json.dumps(header, separators=(",", ":")).encode()
     encoded += b" " * (-len(encoded) % 8)
     unfinished = path.with_name(f"{path.name}.unfinished")
-    with unfinished.open("wb") as file:
+    with naming(path), unfinished.open("wb") as file:
         file.write(len(encoded).to_bytes(8, "little") + encoded)
         for name, shape, dtype in tensors:
             array = np.ascontiguousarray(make(name).astype(dtype, copy=False))

@@ -18,7 +18,7 @@ from input_pipeline.files import write_atomically
 from input_pipeline.index import BadFraction, ExampleStore, Quarantine
 from input_pipeline.progress import Progress, duration
 from vsft_jax import lora
-from vsft_jax.checkpoints import Checkpoints, home, make_ready
+from vsft_jax.checkpoints import Checkpoints, check_room, home, make_ready
 from vsft_jax.config import Run, check_before_training
 from vsft_jax.inference import LoadedModel
 from vsft_jax.prepare import prepare_training
@@ -40,7 +40,7 @@ from vsft_jax.train.record import (
     make_trackers,
 )
 from vsft_jax.train.remedies.fisher import with_fisher
-from vsft_jax.train.resume import check_unchanged, saved_losses, schedule_of
+from vsft_jax.train.resume import changes, check_unchanged, saved_losses, schedule_of
 from vsft_jax.train.setup import batch_plan, initial_state, make_trainer, with_schedule
 from vsft_jax.train.step import Trainer, TrainState
 from vsft_jax.train.watchdog import Peers, Watchdog
@@ -146,21 +146,28 @@ def _begin(
     checkpoints = Checkpoints(run.workdir, keep=keep, verify=False)
     stack.callback(checkpoints.close)
     begun = checkpoints.meta() if checkpoints.latest() is not None else None
+    changed: list[str] = []
     if begun:
         run = schedule_of(run, begun["config"])
     run = with_schedule(run, stores)
     if begun:
         check_unchanged(run, prepared.frame_policy, begun)
+        changed = changes(run, begun)
     plan = batch_plan(run, stores)
     log_plan(run, plan)
     log_mix(run, stores)
     done = checkpoints.latest() == run.config.train.steps
     if done and not _lacks_evaluation(run, evaluate, run.config.train.steps):
         logging.info("%s: already trained, step %d", run.workdir, run.config.train.steps)
+        if changed:
+            logging.warning("the model stays as it is, though %s", "; ".join(changed))
         return None
+    if changed:
+        logging.info("going on with other settings than before: %s", "; ".join(changed))
 
     trainer = make_trainer(run)
     stack.enter_context(jax.set_mesh(trainer.mesh))
+    check_room(checkpoints.directory, trainer.abstract_state)
     state = initial_state(run, trainer, checkpoints)
     log_parameters(run, state)
     start = int(state.step)

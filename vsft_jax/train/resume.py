@@ -14,6 +14,7 @@ import numpy as np
 from input_pipeline.frame_budget import spec_hash, spec_label
 from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
+from vsft_jax.lora import Lora
 
 _FIXED = (
     *("seed", "layout", "data.mixture", "data.epoch", "data.replay", "data.replay_unit"),
@@ -62,6 +63,24 @@ def check_unchanged(run: Run, frame_policy: Mapping[str, Any], meta: Mapping[str
             "on with those, or start from its parameters in another workdir "
             "(config.train.init_from)"
         )
+    if (adapters := Lora.of_checkpoint(meta)) != run.lora:
+        raise ConfigError(
+            f"config.lora gives {run.lora}, but {run.workdir} was trained with {adapters}: take "
+            "another workdir"
+        )
+
+
+def changes(run: Run, meta: Mapping[str, Any]) -> list[str]:
+    """How the run's config differs from that of a checkpoint, where that has the key: "config.seed
+    was 0 and is 1"."""
+    saved, now = meta["config"], run.as_json
+    return [
+        f"config.{key} was {before!r} and is {after!r}"
+        for name in now
+        if name in saved
+        for key, before, after in _differences(name, saved[name], now[name])
+        if before is not None
+    ]
 
 
 def saved_losses(recent: jax.Array) -> list[float | None]:

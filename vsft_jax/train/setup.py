@@ -83,8 +83,7 @@ def initial_state(run: Run, trainer: Trainer, checkpoints: Checkpoints) -> Train
     """The state to go on from: this run's newest checkpoint, another run's parameters, those of
     `config.model.path`, or fresh ones.
 
-    Raises ConfigError when the workdir is already past `config.train.steps`, or was trained with
-    other adapters.
+    Raises ConfigError when the workdir is already past `config.train.steps`.
     """
     step = checkpoints.latest()
     if step is not None:
@@ -93,18 +92,12 @@ def initial_state(run: Run, trainer: Trainer, checkpoints: Checkpoints) -> Train
                 f"config.train.steps = {run.config.train.steps}, but {checkpoints.directory} is at "
                 f"step {step}: take another workdir or more steps"
             )
-        meta = checkpoints.meta()
-        if (saved := Lora.of_checkpoint(meta)) != trainer.build.lora:
-            raise ConfigError(
-                f"config.lora gives {trainer.build.lora}, but {checkpoints.directory} was trained "
-                f"with {saved}: take another workdir"
-            )
         logging.info("resuming from step %d of %s", step, checkpoints.directory)
         state = trainer.abstract_state
         optimizer = checkpoints.restore_optimizer(
             {"opt_state": state.opt_state, "step": state.step}
         )
-        recent = recent_losses(meta, state.recent_losses)
+        recent = recent_losses(checkpoints.meta(), state.recent_losses)
         steps = jax.device_put(np.int32(trainer.steps), state.steps.sharding)
         params = checkpoints.restore_params(state.params)
         return trainer.parted(params, **optimizer, steps=steps, recent_losses=recent)

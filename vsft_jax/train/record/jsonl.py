@@ -10,7 +10,7 @@ from typing import Any
 from absl import logging
 
 from input_pipeline.errors import UserError
-from input_pipeline.files import write_atomically
+from input_pipeline.files import append, write_atomically
 
 
 class RecordError(UserError):
@@ -40,10 +40,8 @@ class Record:
         """Appends a row, which is on disk when this returns. What is not finite becomes null.
 
         Raises RecordError where that fails: a run without a record must not go on."""
-        line = memoryview(_line({"step": step, **scalars}).encode())
         try:
-            while line:  # a disk that is nearly full takes a part
-                line = line[os.write(self._file, line) :]
+            append(self._file, _line({"step": step, **scalars}).encode())
             os.fsync(self._file)
         except OSError as error:
             raise self._cannot_be_written(error) from error
