@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, whatever kills the process that writes them."""
 
 import contextlib
+import glob
 import os
 import socket
 import threading
@@ -24,16 +25,19 @@ def replacing(path: str | os.PathLike[str], *, sync: bool = True) -> Iterator[Pa
     stood at `path` stays. A killed process leaves a hidden "*.partial" behind, and `path` as it
     was. Writers do not disturb each other, in other threads, processes or hosts: the last one wins.
 
-    sync: the bytes are on disk before the name is, so that a power failure leaves the old file or
-    the new one, both whole (the new name itself may be lost, as if the writing had not come that
-    far). Without it, which saves a wait for the disk, the file may then be there and be empty:
-    only for what a reader checks and can make again.
+    sync: what processes of this host left that are no more goes first, and the bytes are on disk
+    before the name is, so that a power failure leaves the old file or the new one, both whole (the
+    new name itself may be lost, as if the writing had not come that far). Without it, which saves
+    a wait for the disk, the file may then be there and be empty: only for what a reader checks and
+    can make again.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The host counts too: in containers that share a folder, process numbers are often equal.
-    writer = f"{socket.gethostname()}.{os.getpid()}.{threading.get_native_id()}"
-    partial = path.with_name(f".{path.name}.{writer}.partial")
+    host = f".{path.name}.{socket.gethostname()}"
+    partial = path.with_name(f"{host}.{os.getpid()}.{threading.get_native_id()}.partial")
+    if sync:
+        _remove_left(path.parent, host)
     try:
         with naming(path):
             yield partial
@@ -71,6 +75,25 @@ def append(file: int, line: bytes) -> None:
         with contextlib.suppress(OSError):
             os.ftruncate(file, size)
         raise
+
+
+def _remove_left(folder: Path, host: str) -> None:
+    """Removes partial files of a name and host whose processes have ended."""
+    for partial in folder.glob(f"{glob.escape(host)}.*.partial"):
+        process, _, thread = partial.name[len(host) + 1 : -len(".partial")].partition(".")
+        if process.isdecimal() and thread.isdecimal() and _has_ended(int(process)):
+            with contextlib.suppress(OSError):
+                partial.unlink()
+
+
+def _has_ended(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # of another user
+        pass
+    return False
 
 
 _CHUNK = 1 << 22  # bytes that are read at a time

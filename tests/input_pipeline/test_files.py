@@ -1,4 +1,8 @@
 import errno
+import os
+import socket
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -93,3 +97,16 @@ def test_a_full_disk_names_the_copy(tmp_path):
     with pytest.raises(OSError) as error, replacing(tmp_path / "copy"):
         raise full
     assert (error.value.filename, error.value.filename2) == (str(tmp_path / "copy"), None)
+
+
+def test_what_a_killed_process_left_goes_with_the_next_writing(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    host = socket.gethostname()
+    gone = [f".file.{host}.{ended.pid}.7.partial"]
+    stay = [f".file.{host}.{os.getppid()}.7.partial", f".file.elsewhere.{ended.pid}.7.partial"]
+    stay += [f".file2.{host}.{ended.pid}.7.partial", f".file.{host}.x.partial"]
+    for name in gone + stay:
+        (tmp_path / name).touch()
+    write_atomically(tmp_path / "file", "new")
+    assert names(tmp_path) == sorted([*stay, "file"])
