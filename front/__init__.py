@@ -3,6 +3,7 @@
 arguments.py    flags and what is wrong with them; answers --help without importing anything else
 configs.py      a config file, or the config that a run saved, with `--config.key=value` on top
 workdirs.py     folders that can be worked in
+compiled.py     compiled functions that a folder keeps, without damaged ones
 jobs.py         what each job does, leaves behind, and what to type next
 chat.py         a conversation in the terminal
 console.py      log lines people can read, without other libraries' noise

@@ -170,10 +170,14 @@ def keep_compiled(request: Request) -> None:
     """Compiled functions stay in the workdir for later jobs, and for all cells of a study."""
     import jax
 
+    from front.compiled import remove_damaged
+
     place = shown(request.workdir / ".compilation_cache")  # JAX reads and writes addresses itself
     jax.config.update("jax_compilation_cache_dir", place)
     if is_remote(place):  # where it cannot bound what it keeps
         jax.config.update("jax_compilation_cache_max_size", -1)
+    else:
+        remove_damaged(Path(place))
     if request.typed.job in ("predict", "chat", "serve"):
         # An answer is many small functions, most of them below the second that JAX asks for.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
