@@ -242,5 +242,8 @@ def get_config() -> ConfigDict:
     # {"replay": {"data": {"replay": "images%10"}}}. Every policy is also tuned without one.
     config.study.remedies = ConfigDict()
     config.study.remedies_of = ()  # labels of the policies that they are combined with; (): all
+    # A training set of pictures: before fine-tuning the base's gradients on it are compared with
+    # those on clips, shown with each of infer_frames. "": not.
+    config.study.diagnose = ""
     config.study.seeds = (0,)  # of fine-tuning; the base model is trained with config.seed
     return config

@@ -166,6 +166,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     if args.full:
         config.study.remedies = ConfigDict(REMEDIES)
         config.study.remedies_of = ("hybrid",)
+        config.study.diagnose = "images"
     config.study.seeds = (0, 1, 2, 3, 4) if args.full else (0,)
     if args.stage == "base":
         changes = config.study.base.to_dict()

@@ -18,11 +18,12 @@ from ml_collections import ConfigDict
 
 from evaluation import cell_config
 from evaluation.benchmarks import write_official
+from evaluation.diagnostics.measure import diagnose
 from evaluation.evaluate import evaluate_checkpoint
 from evaluation.records import read_object
 from evaluation.report import print_summary, read_folder, write_report
 from evaluation.results import BenchmarkResult, evaluation_folder
-from evaluation.study_files import CELL_FILE, Budget, Cell, IndexSummary
+from evaluation.study_files import CELL_FILE, DIAGNOSTICS_FILE, Budget, Cell, IndexSummary
 from input_pipeline.frame_budget import canonical_spec, spec_hash, spec_label
 from input_pipeline.progress import Progress
 from vsft_jax.config import Run, as_json, check_before_study
@@ -84,11 +85,22 @@ def _run_study(run: Run) -> Path:
                 evaluate_checkpoint(Run(config, folder), policy)
             if missing:
                 progress.advance()
+            if number == 1:
+                _diagnose(run, workdir, planned)
     study = read_folder(workdir)
     report = write_report(study, workdir)
     print_summary(study)
     logging.info("report: %s", report)
     return report
+
+
+def _diagnose(run: Run, workdir: Path, planned: Sequence[Planned]) -> None:
+    """Gradients of the base on pictures and clips, before anything is tuned; once."""
+    study, file = run.config.study, workdir / DIAGNOSTICS_FILE
+    tuned = [each for each in planned if each.cell.role == "sft"]
+    if study.diagnose and tuned and not file.exists():
+        folder = workdir / "diagnostics"
+        diagnose(Run(tuned[0].config, folder), study.diagnose, study.infer_frames, file)
 
 
 def plan_cells(config: ConfigDict, workdir: Path, policies: Sequence[Spec]) -> list[Planned]:

@@ -11,6 +11,7 @@ from input_pipeline.files import write_atomically
 
 CELL_FILE = "cell.json"
 INDEX_SUMMARY_FILE = "index_summary.json"
+DIAGNOSTICS_FILE = "diagnostics.json"  # of evaluation/diagnostics/measure.py
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ from evaluation.report.benchmarks import benchmark_sections
 from evaluation.report.document import Document, Figure, Section
 from evaluation.report.figures import scores, tradeoff, training
 from evaluation.report.figures.style import Theme
+from evaluation.report.gradients import gradient_sections
 from evaluation.report.headline import findings, headline
 from evaluation.report.read_study import Study
 from evaluation.report.sufficient import sufficient_sections

@@ -156,6 +156,7 @@ def test_fixed_counts_and_remedies_of_evaluation_are_asked_without_training(
     monkeypatch.setattr(study, "train", lambda run: trained.append(run.workdir.name))
     remedies = {"nothing-of-it": {"remedy": {"interpolate": 0.0}}}
     more = {"infer_frames": (2,), "remedies": remedies, "remedies_of": ("hybrid",)}
+    more["diagnose"] = "images"
     study.run_study(Run(changed(config, study=more), workdir))
     cells = {path.name: path for path in (workdir / "cells").iterdir()}
     asked = {name: {each.name for each in path.glob("eval/*")} for name, path in cells.items()}
@@ -169,6 +170,15 @@ def test_fixed_counts_and_remedies_of_evaluation_are_asked_without_training(
     assert set(trained) == set(cells) - {remedied.name}, "which find themselves trained"
     assert json.loads((remedied / "cell.json").read_text())["strategy"] == "nothing-of-it"
     assert (remedied / "checkpoints").resolve() == cells["hybrid-seed0"] / "checkpoints"
+
+    found = json.loads((workdir / "diagnostics.json").read_text())
+    (measured,) = found["by_frames"].values()
+    assert list(found["by_frames"]) == ["2"] and found["curvature"] > 0
+    assert all(-1 <= cosine <= 1 for cosine in measured["cosines"].values())
+    assert set(measured["cosines"]) > {"all", "tower", "projector", "llm"}
+    assert [rate > 0 for rate, *_ in measured["changes"]] == [True] * 4
+    report = (workdir / "report.md").read_text()
+    assert "What the gradients said" in report and "Smallest sufficient budgets" in report
 
     def said(cell):
         rows = read_predictions(cell / "eval" / "hybrid" / PREDICTIONS_FILE)

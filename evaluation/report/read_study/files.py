@@ -16,7 +16,13 @@ from evaluation.results import (
     read_controls,
     read_predictions,
 )
-from evaluation.study_files import CELL_FILE, INDEX_SUMMARY_FILE, Cell, IndexSummary
+from evaluation.study_files import (
+    CELL_FILE,
+    DIAGNOSTICS_FILE,
+    INDEX_SUMMARY_FILE,
+    Cell,
+    IndexSummary,
+)
 
 
 def read_study(study_dir: str | Path) -> Study:
@@ -55,7 +61,10 @@ def read_study(study_dir: str | Path) -> Study:
     path = study_dir / INDEX_SUMMARY_FILE
     summary = _read_index_summary(path, specs)
     budgets = {_policy(budget.frame_policy, path): budget for budget in summary.budgets}
-    return Study(study_dir.name, tuple(models), summary.datasets, budgets, tuple(problems))
+    path = study_dir / DIAGNOSTICS_FILE
+    diagnostics = read_object(path) if path.exists() else {}
+    named = (study_dir.name, tuple(models), summary.datasets, budgets, tuple(problems))
+    return Study(*named, diagnostics)
 
 
 def _read_cell(folder: Path, specs: older.Specs, problems: list[str]) -> Cell | None:

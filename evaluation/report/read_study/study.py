@@ -39,7 +39,7 @@ class Study:
     """Everything that a report is made from.
 
     datasets: counts by training set. budgets: what each policy spends on them. problems: what was
-    found missing or odd.
+    found missing or odd. diagnostics: what `evaluation.diagnostics.measure` wrote, {} without.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Study:
     datasets: Mapping[str, Mapping[str, Any]]
     budgets: Mapping[FramePolicy, Budget]
     problems: tuple[str, ...]
+    diagnostics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def benchmarks(self) -> dict[str, str]:

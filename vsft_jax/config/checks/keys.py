@@ -201,5 +201,6 @@ KEYS: dict[str, Check] = {
     "study.infer_frames": listing(integer(1), "different numbers of frames", distinct=True),
     "study.remedies.*": section(),  # as of base
     "study.remedies_of": listing(name(), "different labels of frame policies", distinct=True),
+    "study.diagnose": text(),  # a training set: see `rules`
     "study.seeds": listing(integer(0, 2**32 - 1), "different integers >= 0", distinct=True),
 }

@@ -154,6 +154,13 @@ def wrong_in_study(config: ConfigDict) -> list[str]:
     """What would be wrong with `base_config` and with each remedy's, for a config that has nothing
     wrong itself."""
     found = _wrong_with(base_config(config), "config.study.base")
+    study, sets = config.study, ", ".join(config.data.train)
+    if study.diagnose and study.diagnose not in config.data.train:
+        found.append(
+            f"config.study.diagnose = {study.diagnose!r}: it names one of config.data.train: {sets}"
+        )
+    if study.diagnose and not study.infer_frames:
+        found.append("config.study.diagnose needs config.study.infer_frames: frame counts to try")
     for name, changes in config.study.remedies.items():
         remedied = _with_changes(config, changes)
         found += _wrong_with(remedied, f"config.study.remedies.{name}")
