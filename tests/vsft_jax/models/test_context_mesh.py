@@ -8,47 +8,76 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from vsft_jax.models.qwen2_5_vl.config import ModelConfig, TextConfig, VisionConfig
-from vsft_jax.models.qwen2_5_vl.model import Qwen2_5VL
+from vsft_jax.models import family_named
+from vsft_jax.models.llava_next_video import config as llava
+from vsft_jax.models.qwen2_5_vl import config as qwen2_5_vl
+from vsft_jax.models.qwen3_vl import config as qwen3_vl
 from vsft_jax.models.shared.attention import attention, splash
+from vsft_jax.models.shared.config import TextConfig
 from vsft_jax.models.shared.partition import partition_rules
 from vsft_jax.sharding import AXES, field_sharding, make_mesh, shardings
 from vsft_jax.train.loss import token_loss
 
-CONFIG = ModelConfig(
-    VisionConfig(depth=2, width=16, mlp_width=16, heads=2, fullatt_block_indexes=(1,)),
-    TextConfig(2, 32, 48, 4, 2, 48, head_dim=8, mrope_section=(2, 1, 1)),
-    dtype="float32",
-    remat="full",
-)
+COMPUTE = dict(dtype="float32", remat="full")
+TEXT = dict(depth=2, width=32, mlp_width=48, heads=4, kv_heads=2, vocab_size=48, head_dim=8)
+MROPE = TEXT | dict(mrope_section=(2, 1, 1))
+TOWER = dict(depth=2, width=16, mlp_width=16, heads=2)
+# Windows and whole frames; learned positions and features from inside the tower; class tokens (of
+# inputs of 8 places, of which this test's media have any number) and visual tokens that are
+# weighted sums, which are taken before they are projected.
+MODELS = {
+    "qwen2_5_vl": qwen2_5_vl.ModelConfig(
+        qwen2_5_vl.VisionConfig(**TOWER, fullatt_block_indexes=(1,)),
+        qwen2_5_vl.TextConfig(**MROPE),
+        **COMPUTE,
+    ),
+    "qwen3_vl": qwen3_vl.ModelConfig(
+        qwen3_vl.VisionConfig(**TOWER, position_side=4, deepstack_layers=(0,)),
+        qwen3_vl.TextConfig(**MROPE),
+        **COMPUTE,
+    ),
+    "llava_next_video": llava.ModelConfig(
+        llava.VisionConfig(**TOWER, image_size=42, feature_layer=-1), TextConfig(**TEXT), **COMPUTE
+    ),
+}
 B, L, N = 4, 32, 64
 
 
 @functools.cache
-def arrays():
+def arrays(name):
     """Three examples a row, which end inside shares, and padding; visual tokens in any order, of
     frames of 8 patches in windows of 4."""
-    rng = np.random.default_rng(0)
+    rng, config = np.random.default_rng(0), MODELS[name]
+    taps, columns, features = {"qwen2_5_vl": (1, 2, 16), "qwen3_vl": (1, 4, 16)}.get(
+        name, (4, 1, 64)
+    )
     places = np.arange(L)
+    shown = rng.random((B, L, 1)) < 0.6
     found = {
-        "tokens": rng.integers(0, CONFIG.text.vocab_size, (B, L)),
+        "tokens": rng.integers(0, 48, (B, L)),
         "positions": np.broadcast_to(places[:, None], (B, L, 3)),
         "segment_ids": np.broadcast_to(np.repeat([1, 2, 3, 0], [9, 5, 15, 3]), (B, L)),
-        "visual_index": np.where(rng.random((B, L, 1)) < 0.4, -1, rng.integers(0, 16, (B, L, 1))),
-        "targets": rng.integers(0, CONFIG.text.vocab_size, (B, L)),
-        "patch_coords": rng.integers(0, 8, (B, N, 2)),
+        "visual_index": np.where(shown, rng.integers(0, features, (B, L, taps)), -1),
+        "targets": rng.integers(0, 48, (B, L)),
+        "patch_coords": rng.integers(0, 8, (B, N, columns)),
         "patch_frames": np.broadcast_to(1 + np.arange(N) // 8, (B, N)),
         "patch_windows": np.broadcast_to(1 + np.arange(N) // 4, (B, N)),
     }
     found = {name: value.astype(np.int32) for name, value in found.items()}
     found["loss_weights"] = (rng.random((B, L)) < 0.3).astype(np.float32)
     found["loss_weights"][:, -3:] = 0
-    pixels = rng.integers(0, 256, (B, N, CONFIG.vision.patch_columns))
+    if taps > 1:
+        found["visual_weights"] = rng.random((B, L, taps)).astype(np.float32)
+    pixels = rng.integers(0, 256, (B, N, config.vision.patch_columns))
     return {**found, "patches": pixels.astype(np.uint8)}
 
 
-def loss_and_gradients(config, params, arrays):
-    graphdef = nnx.split(nnx.eval_shape(lambda: Qwen2_5VL(config, rngs=nnx.Rngs(0))))[0]
+def build(name):
+    return family_named(name).model(MODELS[name], rngs=nnx.Rngs(0))
+
+
+def loss_and_gradients(name, params, arrays):
+    graphdef = nnx.split(nnx.eval_shape(lambda: build(name)))[0]
 
     def loss(params, arrays):
         model = nnx.merge(graphdef, params)
@@ -61,27 +90,36 @@ def loss_and_gradients(config, params, arrays):
 
 
 @functools.cache
-def alone():
-    params = nnx.split(Qwen2_5VL(CONFIG, rngs=nnx.Rngs(0)))[1]
-    return params, loss_and_gradients(CONFIG, params, arrays())
+def alone(name):
+    params = nnx.split(build(name))[1]
+    return params, loss_and_gradients(name, params, arrays(name))
 
 
-# In the order of AXES: data, context, fsdp, tensor.
-@pytest.mark.parametrize("shape", [(1, 2, 2, 2), (2, 4, 1, 1), (1, 8, 1, 1)])
-def test_loss_and_gradients_are_those_of_one_device(shape):
-    params, expected = alone()
+# Meshes in the order of AXES: data, context, fsdp, tensor.
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("qwen2_5_vl", (1, 2, 2, 2)),
+        ("qwen2_5_vl", (2, 4, 1, 1)),
+        ("qwen2_5_vl", (1, 8, 1, 1)),
+        ("qwen3_vl", (1, 4, 1, 2)),
+        ("llava_next_video", (2, 2, 2, 1)),
+    ],
+)
+def test_loss_and_gradients_are_those_of_one_device(name, shape):
+    params, expected = alone(name)
     mesh = make_mesh(dict(zip(AXES, shape, strict=True)))
     with jax.set_mesh(mesh):
         placed = jax.device_put(params, shardings(params, partition_rules(), mesh))
         batch = {
             name: jax.device_put(value, field_sharding(mesh, value.shape))
-            for name, value in arrays().items()
+            for name, value in arrays(name).items()
         }
         assert batch["tokens"].addressable_shards[0].data.shape == (
             B // (shape[0] * shape[2]),
             L // shape[1],
         )
-        found = loss_and_gradients(CONFIG, placed, batch)
+        found = loss_and_gradients(name, placed, batch)
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found[1], expected[1])
 
@@ -108,7 +146,7 @@ def attended(q, k, v, segments, **options):
     ],
 )
 def test_shares_of_queries_see_the_keys_of_the_row(implementation, length, options, monkeypatch):
-    monkeypatch.setattr(splash, "_LOCAL_BLOCK", 128)
+    monkeypatch.setattr(splash, "LOCAL_BLOCK", 128)
     rng = np.random.default_rng(0)
     q, k, v = (rng.normal(size=(2, length, h, 64)).astype(np.float32) for h in (4, 2, 2))
     runs = [64] * 7 + [40, 0] if "within_share" in options else [300, 150, 100, 60]
