@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from bench.fill.corpus import BUDGETS, PICTURES, TEXTS, Sizes
+from bench.fill.corpus import Sizes
 from bench.fill.packers import grain_first_fit, ours, padded
+from vsft_jax.plan.corpus import BUDGETS, PICTURES, TEXTS
 
 
 def test_packers_on_the_same_examples():

@@ -18,11 +18,21 @@ from input_pipeline.files import write_atomically
 from vsft_jax.config import Run
 from vsft_jax.parameters import flatten
 from vsft_jax.plan.chips import parse_topology
+from vsft_jax.plan.corpus import corpus_of
 from vsft_jax.plan.flops import ModelFlops, model_flops
 from vsft_jax.plan.passes import Compiled, OutOfMemory, compile_whole, run_passes
-from vsft_jax.plan.program import Cost, Estimator, expected_price, roofline_price, written_price
+from vsft_jax.plan.program import (
+    EVERY_BLOCK,
+    Cost,
+    Estimator,
+    Price,
+    expected_price,
+    roofline_price,
+    written_price,
+)
 from vsft_jax.plan.report import print_plan
 from vsft_jax.plan.result import Plan
+from vsft_jax.plan.rows import PackedRows, packed_rows
 from vsft_jax.plan.step import Step, make_step, topology_devices
 from vsft_jax.train.step import TrainState
 
@@ -57,6 +67,8 @@ def plan_step(run: Run, devices: Sequence[jax.Device], rows: int) -> Plan:
     chip, torus = parse_topology(settings.topology)
     step = make_step(run, devices, rows)
     run = step.run
+    rows_are = packed_rows(run, corpus_of(run))
+    visits = rows_are.visits if rows_are else EVERY_BLOCK
     plan = Plan(
         topology=settings.topology,
         chip=chip.name,
@@ -70,6 +82,7 @@ def plan_step(run: Run, devices: Sequence[jax.Device], rows: int) -> Plan:
         versions={name: importlib.metadata.version(name) for name in ("jax", "libtpu")},
         available=chip.hbm,
         code_generated=settings.compile,
+        rows=rows_are,
     )
     logging.info("compiling the training step for %s", settings.topology)
     try:
@@ -87,8 +100,8 @@ def plan_step(run: Run, devices: Sequence[jax.Device], rows: int) -> Plan:
     needed = sum(memory.values())
     program = compiled.program
 
-    def cost(price: Any) -> Cost:
-        return Estimator(program, chip, torus, price).total()
+    def cost(price: Price) -> Cost:
+        return Estimator(program, chip, torus, price, visits).total()
 
     return dataclasses.replace(
         plan,
@@ -100,6 +113,7 @@ def plan_step(run: Run, devices: Sequence[jax.Device], rows: int) -> Plan:
         roofline=cost(roofline_price(program, chip)),
         peak=len(devices) * chip.peak,
         model_flops=_model_flops(step),
+        useful_flops=_model_flops(step, rows_are) if rows_are else None,
     )
 
 
@@ -115,7 +129,7 @@ def _memory(
     compiled: Compiled, state: TrainState, batch: Mapping[str, jax.ShapeDtypeStruct]
 ) -> dict[str, float]:
     """Part -> bytes a device. The first four go by shapes, the rest by the compiler's account."""
-    parts = {
+    parts: dict[str, float] = {
         "parameters": bytes_per_device(state.params),
         "optimiser": bytes_per_device(state.opt_state),
         "batch": bytes_per_device(batch),
@@ -131,18 +145,28 @@ def _memory(
     }
 
 
-def _model_flops(step: Step) -> ModelFlops:
+def _model_flops(step: Step, rows: PackedRows | None = None) -> ModelFlops:
+    """Of full rows, each a single segment; of the corpus's with `rows`, where padding counts as
+    nothing and the tower's attention is known."""
     run, trainer = step.run, step.trainer
     shapes = {path: leaf.shape for path, leaf in flatten(trainer.abstract_state.params).items()}
+    vision = run.architecture.vision
+    # Qwen2.5-VL names the layers that see whole frames; in every other tower all of them do.
+    full = len(getattr(vision, "fullatt_block_indexes", range(vision.depth)))
     return model_flops(
         shapes,
         trainer.trains,
         run.family.component_of,
         run.architecture.text,
         rows=run.config.train.batch_rows,
-        row_tokens=run.row_shape.tokens,
-        row_patches=run.row_shape.patches,
+        row_tokens=run.row_shape.tokens * (rows.token_fill if rows else 1),
+        row_patches=run.row_shape.patches * (rows.patch_fill if rows else 1),
         patches_per_unit=run.layout.patches_per_unit,
+        text_pairs=rows.text_pairs if rows else None,
+        tower_scores=vision.width
+        * (full * rows.frame_pairs + (vision.depth - full) * rows.window_pairs)
+        if rows
+        else 0.0,
     )
 
 

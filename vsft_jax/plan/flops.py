@@ -12,13 +12,13 @@ _ORDER = ("tower", "projector", "llm")  # as activations pass through them
 class ModelFlops(NamedTuple):
     """Floating-point operations of one step over all rows, without recomputation.
 
-    matrices: products with parameters. attention: scores and weighted sums of the language model,
-    each row being one causal segment. The tower's attention is left out: it goes by the sizes of
-    the pictures, and is a few percent of the tower's products.
+    matrices: products with parameters. attention: scores and weighted sums of the language model.
+    tower_attention: of the tower; 0 where pictures are not known, by whose sizes it goes.
     """
 
     matrices: float
     attention: float
+    tower_attention: float = 0.0
 
 
 def model_flops(
@@ -28,9 +28,11 @@ def model_flops(
     text: TextConfig,
     *,
     rows: int,
-    row_tokens: int,
-    row_patches: int,
+    row_tokens: float,
+    row_patches: float,
     patches_per_unit: int,
+    text_pairs: float | None = None,
+    tower_scores: float = 0.0,
 ) -> ModelFlops:
     """Counts 2 operations for each parameter of a matrix and position forward, 2 for the gradient
     of its inputs where something below it trains, 2 for its own where it trains.
@@ -38,12 +40,16 @@ def model_flops(
     Args:
         shapes: parameter path -> shape. trains: paths. component_of: by path.
         text: the family's TextConfig.
-        rows: packed rows of the step, of row_tokens positions and row_patches patches.
+        rows: packed rows of the step, of row_tokens positions and row_patches patches each, on
+            average.
         patches_per_unit: patches that make one visual feature.
+        text_pairs: pairs of positions that attend to each other, a row; None: as in a row that is
+            one causal segment.
+        tower_scores: pairs of patches times width, over the tower's layers, a row.
     """
     positions = {
         "tower": row_patches,
-        "projector": row_patches // patches_per_unit,
+        "projector": row_patches / patches_per_unit,
         "llm": row_tokens,
     }
     lowest = min(
@@ -61,5 +67,10 @@ def model_flops(
             size *= side
         passes = 1 + (_ORDER.index(part) >= lowest) + (path in trains)
         matrices += 2 * passes * size * positions[part]
-    scores = 2 * 2 * row_tokens**2 / 2 * text.heads * text.head_dim * text.depth
-    return ModelFlops(rows * matrices, rows * scores * (3 if lowest < len(_ORDER) else 1))
+    pairs = row_tokens**2 / 2 if text_pairs is None else text_pairs
+    scores = 2 * 2 * pairs * text.heads * text.head_dim * text.depth
+    return ModelFlops(
+        rows * matrices,
+        rows * scores * (3 if lowest < len(_ORDER) else 1),
+        rows * 2 * 2 * tower_scores * (3 if lowest == 0 else 1),
+    )

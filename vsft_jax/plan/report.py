@@ -6,6 +6,7 @@ from rich.table import Table
 
 from vsft_jax.plan.chips import GIB
 from vsft_jax.plan.result import Plan
+from vsft_jax.plan.rows import PackedRows
 
 _KNOBS = """What makes a step smaller, roughly in the order in which it costs speed:
   config.mesh.fsdp              more devices to split parameters and optimiser over
@@ -33,6 +34,8 @@ def print_plan(plan: Plan, console: Console | None = None) -> None:
             f"{plan.available / GIB:.2f} GiB, {over:.2f} GiB too much.\n{_KNOBS}",
             highlight=False,
         )
+    if plan.rows:
+        console.print(_rows(plan, plan.rows), highlight=False)
     if plan.memory:
         console.print(_memory(plan))
         console.print(_time(plan))
@@ -53,6 +56,19 @@ def _table(title: str, *columns: str) -> Table:
     for i, column in enumerate(columns):
         table.add_column(column, justify="right" if i else "left")
     return table
+
+
+def _rows(plan: Plan, rows: PackedRows) -> str:
+    """How the corpus fills rows, in words."""
+    balanced = "these balance"
+    if abs(rows.balanced_patches - plan.row_patches) > 0.05 * plan.row_patches:
+        balanced = f"config.layout.row_patches = {rows.balanced_patches} would balance"
+    return (
+        f"Rows of {rows.source}: {rows.examples:.1f} examples each, {rows.token_fill:.1%} of "
+        f"tokens and {rows.patch_fill:.1%} of patches in use; {balanced}.\nAttention visits "
+        f"{rows.visits.text:.0%} of the text's blocks, {rows.visits.frames:.0%} of those of whole "
+        f"frames, {rows.visits.windows:.0%} near windows."
+    )
 
 
 def _memory(plan: Plan) -> Table:
@@ -79,7 +95,7 @@ def _time(plan: Plan) -> Table:
         )
 
     row("matrix products", "matrix")
-    row("attention kernels, every block visited", "kernels")
+    row("attention kernels", "kernels")
     row("everything else on the chip", "other")
     row("waiting for collectives", "waiting")
     table.add_section()
@@ -90,7 +106,13 @@ def _time(plan: Plan) -> Table:
     table.add_row("model FLOPs: causal attention", f"{flops.attention:.3e}", "")
     compiled = plan.cost.flops * plan.devices
     table.add_row("compiled FLOPs, with recomputation", f"{compiled:.3e}", "")
-    table.add_row("MFU", *(f"{share:.1%}" for share in plan.mfu), style="bold")
+    table.add_row("MFU, rows taken as full", *(f"{share:.1%}" for share in plan.mfu))
+    if plan.useful_flops:
+        table.add_row(
+            "useful FLOPs: no padding, the tower's attention", f"{sum(plan.useful_flops):.3e}", ""
+        )
+        useful = (f"{share:.1%}" for share in plan.useful_mfu)
+        table.add_row("useful MFU", *useful, style="bold")
     return table
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from vsft_jax.plan.flops import ModelFlops
 from vsft_jax.plan.program import Cost
+from vsft_jax.plan.rows import PackedRows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +17,10 @@ class Plan:
     it. Where the compiler gives up on a step, only these two are known, and needed may be a lower
     bound. code_generated: whether code was generated, for every kernel.
     cost, roofline: static estimates of one step at two prices, by the compiler's cycles and by what
-    memory and matrix units allow. peak: of all devices, operations a second.
+    memory and matrix units allow. peak: of all devices, operations a second. model_flops: of full
+    rows; useful_flops: of the corpus's rows, padding counted as nothing; rows: what these are like.
+    Both are None where the corpus has nothing for such rows, and then every block of attention is
+    taken to be visited.
     largest_rows: rows a device and microbatch that fit at most, where searched.
     """
 
@@ -40,12 +44,20 @@ class Plan:
     roofline: Cost = dataclasses.field(default_factory=Cost)
     peak: float = 0.0
     model_flops: ModelFlops = ModelFlops(0.0, 0.0)
+    rows: PackedRows | None = None
+    useful_flops: ModelFlops | None = None
     largest_rows: int | None = None
 
     @property
     def mfu(self) -> tuple[float, float]:
         """Model operations a second over the peak, at the compiler's price and at the roofline."""
         return self.utilisation(sum(self.model_flops))
+
+    @property
+    def useful_mfu(self) -> tuple[float, float]:
+        """As `mfu`, of what the corpus's examples need: padding is waste, and the tower's attention
+        of use."""
+        return self.utilisation(sum(self.useful_flops or ()))
 
     def utilisation(self, flops: float) -> tuple[float, float]:
         """Operations of a step, a second, over the peak: at both prices; 0 where there is none."""
@@ -68,8 +80,14 @@ class Plan:
                     kind: dict(zip(heads, numbers, strict=True))
                     for kind, numbers in table[part].items()
                 }
-        low, high = self.mfu
-        return values | {
-            "model_flops": self.model_flops._asdict(),
-            "mfu": {"compiler": low, "roofline": high},
+        prices = ("compiler", "roofline")
+        shares = {
+            "mfu": dict(zip(prices, self.mfu, strict=True)),
+            "useful_mfu": dict(zip(prices, self.useful_mfu, strict=True)),
         }
+        for name in ("model_flops", "useful_flops"):
+            flops: ModelFlops | None = getattr(self, name)
+            values[name] = flops and flops._asdict()
+        if self.rows:
+            values["rows"]["visits"] = self.rows.visits._asdict()
+        return values | shares

@@ -192,7 +192,7 @@ def test_tiles_of_segments_in_any_order(tiled):
 @TILED
 def test_windows_look_at_neighbours_only(tiled, monkeypatch):
     """Five blocks, so that the first and last do not see each other; runs cross the borders."""
-    monkeypatch.setattr(splash, "_LOCAL_BLOCK", 128)
+    monkeypatch.setattr(splash, "LOCAL_BLOCK", 128)
     q, k, v = _qkv(600, kv_heads=4, width=80)
     segments = _runs(600, 64, padding=30)
     _check(tiled, q, k, v, segments, expected_options={}, max_segment_length=64)

@@ -5,12 +5,14 @@ In: what the compiler writes of it. Out: what it takes of time, products and lin
 
 from vsft_jax.plan.program.estimate import Cost, Estimator
 from vsft_jax.plan.program.hlo import Program
-from vsft_jax.plan.program.kernels import Visits
-from vsft_jax.plan.program.prices import expected_price, roofline_price, written_price
+from vsft_jax.plan.program.kernels import EVERY_BLOCK, Visits
+from vsft_jax.plan.program.prices import Price, expected_price, roofline_price, written_price
 
 __all__ = [
+    "EVERY_BLOCK",
     "Cost",
     "Estimator",
+    "Price",
     "Program",
     "Visits",
     "expected_price",

@@ -1,0 +1,119 @@
+"""What packed rows of a corpus are like: how full, and how much of attention is of use."""
+
+import dataclasses
+
+import numpy as np
+
+from input_pipeline.batches import RowShape, balanced_patches, pack
+from input_pipeline.layout import ExampleLayout, VisionLayout
+from vsft_jax.config import Run
+from vsft_jax.errors import ConfigError
+from vsft_jax.models.shared.attention.splash import LOCAL_BLOCK, row_block
+from vsft_jax.plan.corpus import Corpus
+from vsft_jax.plan.program import Visits
+
+_LOOKED_AT = 48  # rows whose segments are written out
+
+
+@dataclasses.dataclass(frozen=True)
+class PackedRows:
+    """Means over the rows of a corpus.
+
+    source: of the corpus, in words. examples: a row. token_fill, patch_fill: share in use, 0..1.
+    balanced_patches: the row_patches with which rows run out of tokens and patches alike.
+    visits: of blocks by the attention kernels. text_pairs: pairs of a position and one that it
+    attends to, a row; frame_pairs, window_pairs: of patches, in whole grids and in windows.
+    """
+
+    source: str
+    examples: float
+    token_fill: float
+    patch_fill: float
+    balanced_patches: int
+    visits: Visits
+    text_pairs: float
+    frame_pairs: float
+    window_pairs: float
+
+
+def packed_rows(run: Run, corpus: Corpus) -> PackedRows | None:
+    """The rows that a run would pack a corpus into; None for a corpus without examples.
+
+    Raises ConfigError where an example does not fit into the run's rows.
+    """
+    if not len(corpus.tokens):
+        return None
+    shape = run.row_shape
+    try:
+        plan = pack(
+            corpus.tokens,
+            corpus.patches,
+            max_tokens=shape.tokens,
+            max_patches=shape.patches,
+            window=run.config.train.pack_window,
+        )
+    except ValueError as error:
+        raise ConfigError(f"the index ({corpus.source}) is of other rows: {error}") from error
+    chosen = range(0, plan.rows, -(-plan.rows // _LOOKED_AT))
+    rows = [[corpus.layout(int(i)) for i in plan.row(r)] for r in chosen]
+    counted = np.array([_attention(row, run.layout, shape) for row in rows]).mean(axis=0)
+    return PackedRows(
+        source=corpus.source,
+        examples=plan.examples_per_row,
+        token_fill=plan.token_fill,
+        patch_fill=plan.patch_fill,
+        balanced_patches=balanced_patches(
+            corpus.tokens, corpus.patches, shape.tokens, run.layout.patches_per_unit
+        ),
+        visits=Visits(*counted[:3].tolist()),
+        text_pairs=counted[3],
+        frame_pairs=counted[4],
+        window_pairs=counted[5],
+    )
+
+
+def _attention(
+    row: list[ExampleLayout], rules: VisionLayout, shape: RowShape
+) -> tuple[float, float, float, float, float, float]:
+    """Visits of text, frames and windows; pairs of text, frames and windows."""
+    texts = np.array([each.tokens for each in row])
+    frames, windows = [np.zeros(0, int)], [np.zeros(0, int)]
+    for medium in (medium for each in row for medium in each.media):
+        indices = rules.patch_indices(medium)
+        frames.append(np.bincount(indices.frames))
+        windows.append(np.bincount(indices.windows))
+    grids, squares = np.concatenate(frames), np.concatenate(windows)
+    return (
+        _visited(texts, shape.tokens, row_block(shape.tokens), causal=True),
+        _visited(grids, shape.patches, row_block(shape.patches)),
+        _visited(squares, shape.patches, LOCAL_BLOCK, near=True),
+        float((texts * (texts + 1) / 2).sum()),
+        float((grids**2).sum()),
+        float((squares**2).sum()),
+    )
+
+
+def _visited(
+    lengths: np.ndarray, length: int, block: int, *, causal: bool = False, near: bool = False
+) -> float:
+    """Share of the blocks of scores that the kernel computes for segments of these lengths, one
+    after the other in a row, of those that it computes where all is one segment.
+
+    near: of each block with itself and its two neighbours.
+    """
+    if not length:
+        return 0.0
+    ids = np.zeros(-(-length // block) * block, np.int64)
+    ids[: lengths.sum()] = np.repeat(np.arange(1, len(lengths) + 1), lengths)
+    ids[length:] = -1
+    cut = ids.reshape(-1, block)
+    lowest, highest = cut.min(axis=1), cut.max(axis=1)
+    needed = (lowest[:, None] <= highest) & (highest[:, None] >= lowest)
+    count = len(cut)
+    possible = count**2
+    if causal:
+        needed, possible = np.tril(needed), count * (count + 1) // 2
+    elif near and count > 3:
+        place = np.arange(count)
+        needed, possible = needed & (abs(place[:, None] - place) <= 1), 3 * count
+    return float(needed.sum() / possible)
