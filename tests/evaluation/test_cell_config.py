@@ -49,6 +49,7 @@ def cell(policy=HYBRID, **changes):
         ("data.demo_world.train_clips", 100),
         ("model.text.depth", 5),
         ("layout.row_tokens", 512),
+        ("mesh.context", 2),
         ("tokenizer", "elsewhere"),
     ],
 )
