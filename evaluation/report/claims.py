@@ -39,7 +39,7 @@ def claims(study: Study) -> list[Claim]:
     """All that the study has the models for, in the order of docs/study.md. Groups and controls are
     found by their specs."""
     images, videos = (compare.of_modality(study, modality) for modality in compare.MODALITIES)
-    plain, treated = _by_remedy(study)
+    plain, treated = compare.by_remedy(study)
     found: list[Claim] = []
     for sign, verb, which, modality in (
         (1, "raises", videos, "video"),
@@ -76,15 +76,15 @@ def claim_table(study: Study) -> Table | None:
     """The claims with their answers; None for runs that no study made, which claim nothing."""
     if not any(model.cell.config for model in study.models):
         return None
-    rows = [[each.text, gain_text(each.found), each.answer, each.beside] for each in claims(study)]
-    headers = ["claim", "points", "answer", "beside it"]
-    return Table(headers, rows, words=("answer", "beside it")) if rows else None
+    rows = [[each.answer, each.text, gain_text(each.found), each.beside] for each in claims(study)]
+    headers = ["answer", "claim", "points", "beside it"]
+    return Table(headers, rows, words=("claim", "beside it")) if rows else None
 
 
 def ranked_remedies(study: Study) -> Table | None:
     """Remedies by what they keep on images, with what they cost on videos; None without any."""
     images, videos = (compare.of_modality(study, modality) for modality in compare.MODALITIES)
-    plain, treated = _by_remedy(study)
+    plain, treated = compare.by_remedy(study)
     rows = []
     for group in treated:
         untreated = next((each for each in plain if each.policy == group.policy), None)
@@ -97,14 +97,6 @@ def ranked_remedies(study: Study) -> Table | None:
     headers = ["remedy", "images: over none", "videos: over none", "images: over the base"]
     ordered = [row for _, row in sorted(rows, key=lambda pair: -pair[0])]
     return Table(headers, ordered, "Remedies, best on images first") if rows else None
-
-
-def _by_remedy(study: Study) -> tuple[list[Group], list[Group]]:
-    """Groups without a remedy, and with one: those whose policy has a group of the full model."""
-    groups = compare.groups(study)
-    whole = {group.policy for group in groups if group.strategy == "full"}
-    plain = [g for g in groups if g.strategy == "full" or g.policy not in whole]
-    return plain, [group for group in groups if group not in plain]
 
 
 def _against_control(study: Study, group: Group, control: Group) -> Iterator[Claim]:

@@ -73,6 +73,14 @@ def _name(policy: str, strategy: str, several: bool) -> str:
     return f"{policy} + {strategy}" if several and strategy != "full" else policy
 
 
+def by_remedy(study: Study) -> tuple[list[Group], list[Group]]:
+    """Groups without a remedy, and with one: those whose policy has a group of the full model."""
+    found = groups(study)
+    whole = {group.policy for group in found if group.strategy == "full"}
+    plain = [g for g in found if g.strategy == "full" or g.policy not in whole]
+    return plain, [group for group in found if group not in plain]
+
+
 def of_modality(study: Study, modality: str) -> Slice:
     """All benchmarks of "image" or "video"; may be none."""
     return Slice(tuple(b for b, m in study.benchmarks.items() if m == modality))

@@ -1,7 +1,7 @@
 """What the report says, in order. Each section explains itself in a sentence or two."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from matplotlib.figure import Figure as Plot
 
@@ -59,22 +59,31 @@ def _tradeoff(study: Study) -> Section:
     text = (
         "Each point is a model fine-tuned on video with one frame policy, compared with its base "
         "on the same questions and the same frames. Higher is better on video, further right is "
-        "better on images; a whisker that crosses a zero line is a change within noise."
+        "better on images; a whisker that crosses a zero line is a change within noise. The base "
+        "is where the lines cross; along the dashed Pareto front more of the one costs the other."
     )
     if any(len(group.models) > 1 for group in compare.groups(study)):
         text += " Faint points are single seeds."
     points = tradeoff.points(study)
     figures = []
-    if points:
-        summary = "; ".join(
-            f"{group.label}: images {_change(image)}, videos {_change(video)}"
-            for group, image, video in points
-        )
-        figures = [_figure("tradeoff", f"Trade-off in points. {summary}", tradeoff.draw, study)]
+    if plain := tradeoff.without_remedies(study):
+        summary = f"Trade-off in points. {_summary(plain)}"
+        figures.append(_figure("tradeoff", summary, tradeoff.draw, study))
+    if treated := tradeoff.remedies(study):
+        text += " The second figure has the remedies, with the policy that they belong to."
+        summary = f"Remedies, in points. {_summary(treated)}"
+        figures.append(_figure("remedies", summary, tradeoff.draw_remedies, study))
     shown = {group.label for group, _, _ in points}
     absent = [g.label for g in compare.groups(study) if g.label not in shown]
     notes = [f"Not in the figure, because {NOT_FINISHED}: {', '.join(absent)}."] if absent else []
     return Section("The trade-off", text, figures, notes=notes)
+
+
+def _summary(points: Sequence[tradeoff.Point]) -> str:
+    return "; ".join(
+        f"{group.label}: images {_change(image)}, videos {_change(video)}"
+        for group, image, video in points
+    )
 
 
 def _change(difference: Interval) -> str:

@@ -39,11 +39,34 @@ def points(study: Study) -> list[Point]:
     return found
 
 
+def without_remedies(study: Study) -> list[Point]:
+    """The points of groups without a remedy."""
+    plain, _ = compare.by_remedy(study)
+    return [point for point in points(study) if point.group in plain]
+
+
+def remedies(study: Study) -> list[Point]:
+    """The points of groups with a remedy, and of those that they are compared with."""
+    _, treated = compare.by_remedy(study)
+    policies = {group.policy for group in treated}
+    return [point for point in points(study) if point.group.policy in policies]
+
+
 def draw(study: Study, theme: Theme) -> Figure:
-    """x: change on images, y: change on videos, in points over the base; whiskers: 95 %."""
+    """The groups without a remedy, see `draw_points`."""
+    return draw_points(study, without_remedies(study), theme)
+
+
+def draw_remedies(study: Study, theme: Theme) -> Figure:
+    """Remedies beside what they are compared with, see `draw_points`."""
+    return draw_points(study, remedies(study), theme)
+
+
+def draw_points(study: Study, shown: Sequence[Point], theme: Theme) -> Figure:
+    """x: change on images, y: change on videos, in points over the base, which lies at the origin;
+    arrows lead from it, whiskers: 95 %, dashed: the Pareto front."""
     plot, axes = figure(theme, height=5.6)
     axis = axes[0, 0]
-    shown = points(study)
     _limits(axis, shown)
     axis.axhline(0, color=theme.muted, linewidth=1)
     axis.axvline(0, color=theme.muted, linewidth=1)
@@ -54,8 +77,12 @@ def draw(study: Study, theme: Theme) -> Figure:
         x, y = 100 * image.mean, 100 * video.mean
         for seed in _seed_points(study, group):
             axis.plot(*seed, look.marker, color=look.colour, alpha=0.4, markersize=5, mew=0)
+        arrow = {"arrowstyle": "-|>", "color": look.colour, "alpha": 0.35, "shrinkB": 6}
+        axis.annotate("", (x, y), xytext=(0, 0), arrowprops=arrow, zorder=2)
         error_bars(axis, x, y, look.colour, x=image, y=video)
         axis.plot(x, y, look.marker, mec=theme.paper, zorder=5, **point_style(look))
+    front = [(100 * x, 100 * y) for x, y in pareto_front(shown)]
+    axis.plot(*zip(*front, strict=True), "--", color=theme.muted, lw=1.2, zorder=1)
     _label(axis, shown, theme)
     asked = {
         modality: of_questions(*compare.questions(study, compare.of_modality(study, modality)))
@@ -64,6 +91,19 @@ def draw(study: Study, theme: Theme) -> Figure:
     axis.set_xlabel(f"change on images over the base (points, {asked['image']})")
     axis.set_ylabel(f"change on videos over the base (points, {asked['video']})")
     return plot
+
+
+def pareto_front(shown: Sequence[Point]) -> list[tuple[float, float]]:
+    """(change on images, change on videos) of the models, the base at (0, 0) among them, that no
+    other one is at least as good as on both: from the best on images to the best on videos.
+
+    Of means alone: neighbours on it may differ by less than noise."""
+    means = {(0.0, 0.0), *((point.image.mean, point.video.mean) for point in shown)}
+    front: list[tuple[float, float]] = []
+    for x, y in sorted(means, key=lambda mean: (-mean[0], -mean[1])):
+        if not front or y > front[-1][1]:
+            front.append((x, y))
+    return front
 
 
 def _seed_points(study: Study, group: Group) -> list[tuple[float, float]]:

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from evaluation.report.claims import Claim, claim_table, claims, ranked_remedies
+from evaluation.report.figures.tradeoff import Point, pareto_front
 from evaluation.report.read_study import read_study
 from evaluation.report.sections import make_document
 from evaluation.statistics import Interval
@@ -75,3 +76,18 @@ def test_remedies_are_ranked_by_what_they_keep(study):
 
 def test_runs_that_no_study_made_claim_nothing(tmp_path):
     assert claim_table(write_models(tmp_path, models(60, 70))) is None
+
+
+def test_the_pareto_front_leaves_out_what_another_model_beats_on_both():
+    def point(image, video):
+        return Point(None, *(Interval(mean, math.nan, math.nan, 1) for mean in (image, video)))
+
+    shown = [point(-0.1, 0.2), point(-0.2, 0.3), point(-0.2, 0.1), point(-0.3, 0.3)]
+    assert pareto_front(shown) == [(0, 0), (-0.1, 0.2), (-0.2, 0.3)]
+    assert pareto_front([point(0.01, 0.02)]) == [(0.01, 0.02)], "the base is beaten too"
+
+
+def test_each_row_says_its_answer_first(study):
+    table = claim_table(study)
+    assert list(table.headers) == ["answer", "claim", "points", "beside it"]
+    assert [row[:2] for row in table.rows] == [[each.answer, each.text] for each in claims(study)]
