@@ -115,13 +115,18 @@ def published(
 
 
 def official_benchmarks(text: str) -> ConfigDict:
-    """Entries of config.data.benchmarks for "mme+videomme": names of official benchmarks, whose
-    files lie in folders of config.data.benchmark_root. Raises ValueError for a name that is none.
+    """Entries of config.data.benchmarks for "mme+videomme": names of official benchmarks, or of
+    repositories on the hub that are called like them ("lmms-lab/Video-MME"). Their files lie in
+    folders of config.data.benchmark_root, or in the hub's cache. Raises ValueError for a name that
+    is none.
     """
-    names = [name for name in text.split("+") if name]
-    for name in names:
-        if name not in OFFICIAL:
-            raise ValueError(f"benchmarks={text!r}: {name!r} is none of {', '.join(OFFICIAL)}")
+    words = {word.replace("_", ""): word for word in OFFICIAL}
+    names = []
+    for given in filter(None, text.split("+")):
+        plain = given.rpartition("/")[2].replace("-", "").replace("_", "").lower()
+        if given not in OFFICIAL and not ("/" in given and plain in words):
+            raise ValueError(f"benchmarks={text!r}: {given!r} is none of {', '.join(OFFICIAL)}")
+        names.append(given if given in OFFICIAL else words[plain])
     return ConfigDict({name: {**OFFICIAL[name], "partial": False} for name in names})
 
 

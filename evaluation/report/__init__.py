@@ -9,6 +9,7 @@ headline.py  the sentences at the top
 tables.py    tables and study.csv; wording.py says how numbers read
 questions.py example questions with the answers of both models; thumbnails.py what they saw
 sections.py  what the report says, in order, as a document.py; html.py and markdown.py write it
+benchmarks/  official numbers, the paper's beside them, controls, models under other frames
 figures/     one module for a kind of figure
 """
 

@@ -84,7 +84,9 @@ def _rows(study: Study, model: Model, told: Told) -> list[list[str]]:
         video = result.modality == "video"
         shown = policy if video else trained
         frames = shown.spec["frames"] if shown and shown.is_fixed else 0 if video else FRAMES[0]
-        if not values or frames not in FRAMES:
+        # A fixed number was shown what it was trained with; the hybrid rule's models any of these.
+        other = video and kind == "fixed" and shown != trained
+        if not values or frames not in FRAMES or other:
             continue
         rows.append(
             [

@@ -46,6 +46,10 @@ def test_every_benchmark_has_a_word_of_the_command_line_with_all_its_options():
             assert value in benchmark.options[key]
         if word == benchmark.name:
             assert all(entry["options"][k] == v[0] for k, v in benchmark.options.items())
+    by_repository = common.official_benchmarks(
+        "lmms-lab/Video-MME+pope+MME-Benchmarks/Video-MME-v2"
+    )
+    assert set(by_repository) == {"videomme", "pope", "videomme_v2"}
     with pytest.raises(ValueError, match="'mmee' is none of mme, "):
         common.official_benchmarks("pope+mmee")
 

@@ -79,3 +79,8 @@ def test_the_papers_numbers_stand_beside_those_of_its_model(runs):
         ["base", "8", "51.19"],
         ["fixed-8-seed0", "8", "54.41"],
     ]
+    # Trained with eight frames and shown sixteen is none of the paper's.
+    sixteen = {"frame_policy": {"kind": "fixed", "frames": 16}}
+    _change(tuned, tuned.parents[1] / "fixed-16" / tuned.name, provenance=sixteen)
+    (table,) = sections()["Beside the paper"].tables
+    assert len(table.rows) == 2
