@@ -76,7 +76,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
         {
             "images": _dataset("train/images.json", weight=0.0),
             "videos": _dataset("train/videos.json", weight=0.5),
-            "base_clips": _dataset("train/videos_base.json", weight=0.0),  # for the base model
+            "seen_clips": _dataset("train/videos_base.json", weight=0.0),  # for the base model
         }
     )
     config.data.benchmarks = ConfigDict(
@@ -144,7 +144,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
             "data": {
                 "train": {
                     "images": {"weight": 1.0},
-                    "base_clips": {"weight": 1.0},  # 13 % of the base's examples
+                    "seen_clips": {"weight": 1.0},  # 13 % of the base's examples
                     "videos": {"weight": 0.0},
                 }
             },

@@ -199,7 +199,7 @@ KEYS: dict[str, Check] = {
     "study.base": section(),  # what becomes of the config with them: see `rules`
     "study.frames.*": frame_policy(),
     "study.infer_frames": listing(integer(1), "different numbers of frames", distinct=True),
-    "study.remedies.*": section(),  # as of base
+    "study.remedies": section(),  # changes by name, as of base
     "study.remedies_of": listing(name(), "different labels of frame policies", distinct=True),
     "study.diagnose": text(),  # a training set: see `rules`
     "study.seeds": listing(integer(0, 2**32 - 1), "different integers >= 0", distinct=True),
