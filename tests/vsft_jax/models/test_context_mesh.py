@@ -1,6 +1,7 @@
 """Rows that several devices share: whatever the mesh, the model computes what one device does."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +41,7 @@ MODELS = {
         llava.VisionConfig(**TOWER, image_size=42, feature_layer=-1), TextConfig(**TEXT), **COMPUTE
     ),
 }
-B, L, N = 4, 32, 64
+B, L, N = 4, 48, 128
 
 
 @functools.cache
@@ -48,15 +49,15 @@ def arrays(name):
     """Three examples a row, which end inside shares, and padding; visual tokens in any order, of
     frames of 8 patches in windows of 4."""
     rng, config = np.random.default_rng(0), MODELS[name]
-    taps, columns, features = {"qwen2_5_vl": (1, 2, 16), "qwen3_vl": (1, 4, 16)}.get(
-        name, (4, 1, 64)
+    taps, columns, features = {"qwen2_5_vl": (1, 2, 32), "qwen3_vl": (1, 4, 32)}.get(
+        name, (4, 1, 128)
     )
     places = np.arange(L)
     shown = rng.random((B, L, 1)) < 0.6
     found = {
         "tokens": rng.integers(0, 48, (B, L)),
         "positions": np.broadcast_to(places[:, None], (B, L, 3)),
-        "segment_ids": np.broadcast_to(np.repeat([1, 2, 3, 0], [9, 5, 15, 3]), (B, L)),
+        "segment_ids": np.broadcast_to(np.repeat([1, 2, 3, 0], [17, 5, 23, 3]), (B, L)),
         "visual_index": np.where(shown, rng.integers(0, features, (B, L, taps)), -1),
         "targets": rng.integers(0, 48, (B, L)),
         "patch_coords": rng.integers(0, 8, (B, N, columns)),
@@ -76,7 +77,8 @@ def build(name):
     return family_named(name).model(MODELS[name], rngs=nnx.Rngs(0))
 
 
-def loss_and_gradients(name, params, arrays):
+def compiled(name, params, arrays):
+    """The loss and its gradients, as a function of params and arrays."""
     graphdef = nnx.split(nnx.eval_shape(lambda: build(name)))[0]
 
     def loss(params, arrays):
@@ -86,13 +88,13 @@ def loss_and_gradients(name, params, arrays):
         sums = token_loss(model.output_kernel(), hidden, *given)
         return sums.loss / sums.weight
 
-    return jax.jit(jax.value_and_grad(loss))(params, arrays)
+    return jax.jit(jax.value_and_grad(loss)).lower(params, arrays).compile()
 
 
 @functools.cache
 def alone(name):
     params = nnx.split(build(name))[1]
-    return params, loss_and_gradients(name, params, arrays(name))
+    return params, compiled(name, params, arrays(name))(params, arrays(name))
 
 
 # Meshes in the order of AXES: data, context, fsdp, tensor.
@@ -119,9 +121,16 @@ def test_loss_and_gradients_are_those_of_one_device(name, shape):
             B // (shape[0] * shape[2]),
             L // shape[1],
         )
-        found = loss_and_gradients(name, placed, batch)
+        step = compiled(name, placed, batch)
+        found = step(placed, batch)
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found[1], expected[1])
+    if shape == (1, 2, 2, 2):
+        # Of whole rows there are keys and values, of a device's heads, and ids: nothing wider.
+        gathered = re.findall(r"= \w+\[([\d,]+)\]\S* all-(?:gather|reduce)", step.as_text())
+        sizes = {tuple(map(int, each.split(","))) for each in gathered}
+        whole = {each for each in sizes if each[0] == 2 and {*each[1:2]} & {L, N}}
+        assert whole == {(2, L, 1, 8), (2, L)}
 
 
 def attended(q, k, v, segments, **options):

@@ -10,7 +10,7 @@ from jax.sharding import PartitionSpec
 
 from input_pipeline.layout import NEWLINE
 from vsft_jax.models.shared.decoder import Attended, Decoder, KVCache
-from vsft_jax.sharding import position_axis
+from vsft_jax.sharding import position_axis, row_axes
 
 
 class VisionLanguageModel(nnx.Module):
@@ -94,20 +94,21 @@ def gather(features: Array, visual_index: Array, visual_weights: Array | None) -
         float[B, L, D]; meaningless where visual_index is below 0.
     """
     mesh = jax.sharding.get_abstract_mesh()
+    rows = row_axes(mesh, features.shape[0])
     split = position_axis(mesh, features.shape[1]) and position_axis(mesh, visual_index.shape[1])
-    if split is None:
+    if split is None or not rows:
         return _gather(features, visual_index, visual_weights)
 
     def on_device(features: Array, index: Array, weights: Array | None) -> Array:
         # What a share of the text shows may lie on any share of the media.
         return _gather(jax.lax.all_gather(features, split, axis=1, tiled=True), index, weights)
 
-    share = PartitionSpec(None, split)
+    share = PartitionSpec(rows, split)
     return jax.shard_map(
         on_device,
         in_specs=(share, share, share),
         out_specs=share,
-        axis_names={split},
+        axis_names={*rows, split},
         check_vma=False,
     )(features, visual_index, visual_weights)
 
