@@ -54,7 +54,7 @@ def main() -> None:
     print("|---|---|---|---|")
     for row in ROWS:
         compiled = [_compiled(row, way) for way in ("xla", "segments")]
-        times = np.array([[list(_timed(run)) for run in compiled] for _ in range(pairs)])
+        times = np.array([[list(timed(run)) for run in compiled] for _ in range(pairs)])
         ratios = sorted(times[:, 0, 0] / times[:, 1, 0])
         (xla, segments) = np.median(times, axis=0) * 1e3
         print(
@@ -94,7 +94,7 @@ def _segment_ids(row: Row, rng: np.random.Generator) -> np.ndarray:
     return ids[None]
 
 
-def _timed(run: Callable[[], Any]) -> Iterator[float]:
+def timed(run: Callable[[], Any]) -> Iterator[float]:
     """CPU and wall seconds."""
     cpu, wall = time.process_time(), time.perf_counter()
     run()

@@ -131,7 +131,7 @@ def torchcodec_method(mode: str) -> Method:
 
 def qwen_vision_process() -> ModuleType:
     """The module `qwen_vl_utils.vision_process`, with the first of its readers that works here."""
-    _declare_torchvision_operators()
+    declare_torchvision_operators()
     try:
         import torchcodec.decoders  # noqa: F401
     except Exception:  # installed or not, it does not work: the next one in their order
@@ -159,7 +159,7 @@ def qwen_method() -> Method:
 _DECLARED: list[object] = []  # libraries of operators, which are undone when they go
 
 
-def _declare_torchvision_operators() -> None:
+def declare_torchvision_operators() -> None:
     """torchvision's wheel is built for CUDA and fails beside a CPU-only torch, for want of two
     operators that nothing here calls."""
     import torch
