@@ -14,10 +14,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.ad_checkpoint import checkpoint_name
 
-# Positions a side of a tile. Forward and backward on two cores of a Xeon, 8 heads of width 64 and
-# segments of 200 positions: 46, 94 and 232 ms of CPU for rows of 1024, 2048 and 4096 in tiles of
-# 128; 59, 128 and 310 ms of 256; 123, 449 and 1915 ms for all scores of the row.
-TILE = 128
+# Positions a side of a tile. Forward and backward on two cores of an EPYC, 8 heads of width 64 and
+# segments of 200 positions: 22 and 110 ms of CPU for rows of 1024 and 4096 in tiles of 64, 36 and
+# 182 of 128; in windows of 64 patches, 16 and 29.
+TILE = 64
 _MASKED = -1e30  # as in whole_rows.py
 
 
