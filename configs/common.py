@@ -34,7 +34,7 @@ OFFICIAL = {
     "ccbench": _official("mmbench", "image", language="cc"),
     "pope": _official("pope", "image"),
     "videomme": _official("videomme", "video", subtitles="none"),
-    "videomme_subtitles": _official("videomme", "video", subtitles="32"),
+    "videomme_subtitles": _official("videomme", "video", subtitles="shown"),
     "mvbench": _official("mvbench", "video"),
     "tempcompass": _official("tempcompass", "video"),
     "videommmu": _official("videommmu", "video", image="append", tracks="all"),

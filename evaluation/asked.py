@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from evaluation.controls import controlled
+from evaluation.subtitles import with_lines_of_frames
 from input_pipeline.batches.rows import Item
 from input_pipeline.examples import Example
 from input_pipeline.index import ExampleStore
@@ -21,15 +22,17 @@ class Asked(NamedTuple):
 
 def asked_of(run: Run, store: ExampleStore) -> Asked:
     """The prepared questions that `config.eval.limit` and `config.eval.control` leave, the latter
-    applied to them."""
+    applied to them; with the subtitles of their frames, where these are asked for."""
     settings = run.config.eval
     everything = [store[i] for i in range(len(store))]
     names = [cluster_of(example) for example, _ in everything]
-    found = Asked([], [])
+    found, rules = Asked([], []), (run.tokenizer, run.layout)
     for i in subset(names, settings.limit) if settings.limit else range(len(store)):
-        item: Item | None = everything[i]
-        if settings.control:
-            item = controlled(everything[i], settings.control, run.tokenizer, run.layout)
+        item: Item | None = with_lines_of_frames(
+            everything[i], *rules, run.config.layout.row_tokens
+        )
+        if settings.control and item:
+            item = controlled(item, settings.control, *rules)
         if item is not None:
             found.items.append(item)
             found.why.append(store.why(i))

@@ -31,7 +31,13 @@ def controlled(item: Item, control: str, chat: ChatTokenizer, rules: VisionLayou
     changed = _CHANGES[control](*item)
     if changed is None:
         return None
-    example, layout = changed
+    return laid_out_again(*changed, chat, rules)
+
+
+def laid_out_again(
+    example: Example, layout: ExampleLayout, chat: ChatTokenizer, rules: VisionLayout
+) -> Item:
+    """A question whose words or media were changed, its tokens counted anew."""
     words = chat.encode_prompt(example, [rules.placeholder(m) for m in layout.media]).ids
     beyond = sum(medium.tokens - medium.placeholders for medium in layout.media)
     return example, dataclasses.replace(layout, tokens=len(words) + beyond)

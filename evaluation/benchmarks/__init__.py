@@ -8,6 +8,7 @@ images, videos  one module a benchmark: how its files are read and its number is
 catalogue.py    all of them by name
 folders.py      where their files may lie
 source.py       tables, pictures, subtitles; media_files.py: clips in folders and archives
+srt.py          what subtitles say, and when
 official.py     the annotation file, and the numbers of one benchmark of a run
 """
 

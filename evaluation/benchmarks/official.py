@@ -23,6 +23,7 @@ from evaluation.benchmarks.question import Answered, BenchmarkError, Medium, Que
 from evaluation.benchmarks.source import Source, is_table
 from evaluation.statistics import Interval, bootstrap_aggregate
 from input_pipeline.annotations import fingerprint_records
+from input_pipeline.errors import UserError
 from input_pipeline.files import write_atomically
 from input_pipeline.media import is_archive
 from vsft_jax.config import Run
@@ -147,7 +148,7 @@ def _write(
         return
     remedy = benchmark.how_to_fetch(folders[0])
     source = Source(benchmark.title, remedy, folders, path.with_suffix(".pictures"))
-    questions = list(benchmark.read(source, options))
+    questions = _questions(benchmark, source, options)
     kept, left_out = _without_missing(source, questions, benchmark.withdrawn, partial)
     _check_ids(source, kept)
     write_atomically(path, "".join(json.dumps(_record(q), ensure_ascii=False) + "\n" for q in kept))
@@ -165,6 +166,24 @@ def _write(
     }
     write_atomically(known, json.dumps(facts, indent=1, ensure_ascii=False))
     _log(benchmark, facts, path)
+
+
+def _questions(benchmark: Benchmark, source: Source, options: Mapping[str, Any]) -> list[Question]:
+    """All that the files hold. Raises BenchmarkError naming the record whose values are not those
+    of the set, and where subtitles are asked for of which there are none at all."""
+    try:
+        questions = list(benchmark.read(source, options))
+    except UserError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise source.fail(
+            f"{source.reading} is not what the set has: {type(error).__name__}: {error}"
+        ) from error
+    if options.get("subtitles", "none") != "none" and questions and not source.texts:
+        raise source.fail(
+            f"its options ask for subtitles = {options['subtitles']!r}, and no video has any"
+        )
+    return questions
 
 
 def _stamp(benchmark: Benchmark, folders: list[Path], options: Mapping[str, Any]) -> str:

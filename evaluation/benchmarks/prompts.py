@@ -41,7 +41,12 @@ def choice_question(
 
 
 def lettered(options: Sequence[Any]) -> dict[str, str]:
-    """Options by letter; where each begins with its own ("A. red", "(A) red"), without that."""
+    """Options by letter; where each begins with its own ("A. red", "(A) red"), without that.
+
+    Raises ValueError for what is no list of at most 26.
+    """
+    if isinstance(options, str) or len(options) > len(LETTERS):
+        raise ValueError(f"its options are {options!r:.80}")
     texts = [str(option).strip() for option in options]
     found = [_LETTERED.fullmatch(text) for text in texts]
     letters = LETTERS[: len(texts)]

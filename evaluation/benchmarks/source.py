@@ -14,12 +14,12 @@ from typing import Any
 
 from evaluation.benchmarks.media_files import MediaFiles
 from evaluation.benchmarks.question import BenchmarkError, Medium
-from input_pipeline.annotations import Rejected, read_records
+from input_pipeline.annotations import AnnotationError, read_records
 from input_pipeline.files import write_atomically
 from input_pipeline.media import MediaError, is_frame_folder, read_source
 
 _SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})(.*)")
-_MAX_TEXT_BYTES = 64 * 2**20
+MAX_TEXT_BYTES = 64 * 2**20
 _TABLE_ENDINGS = (".parquet", ".json", ".jsonl", ".tsv")
 
 
@@ -34,6 +34,8 @@ class Source:
         self.folders = tuple(folders)
         self.tables: list[str] = []  # those that were read
         self.left_out: dict[str, int] = {}
+        self.reading = ""  # the record that was read last
+        self.texts = 0  # files beside the videos that were there
         self._title, self._remedy, self._kept = title, remedy, kept
 
     def fail(self, what: str) -> BenchmarkError:
@@ -51,17 +53,19 @@ class Source:
         """Records of the tables that the first of the patterns to match any stands for: Parquet,
         JSON, JSONL, or TSV with a line of names. Bytes are references into the file.
 
-        Raises BenchmarkError where there is none, or a shard of several is missing.
+        Raises BenchmarkError where there is none, a shard of several is missing or a table cannot
+        be read; and, when a column is used that is not there, naming those that are.
         """
         for path in self._tables(patterns):
             self.tables.append(path)
-            if path.endswith(".tsv"):
-                yield from _tsv_rows(path)
-                continue
-            for record in read_records(path):
-                if isinstance(record.value, Rejected) or not isinstance(record.value, dict):
-                    raise self.fail(f"{record.where} is no record of it")
-                yield record.value
+            try:
+                for where, values in _records(path):
+                    if not isinstance(values, dict):
+                        raise self.fail(f"{where} is no record of it")
+                    self.reading = where
+                    yield _Row(values, self)
+            except AnnotationError as error:
+                raise self.fail(str(error)) from error
 
     def has(self, pattern: str) -> bool:
         """Whether there is such a table."""
@@ -131,8 +135,9 @@ class Source:
         path = self.media.text(name)
         if path is None:
             return ""
+        self.texts += 1
         try:
-            return read_source(path, _MAX_TEXT_BYTES).decode("utf-8", "replace")
+            return read_source(path, MAX_TEXT_BYTES).decode("utf-8", "replace")
         except MediaError as error:
             raise self.fail(str(error)) from error
 
@@ -148,9 +153,33 @@ class Source:
         return str(path)
 
 
+class _Row(dict[str, Any]):
+    """A record that tells which columns it has instead."""
+
+    def __init__(self, values: Mapping[str, Any], source: Source):
+        super().__init__(values)
+        self._source = source
+
+    def __missing__(self, column: str) -> Any:
+        raise self._source.fail(
+            f"{self._source.reading} has no {column!r} but {', '.join(self)}: another version of "
+            "the set, or another set?"
+        )
+
+
 def is_table(path: Path) -> bool:
     """Whether a file is one of those that questions stand in."""
     return path.is_file() and path.name.lower().endswith(_TABLE_ENDINGS)
+
+
+def _records(path: str) -> Iterator[tuple[str, Any]]:
+    """(where it stands, what it is) of each record."""
+    if path.endswith(".tsv"):
+        for number, row in enumerate(_tsv_rows(path)):
+            yield f"{path}, row {number}", row
+        return
+    for record in read_records(path):
+        yield record.where, record.value
 
 
 def _tsv_rows(path: str) -> Iterator[dict[str, Any]]:

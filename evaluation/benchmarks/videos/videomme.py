@@ -1,24 +1,28 @@
 """Video-MME (arXiv 2405.21075): 900 videos of three lengths, three questions each."""
 
-import html
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from evaluation.benchmarks.benchmark import Benchmark, Compat
 from evaluation.benchmarks.numbers import by_task, percent_by, total
-from evaluation.benchmarks.prompts import choice_question, lettered, lines
+from evaluation.benchmarks.prompts import choice_question, lettered
+from evaluation.benchmarks.prompts import lines as options_as_lines
 from evaluation.benchmarks.question import Answered, Metrics, Question
 from evaluation.benchmarks.source import Source
+from evaluation.benchmarks.srt import (
+    INTRODUCED,
+    MOMENTS,
+    NOTHING,
+    Line,
+    listed,
+    read_srt,
+    said_evenly,
+)
 from evaluation.scoring import compat
 
 _ASK = (
     "Select the best answer to the following multiple-choice question based on the video{}. "
     "Respond with only the letter (A, B, C, or D) of the correct option."
-)
-_SPOKEN = re.compile(
-    r"(\d+):(\d\d):(\d\d)[,.](\d+)\s*-->\s*(\d+):(\d\d):(\d\d)[,.](\d+)[^\n]*\n(.*?)(?=\n\s*\n|\Z)",
-    re.DOTALL,
 )
 
 
@@ -27,12 +31,14 @@ def read(source: Source, options: Mapping[str, Any]) -> Iterator[Question]:
     wanted = options["subtitles"]
     for row in source.rows("videomme/test-*.parquet", "**/test-*.parquet"):
         name = row["videoID"]
-        said = _subtitles(source, name, wanted) if wanted != "none" else ""
+        lines = read_srt(source.text(f"{name}.srt")) if wanted != "none" else []
+        said = _said(lines, wanted)
         choices = lettered(row["options"])
         text = [_ASK.format(" and the subtitles" if said else "")]
         if said:
-            text.insert(0, f"This video's subtitles are listed below:\n{said}")
-        text += [row["question"].strip(), lines(choices), "The best answer is:"]
+            text.insert(0, f"{INTRODUCED}{said}")
+        text += [row["question"].strip(), options_as_lines(choices), "The best answer is:"]
+        shown = {"subtitles": source.media.text(f"{name}.srt")} if wanted == "shown" else {}
         yield choice_question(
             row["question_id"],
             (source.video(name), "\n".join(text)),
@@ -45,30 +51,16 @@ def read(source: Source, options: Mapping[str, Any]) -> Iterator[Question]:
             domain=row["domain"],
             sub_category=row["sub_category"],
             has_subtitles=bool(said),
+            **(shown if said else {}),
         )
 
 
-def _subtitles(source: Source, name: str, wanted: str) -> str:
-    """What is said in a video: all of it, or the lines at so many evenly spaced moments from its
-    beginning to its last line. One line each, repeated ones once; "" without a file."""
-    text = source.text(f"{name}.srt")
-    spoken = [
-        (_seconds(*found[:4]), _seconds(*found[4:8]), _words(found[8]))
-        for found in _SPOKEN.findall(text.replace("\r\n", "\n").lstrip("\ufeff"))
-    ]
-    if wanted != "all" and spoken:
-        last, count = spoken[-1][1], int(wanted)
-        moments = [last * (i + 0.5) / count for i in range(count)]
-        spoken = [s for s in spoken if any(s[0] <= moment <= s[1] for moment in moments)]
-    return "\n".join(dict.fromkeys(words for _, _, words in spoken if words))
-
-
-def _seconds(hours: str, minutes: str, seconds: str, fraction: str) -> float:
-    return 3600 * int(hours) + 60 * int(minutes) + float(f"{seconds}.{fraction}")
-
-
-def _words(text: str) -> str:
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", "", text)).split())
+def _said(lines: Sequence[Line], wanted: str) -> str:
+    """What of a video's subtitles stands in its questions: nothing, all, or what is said at so many
+    moments. Those of frames, which are not known yet, take the place of what is said at some."""
+    if wanted == "shown":
+        return (said_evenly(lines, MOMENTS) or NOTHING) if lines else ""
+    return listed(lines) if wanted == "all" else said_evenly(lines, int(wanted)) if lines else ""
 
 
 def aggregate(answers: Sequence[Answered]) -> Metrics:
@@ -91,5 +83,5 @@ VIDEO_MME = Benchmark(
     read=read,
     aggregate=aggregate,
     compat=Compat(compat.four_letters, aggregate, ("accuracy", "short", "medium", "long")),
-    options={"subtitles": ("none", "all", "8", "16", "32", "64", "128")},
+    options={"subtitles": ("none", "shown", "all", "8", "16", "32", "64", "128")},
 )

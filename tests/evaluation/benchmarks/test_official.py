@@ -3,6 +3,7 @@
 import json
 import logging
 
+import pyarrow.parquet as pq
 import pytest
 from ml_collections import ConfigDict
 
@@ -163,6 +164,40 @@ def test_a_table_that_is_there_twice_is_named(tmp_path):
     files.table(tmp_path / "official/mmstar/mmstar.parquet", files.mmstar_rows() * 2)
     with pytest.raises(BenchmarkError, match="2 questions are called '0': is a table there twice"):
         write_official(run_of(tmp_path, "mmstar"))
+
+
+def _without(path, column):
+    rows = pq.read_table(path)
+    pq.write_table(rows.drop_columns([column]), path)
+
+
+def _with(path, column, value):
+    rows = [{**row, column: value} for row in pq.read_table(path).to_pylist()]
+    files.table(path, rows)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda path: _without(path, "answer"), "row 1 has no 'answer' but video_id, .*, options:"),
+        (lambda path: _with(path, "answer", None), "row 1 is not what the set has: Attr"),
+        (lambda path: _with(path, "options", "A. a\nB. b"), "row 1 is not what the set has: Val"),
+        (lambda path: path.write_bytes(path.read_bytes()[:999]), "not usable Parquet"),
+        (lambda path: path.write_text("version https://git-lfs"), "starts with b'version https"),
+        (
+            lambda path: (path.parents[1] / "subtitle.zip").unlink(),
+            "its options ask for subtitles = 'all', and no video has any",
+        ),
+    ],
+)
+def test_files_that_are_not_those_of_the_set_are_named(tmp_path, damage, said):
+    run = run_of(tmp_path, "videomme", options=ConfigDict({"subtitles": "all"}))
+    files.videomme(tmp_path / "official/Video-MME")
+    damage(tmp_path / "official/Video-MME/videomme/test-00000-of-00001.parquet")
+    with pytest.raises(BenchmarkError, match=f"{said}.*\nlooked in .*Video-MME\nfetch ") as caught:
+        write_official(run)
+    assert len(str(caught.value).splitlines()) <= 5
+    assert not list((run.index_dir / "official").glob("*.jsonl"))
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,16 @@ def test_videomme_with_subtitles_adds_nothing_where_there_are_none(tmp_path):
     assert numbers("videomme", questions, right)["questions_with_subtitles"] == 3
 
 
+def test_videomme_subtitles_of_the_frames_are_looked_up_when_these_are_known(tmp_path):
+    files.videomme(tmp_path)
+    questions = read("videomme", tmp_path, subtitles="shown")
+    assert text_of(questions[0]) == text_of(read("videomme", tmp_path, subtitles="32")[0])
+    assert [q.facts.get("subtitles") for q in questions] == [
+        *[f"{tmp_path}/subtitle.zip::subtitle/aBcDeFgHiJ0.srt"] * 3,
+        *[None] * (len(questions) - 3),
+    ]
+
+
 def test_videomme_subtitles_at_evenly_spaced_moments(tmp_path):
     srt = "".join(
         f"{i}\n00:0{i}:00,000 --> 00:0{i}:15,000\nline {i}\n\n" for i in range(8)
