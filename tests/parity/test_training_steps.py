@@ -1,0 +1,138 @@
+"""Three steps of `--job=train` from a transformers directory against torch's AdamW on the same
+conversations: an image and a clip, text alone and two turns, packed into rows here, one by one
+there. Pictures have the tower's size, so that nothing is resized."""
+
+import importlib
+import json
+
+import jax
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from transformers import AutoModelForImageTextToText
+
+from input_pipeline.media.frames import decode_frames
+from tests.conftest import devices
+from tests.parity.llava_reference import _write_lossless, image, video
+from tests.parity.reference import randomise
+from tests.parity.released_directories import write_directory
+from vsft_jax.checkpoints import Checkpoints
+from vsft_jax.config import Run
+from vsft_jax.huggingface.tensors import params_to_hf
+from vsft_jax.prepare import prepare_training
+from vsft_jax.train import make_trainer, train
+from vsft_jax.train.record import read_jsonl
+
+STEPS, RATE, EPS, CLIP = 3, 1e-2, 1e-3, 0.7
+SIDE = 128  # of the tower's input, pixels
+TURNS = [
+    ("<image>What is it? <video>And this?", "A ball."),
+    ("How many times does it bounce?", "Three times."),
+    ("<video>What happens?", "It rolls away.", "And then?", "The cat catches it."),
+]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    root = tmp_path_factory.mktemp("smolvlm")
+    rng = np.random.default_rng(0)
+    PIL.Image.fromarray(image(rng, SIDE, SIDE).pixels).save(root / "photo.png")
+    _write_lossless(root / "clip.mkv", video(rng, 4, SIDE, SIDE).pixels)
+    with open(root / "train.json", "w") as file:
+        records = []
+        for i, turns in enumerate(TURNS):
+            roles = ("human", "gpt") * (len(turns) // 2)
+            said = [{"from": r, "value": t} for r, t in zip(roles, turns, strict=True)]
+            record = {"id": str(i), "conversations": said}
+            record |= {"image": "photo.png"} if "<image>" in turns[0] else {}
+            record |= {"video": "clip.mkv"} if "<video>" in turns[0] else {}
+            records.append(record)
+        json.dump(records, file)
+    directory = write_directory("smolvlm", root / "model")
+    numbers = json.loads((directory / "config.json").read_text())
+    numbers["vision_config"]["image_size"] = SIDE
+    (directory / "config.json").write_text(json.dumps(numbers))
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        (directory / name).unlink()  # which are those of a larger tower
+    kind = AutoModelForImageTextToText
+    shape = importlib.import_module("transformers").AutoConfig.from_pretrained(directory)
+    randomise(kind.from_config(shape).eval()).save_pretrained(directory)
+
+    arguments = f"path={directory},annotations={root}/train.json,media_root={root},frames=2"
+    config = importlib.import_module("configs.smolvlm").get_config(arguments)
+    config.layout.update(row_tokens=512, row_patches=6 * 64, image_split=False)
+    config.layout.update(image_longest_edge=SIDE, clip_longest_edge=SIDE)
+    config.model.update(dtype="float32", remat="none")
+    config.train.update(steps=STEPS, batch_rows=1, log_every=1, trackers=())
+    rates = {"tower": RATE, "projector": RATE, "llm": RATE}
+    config.optimizer.learning_rate.update(rates)
+    config.optimizer.update(warmup_steps=0, final_fraction=1.0, b2=0.98, eps=EPS, clip_norm=CLIP)
+    config.data.decoder = "threads"
+    return Run(config, root / "run")
+
+
+def _torch_steps(run) -> tuple[dict[str, np.ndarray], list[float]]:
+    """transformers' model after as many steps, and the loss before each."""
+    model = AutoModelForImageTextToText.from_pretrained(run.model_directory)
+    model.eval()
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=RATE, betas=(0.9, 0.98), eps=EPS, weight_decay=0.0
+    )
+    (store,), losses = prepare_training(run).stores().values(), []
+    examples = [_inputs(run, *store[i]) for i in range(len(store))]
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        total = sum(
+            torch.nn.functional.cross_entropy(
+                model(**inputs).logits[0, :-1], targets, ignore_index=-100, reduction="sum"
+            )
+            for inputs, targets in examples
+        )
+        loss = total / sum((targets >= 0).sum() for _, targets in examples)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+        optimizer.step()
+        losses.append(loss.item())
+    return {name: value.detach().numpy() for name, value in model.state_dict().items()}, losses
+
+
+def _inputs(run, example, layout):
+    """What the torch model takes, and the token to learn at each place but the last."""
+    encoded = run.tokenizer.encode(example, [run.layout.placeholder(m) for m in layout.media])
+    image_id = run.model_config.image_token_id
+    repeats = np.where(encoded.ids == image_id, run.layout.tokens_of_input, 1)
+    ids, learnt = (np.repeat(x, repeats) for x in (encoded.ids, encoded.loss_mask))
+    targets = np.where(learnt, ids, -100)[1:]
+    inputs = {"input_ids": torch.tensor(ids[None], dtype=torch.long)}
+    frames = [
+        np.asarray(PIL.Image.open(ref.path))[None]
+        if ref.kind == "image"
+        else decode_frames(ref, medium.frame_indices)
+        for ref, medium in zip(example.media, layout.media, strict=True)
+    ]
+    if frames:
+        pixels = np.concatenate(frames).transpose(0, 3, 1, 2)[None].astype(np.float32)
+        inputs["pixel_values"] = torch.tensor((pixels / 255 - 0.5) / 0.5)
+    return inputs, torch.tensor(targets, dtype=torch.long)
+
+
+def test_three_steps_are_torchs(run):
+    expected, losses = _torch_steps(run)
+    with devices(1):
+        train(run)
+        trainer = make_trainer(run)
+        with jax.set_mesh(trainer.mesh):
+            checkpoints = Checkpoints(run.workdir, read_only=True)
+            params = checkpoints.restore_params(trainer.abstract_state.params)
+    rows = read_jsonl(run.workdir / "train.jsonl")
+    np.testing.assert_allclose([row["loss"] for row in rows], losses, atol=2e-5)
+    assert losses[-1] < losses[0] - 0.05
+    before = AutoModelForImageTextToText.from_pretrained(run.model_directory).state_dict()
+    found = params_to_hf(run.family, run.model_config, params)
+    moved = {name: np.abs(expected[name] - before[name].numpy()).max() for name in found}
+    # A bias of the tower's keys moves all of a query's scores alike: its gradient is zero.
+    assert min(far for name, far in moved.items() if not name.endswith("k_proj.bias")) > 1e-4
+    assert max(moved.values()) > RATE
+    for name, value in found.items():
+        np.testing.assert_allclose(value, expected[name], atol=4e-5, err_msg=name)
