@@ -70,7 +70,14 @@ def _run_study(run: Run) -> Path:
     planned = plan_cells(config, workdir, policies)
     check_unchanged(workdir, planned)
     _index_summary(config, workdir, policies).save(workdir)
-    done = sum(not _missing(workdir, each) for each in planned)
+    lacking = [(each, _missing(workdir, each)) for each in planned]
+    logging.info(
+        "%d cells: %d models to train, %d evaluations to make, each under one frame policy",
+        len(planned),
+        sum(bool(missing) and each.trained and not each.model_of for each, missing in lacking),
+        sum(len(missing) for _, missing in lacking),
+    )
+    done = sum(not missing for _, missing in lacking)
     with Progress("study", len(planned), unit="cells", done=done) as progress:
         for number, each in enumerate(planned, 1):
             logging.info("── cell %d of %d: %s ──", number, len(planned), each.cell.name)
