@@ -138,6 +138,9 @@ def get_config() -> ConfigDict:
     # A batch or a step that does not come for so long ends the job with a line that says which host
     # waited for what, and exit code 124; 0: it may take for ever. The first step compiles in it.
     config.train.watchdog_seconds = 3600.0
+    # So many steps are traced for XProf after step `profile_at` (0: none), and after each SIGUSR1.
+    config.train.profile_at = 0
+    config.train.profile_steps = 5
     # Where scalars are shown: any of "tensorboard", "wandb", "mlflow". See docs/training.md.
     config.train.trackers = ("tensorboard",)
     config.train.project = "vsft-jax"  # under which wandb and mlflow file the run

@@ -15,6 +15,7 @@ from ml_collections.config_flags import config_path
 
 from configs import default
 from input_pipeline.errors import UserError, did_you_mean
+from input_pipeline.mirrors import shown
 
 SAVED = "config.json"  # what training leaves: {"config": its values, "frames": its frame policy}
 
@@ -106,7 +107,9 @@ def saved(workdir: Path) -> ConfigDict:
     if not path.is_file():
         cells = sorted(workdir.glob(f"cells/*/{SAVED}"))
         study = f", but runs of a study that have: {cells[0].parent} is one" if cells else ""
-        raise UserError(f"--workdir={workdir} has no {SAVED}{study}; give a --config as well")
+        raise UserError(
+            f"--workdir={shown(workdir)} has no {SAVED}{study}; give a --config as well"
+        )
     try:
         values = _with_tuples(json.loads(path.read_text(encoding="utf-8"))["config"])
         config = ConfigDict(_with_places(values))

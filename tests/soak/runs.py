@@ -11,12 +11,13 @@ import orbax.checkpoint as ocp
 from vsft_jax.checkpoints import steps_of
 from vsft_jax.checkpoints.manifest import damage
 from vsft_jax.train import read_jsonl
+from vsft_jax.train.record import goodput
 
 ROOT = Path(__file__).parents[2]
 STEPS, EVERY = 40, 4  # of a run; a checkpoint after every so many
 WAIT = 600  # seconds for a job to end by itself, on a machine that does other things too
 _CLOCK = {"seconds", "data_wait_fraction", "examples_per_second", "tokens_per_second"}
-_CLOCK |= {"visual_tokens_per_second"}
+_CLOCK |= {"visual_tokens_per_second", *goodput.SCALARS}
 
 
 def command(data: Path, workdir: Path) -> list[str]:

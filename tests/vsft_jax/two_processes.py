@@ -1,4 +1,4 @@
-"""Two JAX processes on this machine, with a device each, that run the same program together."""
+"""JAX processes on this machine, with a device each, that run the same program together."""
 
 import os
 import socket
@@ -17,11 +17,7 @@ assert jax.device_count() == 2 and jax.local_device_count() == 1
 
 def start(program: str, *arguments: str) -> list[subprocess.Popen]:
     """Both processes at work. The program finds its arguments in sys.argv[3:]."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = str(free.getsockname()[1])
-    environment = {name: os.environ[name] for name in os.environ if name[:4] in ("JAX_", "XLA_")}
-    environment |= {"JAX_NUM_CPU_DEVICES": "1", "PATH": "", "PYTHONPATH": str(_ROOT)}
+    port, environment = _free_port(), _environment()
     return [
         subprocess.Popen(
             [sys.executable, "-c", _JOIN + program, port, str(i), *arguments],
@@ -32,6 +28,41 @@ def start(program: str, *arguments: str) -> list[subprocess.Popen]:
         )
         for i in range(2)
     ]
+
+
+def start_hosts(count: int, folder: Path, *arguments: str) -> list[subprocess.Popen]:
+    """`vsft` with these arguments on so many hosts, whose disks are folders of `folder`."""
+    coordinator = [f"--coordinator=localhost:{_free_port()}", f"--processes={count}"]
+    storage = ("GCS", "STORAGE_", "TENSORSTORE_", "GOOGLE_", "NO_GCE", "GCE_")
+    reached = {name: os.environ[name] for name in os.environ if name.startswith(storage)}
+    return [
+        subprocess.Popen(
+            [
+                sys.executable,
+                "main.py",
+                *arguments,
+                "--distributed",
+                *coordinator,
+                f"--process={i}",
+            ],
+            cwd=_ROOT,
+            env={**_environment(), **reached, "XDG_CACHE_HOME": str(folder / f"host-{i}")},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(count)
+    ]
+
+
+def _free_port() -> str:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return str(free.getsockname()[1])
+
+
+def _environment() -> dict[str, str]:
+    found = {name: os.environ[name] for name in os.environ if name[:4] in ("JAX_", "XLA_")}
+    return found | {"JAX_NUM_CPU_DEVICES": "1", "PATH": "", "PYTHONPATH": str(_ROOT)}
 
 
 def finish(workers: list[subprocess.Popen], returncode: int = 0) -> None:

@@ -31,12 +31,15 @@ from vsft_jax.train.optimizer import learning_rates
 from vsft_jax.train.preemption import Preempted, PreemptionWatch, command_to_go_on
 from vsft_jax.train.record import (
     BadSteps,
+    Goodput,
+    Profile,
     Record,
     Tracked,
     Trackers,
     check_finite,
     check_trackers,
     is_evaluated,
+    lost_seconds,
     make_trackers,
 )
 from vsft_jax.train.remedies.fisher import with_fisher
@@ -67,6 +70,7 @@ def train(run: Run, evaluate: Evaluate | None = None) -> None:
     run that goes on is whole or one cannot be written, RecordError when train.jsonl cannot be
     written, and Diverged when the loss stays other than finite.
     """
+    goodput = Goodput()
     check_trackers(run.config.train.trackers)
     with contextlib.ExitStack() as stack:
         stack.enter_context(Peers())
@@ -74,13 +78,14 @@ def train(run: Run, evaluate: Evaluate | None = None) -> None:
         job = None
         try:
             with watch.interruptible(nothing_to_lose=True):
-                job = _begin(run, stack, evaluate, watch)
+                job = _begin(run, stack, evaluate, watch, goodput)
             if job is not None:
                 _go_on(job)
         except Preempted as told:
             if job is not None:
                 _save(job, even_if_bad=True)
                 job.checkpoints.wait()
+                logging.info("%s", goodput.line())
             logging.info(
                 "%s: %s; to go on: %s",
                 told.signal.name,
@@ -91,6 +96,7 @@ def train(run: Run, evaluate: Evaluate | None = None) -> None:
         if job is not None:
             folder = job.checkpoints.directory / str(job.step)
             logging.info("trained %d steps: the model is in %s", job.step, folder)
+            logging.info("%s", goodput.line())
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -115,6 +121,8 @@ class _Job:
     meta: dict[str, Any]
     checkpoints: Checkpoints
     meter: Meter
+    goodput: Goodput
+    profile: Profile
     bad_steps: BadSteps
     record: Record | None  # None but in process 0, which writes what all of them found
     trackers: Trackers
@@ -133,14 +141,20 @@ class _Job:
 
 
 def _begin(
-    run: Run, stack: contextlib.ExitStack, evaluate: Evaluate | None, watch: PreemptionWatch
+    run: Run,
+    stack: contextlib.ExitStack,
+    evaluate: Evaluate | None,
+    watch: PreemptionWatch,
+    goodput: Goodput,
 ) -> _Job | None:
     """Prepares data and model. None where nothing is left to do. stack: closes everything."""
     check_before_training(run)
     stack.enter_context(working_in(run.workdir, "train"))
-    prepared = prepare_training(run)
-    stores = prepared.stores()
-    make_ready(home(run.workdir), verify=run.config.train.verify_checkpoints)
+    with goodput.spent("prepare"):
+        prepared = prepare_training(run)
+        stores = prepared.stores()
+    with goodput.spent("restore"):
+        make_ready(home(run.workdir), verify=run.config.train.verify_checkpoints)
     # Which has verified what is read now.
     keep = run.config.train.keep_checkpoints
     checkpoints = Checkpoints(run.workdir, keep=keep, verify=False)
@@ -168,7 +182,8 @@ def _begin(
     trainer = make_trainer(run)
     stack.enter_context(jax.set_mesh(trainer.mesh))
     check_room(checkpoints.directory, trainer.abstract_state)
-    state = initial_state(run, trainer, checkpoints)
+    with goodput.spent("restore"):
+        state = initial_state(run, trainer, checkpoints)
     log_parameters(run, state)
     start = int(state.step)
     if trainer.remedies.ewc and not start:
@@ -190,12 +205,15 @@ def _begin(
         decoder=run.decoder,
         threads=run.config.data.workers,
     )
-    record, trackers = None, Trackers({})
+    record, trackers, lost = None, Trackers({}), 0.0
     if is_first():
+        if begun and "meter" in begun:
+            lost = lost_seconds(run.workdir / "train.jsonl", start, begun["meter"]["seconds"])
         record = stack.enter_context(contextlib.closing(Record(run.workdir, resume_step=start)))
         trackers = make_trackers(
             run.config.train.trackers, Tracked(run.workdir, run.as_json, resume_step=start)
         )
+    goodput.go_on(begun.get("goodput") if begun else None, lost)
     return _Job(
         run=run,
         trainer=trainer,
@@ -208,7 +226,11 @@ def _begin(
         evaluated=lora.for_evaluation(run.config, trainer.graphdef, state.params),
         meta=meta,
         checkpoints=checkpoints,
-        meter=Meter(run, begun.get("meter") if begun else None),
+        meter=Meter(run, begun.get("meter") if begun else None, goodput),
+        goodput=goodput,
+        profile=stack.enter_context(
+            Profile(run.workdir, run.config.train.profile_at, run.config.train.profile_steps)
+        ),
         bad_steps=BadSteps(
             run,
             _own_file(run.workdir, "bad_steps"),
@@ -235,6 +257,7 @@ def _go_on(job: _Job) -> None:
         while job.step < settings.steps:
             _take_step(job)
             progress.reach(job.step)
+            job.profile.reached(job.step)
             preempted = job.preemption.reached(job.step)
             evaluates = _is_evaluated(run, job.evaluate, job.step)
             last = job.step == settings.steps
@@ -253,7 +276,8 @@ def _go_on(job: _Job) -> None:
                 raise job.preemption.told
             if evaluates:
                 _evaluate(job)
-    job.checkpoints.wait()
+    with job.goodput.spent("save"):
+        job.checkpoints.wait()
 
 
 def _take_step(job: _Job) -> None:
@@ -271,10 +295,14 @@ def _take_step(job: _Job) -> None:
     rows = job.run.config.train.batch_rows
     arrays = put_batch(device_arrays(batch), job.trainer.mesh, rows)
     if first:
-        with job.preemption.interruptible(nothing_to_lose=True), _devices(job, job.step + 1):
+        with (
+            job.preemption.interruptible(nothing_to_lose=True),
+            _devices(job, job.step + 1),
+            job.goodput.spent("compile"),
+        ):
             state, metrics = _first_step(job.trainer, job.state, arrays)
     else:
-        with jax.transfer_guard("disallow"):
+        with jax.transfer_guard("disallow"), job.profile.step(job.step + 1):
             state, metrics = job.trainer.step(job.state, arrays)
     job.state, job.step, job.saved = state, job.step + 1, False
     job.started.append((job.step, metrics))
@@ -284,7 +312,7 @@ def _take_step(job: _Job) -> None:
 def _finish_step(job: _Job) -> None:
     """Waits for the oldest step that was started and not finished."""
     step, metrics = job.started.popleft()
-    with _devices(job, step):
+    with _devices(job, step), job.meter.on_devices():
         jax.block_until_ready(metrics)
     job.bad_steps.add(step, metrics)
 
@@ -310,7 +338,9 @@ def _save(job: _Job, *, even_if_bad: bool) -> None:
     optimizer = {"opt_state": job.state.opt_state, "step": job.state.step}
     meta = {**job.meta, "step": job.step, "meter": job.meter.state()}
     meta["recent_losses"] = saved_losses(job.state.recent_losses)
-    job.checkpoints.save(job.step, job.state.params, optimizer, meta)
+    meta["goodput"] = job.goodput.state()
+    with job.goodput.spent("save"):
+        job.checkpoints.save(job.step, job.state.params, optimizer, meta)
     job.saved = True
 
 
@@ -331,7 +361,7 @@ def _lacks_evaluation(run: Run, evaluate: Evaluate | None, step: int) -> bool:
 
 def _evaluate(job: _Job) -> None:
     assert job.evaluate is not None
-    with job.meter.paused(), job.preemption.interruptible():
+    with job.goodput.spent("evaluate"), job.meter.paused(), job.preemption.interruptible():
         scalars = job.evaluate(_loaded(job))
     job.write(scalars)
 

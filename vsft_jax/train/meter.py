@@ -1,6 +1,7 @@
 """Speed, fill and waiting of the training loop, between one log line and the next."""
 
 import contextlib
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,7 +15,11 @@ from jax.experimental import multihost_utils
 from input_pipeline.batches import Batch
 from input_pipeline.progress import duration
 from vsft_jax.config import Run
+from vsft_jax.processes import gather
 from vsft_jax.train.metrics import StepMetrics
+from vsft_jax.train.record.goodput import Goodput
+
+_SLOW, _SLOW_SECONDS = 1.5, 0.05  # times the usual host's step, and so much longer
 
 _COUNTS = ("rows", "examples", "tokens", "visual_tokens", "patches", "masked")
 
@@ -26,9 +31,12 @@ class Meter:
     goes with the checkpoint: the lines are those of a run that was never killed.
     """
 
-    def __init__(self, run: Run, state: Mapping[str, Any] | None = None):
-        """state: of the meter of a run that goes on."""
+    def __init__(
+        self, run: Run, state: Mapping[str, Any] | None = None, goodput: Goodput | None = None
+    ):
+        """state: of the meter of a run that goes on. goodput: is told of waiting."""
         self._run = run
+        self._goodput = goodput or Goodput()
         self._first_log: tuple[int, float] | None = None
         self._latest: StepMetrics | None = None
         self._begin = time.monotonic()
@@ -49,8 +57,8 @@ class Meter:
             )
 
     def _reset(self) -> None:
-        self._start = time.monotonic()
-        self._wait = 0.0
+        self._start = self._here = time.monotonic()
+        self._wait = self._on_devices = 0.0
         self._steps = self._carried_steps = 0  # of this process, and of the run that it goes on
         self._sums = dict.fromkeys(_COUNTS, 0)
         self._carried = dict.fromkeys(_COUNTS, 0)
@@ -88,6 +96,16 @@ class Meter:
         yield
         if all(leaf.is_ready() for leaf in jax.tree.leaves(self._latest)):
             self._wait += time.monotonic() - start
+            self._goodput.add("wait", time.monotonic() - start)
+
+    @contextlib.contextmanager
+    def on_devices(self) -> Iterator[None]:
+        """Times what this host waits for its devices, and so for the slowest of all hosts."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self._on_devices += time.monotonic() - start
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -97,6 +115,7 @@ class Meter:
             yield
         finally:
             self._start += time.monotonic() - start
+            self._here += time.monotonic() - start
 
     def add(self, batch: Batch, metrics: StepMetrics) -> None:
         """Counts one step; the metrics stay on the device until they are wanted."""
@@ -125,9 +144,31 @@ class Meter:
         scalars["data_wait_fraction"] = self._wait / seconds
         scalars["examples"], scalars["masked"] = sums["examples"], sums["masked"]
         scalars["seconds"] = time.monotonic() - self._begin
+        scalars |= self._goodput.scalars() | self._hosts()
         self._log(step, scalars)
         self._reset()
         return scalars
+
+    def _hosts(self) -> dict[str, float]:
+        """How long a step takes each host by itself, without the wait for its devices; logged where
+        one of them is much slower, for which all others wait. Nothing of a host alone."""
+        if jax.process_count() == 1 or not self._steps:
+            return {}
+        own = (time.monotonic() - self._here - self._on_devices) / self._steps
+        found = gather([own, socket.gethostname()])
+        times = np.array([seconds for seconds, _ in found])
+        slowest, usual = int(times.argmax()), float(np.median(times))
+        if times[slowest] > max(_SLOW * usual, usual + _SLOW_SECONDS):
+            logging.warning(
+                "host %s (process %d of %d) takes %.2f s a step by itself, the others %.2f s: they "
+                "wait for it",
+                *(found[slowest][1], slowest, len(found), times[slowest], usual),
+            )
+        return {
+            "host_seconds_a_step": usual,
+            "slowest_host_seconds_a_step": float(times[slowest]),
+            "slowest_process": slowest,
+        }
 
     def _log(self, step: int, scalars: Mapping[str, float]) -> None:
         # The first interval holds the compilation, so the remaining time comes from later ones.

@@ -14,10 +14,12 @@ from vsft_jax.checkpoints import Checkpoints
 from vsft_jax.config import Run
 from vsft_jax.train import RecordError, loop, read_jsonl, train
 from vsft_jax.train.preemption import SIGNALS, Preempted
+from vsft_jax.train.record import goodput
 
 pytestmark = pytest.mark.usefixtures("one_device")
 ROOT = Path(__file__).parents[3]
 _TIMES = {
+    *goodput.SCALARS,
     "seconds",
     "data_wait_fraction",
     *(f"{name}_per_second" for name in ("examples", "tokens")),

@@ -2,6 +2,7 @@
 
 import time
 
+import jax
 import pytest
 
 from configs import tiny
@@ -33,3 +34,24 @@ def test_the_first_batch_is_waited_for():
     with meter.waiting():
         time.sleep(0.01)
     assert meter._wait >= 0.01
+
+
+def test_a_slow_host_is_named(monkeypatch, caplog):
+    """Its devices are waited for, so it waits for none itself."""
+    meter = Meter(tiny.get_config())
+    meter._steps, meter._here = 4, time.monotonic() - 8.0
+    with meter.on_devices():
+        time.sleep(0.01)
+    told = []
+
+    def gather(own):
+        told.append(own)
+        return [own, [0.4, "node-1"], [0.41, "node-2"]]
+
+    monkeypatch.setattr(jax, "process_count", lambda: 3)
+    monkeypatch.setattr("vsft_jax.train.meter.gather", gather)
+    found = meter._hosts()
+    assert told[0][0] == pytest.approx(2.0, abs=0.1) and found["slowest_process"] == 0
+    assert found["host_seconds_a_step"] == 0.41
+    (line,) = caplog.messages
+    assert f"host {told[0][1]} (process 0 of 3) takes 2.00 s a step by itself" in line

@@ -1,6 +1,7 @@
 """Two processes, each with its own device and its own rows, train what one process trains."""
 
 import json
+import shutil
 import signal
 import subprocess
 import time
@@ -10,6 +11,9 @@ import numpy as np
 import pytest
 
 from evaluation.evaluate import during_training
+from front import configs
+from input_pipeline import mirrors
+from tests.bucket import bucket
 from tests.conftest import devices
 from tests.vsft_jax import two_processes
 from vsft_jax.checkpoints import Checkpoints
@@ -94,6 +98,45 @@ def test_two_processes_give_the_losses_of_one_and_resume_from_its_checkpoint(alo
     with devices(1):
         train(Run(config, tmp_path / "two"))
     assert [row["step"] for row in _steps(tmp_path / "two")] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_hosts_that_share_no_disk_work_in_a_bucket(alone, world, tmp_path, monkeypatch, count):
+    """They are started from the command line, give the losses and answers of one process, and a
+    host alone goes on from what they saved, and they from what that saved."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "host-alone"))
+    monkeypatch.setattr(mirrors, "_open", {})
+    with bucket("pod") as there:
+        address = f"{there}/run"
+        begun = [
+            "--config=configs/tiny.py:frames=hybrid",
+            f"--config.data.root={world}",
+            *("--config.train.batch_rows=4", "--config.train.checkpoint_every=2"),
+            *("--config.train.evaluate_every=3", "--config.train.log_every=1"),
+            *("--config.eval.batch_rows=4", "--config.eval.max_new_tokens=4"),
+        ]
+        flags = [f"--workdir={address}", "--config.train.steps=3"]
+        two_processes.finish(two_processes.start_hosts(count, tmp_path, *begun, *flags))
+        _compare(mirrors.copy_of(address), alone[1])
+
+        more = ["--config.train.evaluate_every=0", f"--workdir={address}"]
+        with devices(1), mirrors.publishing():
+            config = configs.saved(mirrors.copy_of(address))
+            configs.override(config, [more[0], "--config.train.steps=4"])
+            train(Run(config, mirrors.copy_of(address)))
+        more.append("--config.train.steps=5")
+        two_processes.finish(two_processes.start_hosts(count, tmp_path, *more))
+        mirrors.fetch()
+        rows = _steps(mirrors.copy_of(address))
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5]
+    config, workdir = alone[0].copy_and_resolve_references(), tmp_path / "on one host"
+    shutil.copytree(alone[1], workdir)
+    for steps in (4, 5):
+        config.train.update(steps=steps, evaluate_every=0)
+        with devices(1):
+            train(Run(config, workdir))
+    losses = [[row["loss"] for row in each] for each in (rows, _steps(workdir))]
+    np.testing.assert_allclose(*losses, rtol=2e-5)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

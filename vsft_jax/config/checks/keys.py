@@ -142,6 +142,8 @@ KEYS: dict[str, Check] = {
     "train.skip_loss_above": number(least=0),
     "train.watchdog_seconds": number(least=0),
     "train.trackers": listing(one_of("tensorboard", "wandb", "mlflow"), _TRACKERS, distinct=True),
+    "train.profile_at": integer(0),
+    "train.profile_steps": integer(1),
     "train.project": name(),
     "train.tpu_options": options(),
     "optimizer.learning_rate.tower": number(least=0),
