@@ -28,6 +28,7 @@ def get_config() -> ConfigDict:
     # optimiser state.
     config.model.param_dtype = "float32"
     config.model.remat = "full"  # what the backward pass keeps of each layer: a key of stacks.REMAT
+    config.model.tower_remat = ""  # of the tower's layers; "": as remat
     # "splash" (TPU kernels), "segments" (loops, for CPUs), "xla", or "auto": what suits the device.
     config.model.attention = "auto"
     # Low-rank adapters (LoRA): see docs/training.md. With them the parts of the model that they

@@ -151,6 +151,12 @@ def abstract_model(
     return found[0], with_shardings(shapes, rules, mesh)
 
 
+def platform() -> str:
+    """What the program being traced will run on: the mesh's platform, or the default one."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return jax.default_backend() if device is None else device.platform
+
+
 def shard_rows(x: jax.Array) -> jax.Array:
     """Keeps an activation [B, L, …] split: its rows over the 'data' and 'fsdp' mesh axes, the
     positions of a row over 'context'.

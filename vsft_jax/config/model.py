@@ -55,7 +55,8 @@ def architecture_of(config: ConfigDict, family: Family, directory: Path | None) 
     is. Raises ConfigError naming the key.
     """
     model = config.model
-    compute = {key: model[key] for key in ("dtype", "param_dtype", "remat", "attention")}
+    keys = ("dtype", "param_dtype", "remat", "tower_remat", "attention")
+    compute = {key: model[key] for key in keys}
     kinds = {"vision": family.vision_config, "text": family.text_config}
     given = {name: _tuples(model[name].to_dict()) for name in kinds}
     try:

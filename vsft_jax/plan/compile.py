@@ -69,6 +69,10 @@ def plan_step(run: Run, devices: Sequence[jax.Device], rows: int) -> Plan:
     run = step.run
     rows_are = packed_rows(run, corpus_of(run))
     visits = rows_are.visits if rows_are else EVERY_BLOCK
+    # Of the loops of a step on TPU only the loss's is as long as its data.
+    chunks = (
+        rows_are.loss_chunks if rows_are else run.row_shape.tokens / run.config.train.loss_chunk
+    )
     plan = Plan(
         topology=settings.topology,
         chip=chip.name,
@@ -101,7 +105,7 @@ def plan_step(run: Run, devices: Sequence[jax.Device], rows: int) -> Plan:
     program = compiled.program
 
     def cost(price: Price) -> Cost:
-        return Estimator(program, chip, torus, price, visits).total()
+        return Estimator(program, chip, torus, price, visits, chunks).total()
 
     return dataclasses.replace(
         plan,

@@ -38,7 +38,8 @@ def token_loss(
         targets: int[B, L], the token to predict at each position.
         weights: float32[B, L], 0 where there is nothing to predict.
         chunk: positions at a time; logits are float32[B, chunk, V] and are computed again in the
-            backward pass. With chunk >= L they are computed once and kept.
+            backward pass. Positions of weight 0 come last, and chunks of nothing else are left out.
+            With chunk >= L all are computed, once, and kept.
 
     Raises:
         ValueError: chunk is not positive.
@@ -73,34 +74,94 @@ def token_loss(
 def _local_loss(
     kernel: Array, hidden: Array, targets: Array, weights: Array, *, chunk: int
 ) -> LossSums:
-    # Gradients of the chunks add up in the wide type, products are in the narrow one.
-    wide = kernel.astype(jnp.float32)
-
-    def sums(hidden: Array, targets: Array, weights: Array) -> LossSums:
-        logits = jnp.dot(hidden, wide.astype(hidden.dtype), preferred_element_type=jnp.float32)
-        highest = jax.lax.stop_gradient(logits.max(axis=-1))
-        log_total = highest + jnp.log(jnp.exp(logits - highest[..., None]).sum(axis=-1))
-        target = jnp.take_along_axis(logits, targets[..., None], axis=-1, mode="clip")[..., 0]
-        weights = weights.astype(jnp.float32)
-        correct = weights * (target >= highest)
-        return LossSums((weights * (log_total - target)).sum(), weights.sum(), correct.sum())
-
     length = hidden.shape[1]
     if chunk >= length:
-        return sums(hidden, targets, weights)
-
-    chunks = -(-length // chunk)
+        return _sums(kernel.astype(jnp.float32), hidden, targets, weights)
+    end = -length % chunk
 
     def cut(x: Array) -> Array:
         """[B, L, ...] -> [chunks, B, chunk, ...], zeros (so weight 0) at the end."""
-        x = jnp.pad(x, [(0, 0), (0, chunks * chunk - length)] + [(0, 0)] * (x.ndim - 2))
-        return jnp.moveaxis(x.reshape(x.shape[0], chunks, chunk, *x.shape[2:]), 1, 0)
+        x = jnp.pad(x, [(0, 0), (0, end)] + [(0, 0)] * (x.ndim - 2))
+        return jnp.moveaxis(x.reshape(x.shape[0], -1, chunk, *x.shape[2:]), 1, 0)
 
-    @jax.checkpoint
-    def add(total: LossSums, piece: tuple[Array, Array, Array]) -> tuple[LossSums, None]:
-        return jax.tree.map(jnp.add, total, sums(*piece)), None
+    # Few positions are answers. With those first in every row, most chunks have nothing to predict.
+    idle = weights == 0
+    order = jnp.argsort(idle, axis=1, stable=True)
+    turns = -(-(length - idle.sum(axis=1).min()) // chunk)
+    pieces = [cut(jnp.take_along_axis(x, order, axis=1)) for x in (targets, weights)]
+    return _first_chunks(kernel, cut(_ordered(hidden, order)), *pieces, turns)
+
+
+def _sums(wide: Array, hidden: Array, targets: Array, weights: Array) -> LossSums:
+    """Of all positions at once. wide: float32[D, V]; products are in hidden's type."""
+    logits = jnp.dot(hidden, wide.astype(hidden.dtype), preferred_element_type=jnp.float32)
+    highest = jax.lax.stop_gradient(logits.max(axis=-1))
+    log_total = highest + jnp.log(jnp.exp(logits - highest[..., None]).sum(axis=-1))
+    # Selected and not looked up: the gradient is then one more term beside the softmax, where that
+    # of a look-up is a scatter into zeros of the logits' size.
+    hit = targets[..., None] == jnp.arange(logits.shape[-1], dtype=targets.dtype)
+    target = jnp.where(hit, logits, 0).sum(axis=-1)
+    weights = weights.astype(jnp.float32)
+    correct = weights * (target >= highest)
+    return LossSums((weights * (log_total - target)).sum(), weights.sum(), correct.sum())
+
+
+@jax.custom_vjp
+def _ordered(hidden: Array, order: Array) -> Array:
+    """hidden: float[B, L, D] -> as hidden, position order[b, i] at place i of row b. Each occurs
+    once, so the gradient is put back by a look-up too, not added up."""
+    return jnp.take_along_axis(hidden, order[..., None], axis=1)
+
+
+def _ordered_forward(hidden: Array, order: Array) -> tuple[Array, Array]:
+    return _ordered(hidden, order), order
+
+
+def _ordered_backward(order: Array, g: Array) -> tuple[Array, None]:
+    return jnp.take_along_axis(g, jnp.argsort(order, axis=1)[..., None], axis=1), None
+
+
+_ordered.defvjp(_ordered_forward, _ordered_backward)
+
+
+@jax.custom_vjp
+def _first_chunks(
+    kernel: Array, hidden: Array, targets: Array, weights: Array, turns: Array
+) -> LossSums:
+    """Sums over the first `turns` chunks; what the others hold counts as nothing. hidden: float[N,
+    B, chunk, D], targets and weights: [N, B, chunk]. Reverse-mode gradients only, once."""
+    wide = kernel.astype(jnp.float32)
+
+    def add(i: Array, total: LossSums) -> LossSums:
+        return jax.tree.map(jnp.add, total, _sums(wide, hidden[i], targets[i], weights[i]))
 
     zero = jnp.zeros((), jnp.float32)
-    pieces = (cut(hidden), cut(targets), cut(weights))
-    total, _ = jax.lax.scan(add, LossSums(zero, zero, zero), pieces)
-    return total
+    return jax.lax.fori_loop(0, turns, add, LossSums(zero, zero, zero))
+
+
+def _first_chunks_forward(*arguments: Array) -> tuple[LossSums, tuple[Array, ...]]:
+    return _first_chunks(*arguments), arguments
+
+
+def _first_chunks_backward(
+    arguments: tuple[Array, ...], g: LossSums
+) -> tuple[Array, Array, None, Array, None]:
+    kernel, hidden, targets, weights, turns = arguments
+    # Gradients of the chunks add up in the wide type.
+    wide = kernel.astype(jnp.float32)
+
+    def add(i: Array, so_far: tuple[Array, Array]) -> tuple[Array, Array]:
+        total, each = so_far
+
+        def loss(wide: Array, hidden: Array) -> Array:
+            return _sums(wide, hidden, targets[i], weights[i]).loss
+
+        to_kernel, to_hidden = jax.vjp(loss, wide, hidden[i])[1](g.loss)
+        return total + to_kernel, jax.lax.dynamic_update_index_in_dim(each, to_hidden, i, 0)
+
+    nothing = (jnp.zeros_like(wide), jnp.zeros_like(hidden))
+    to_kernel, to_hidden = jax.lax.fori_loop(0, turns, add, nothing)
+    return to_kernel.astype(kernel.dtype), to_hidden, None, jnp.zeros_like(weights), None
+
+
+_first_chunks.defvjp(_first_chunks_forward, _first_chunks_backward)

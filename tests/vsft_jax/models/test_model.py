@@ -107,6 +107,7 @@ def test_from_hf_reads_both_layouts():
     ("change", "message"),
     [
         (dict(remat="some"), "remat 'some' is unknown"),
+        (dict(tower_remat="some"), "remat 'some' is unknown"),
         (dict(attention="fast"), "attention 'fast' is unknown"),
     ],
 )
@@ -139,9 +140,11 @@ def gradient_without_remat():
     return _gradient(TINY)
 
 
-@pytest.mark.parametrize("remat", ["full", "attention", "qkv", "mlp"])
-def test_remat_changes_nothing_but_memory(remat, gradient_without_remat):
-    found = _gradient(dataclasses.replace(TINY, remat=remat))
+@pytest.mark.parametrize(
+    ("remat", "tower"), [("full", "mlp"), ("attention", ""), ("qkv", ""), ("mlp", "")]
+)
+def test_remat_changes_nothing_but_memory(remat, tower, gradient_without_remat):
+    found = _gradient(dataclasses.replace(TINY, remat=remat, tower_remat=tower))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), found, gradient_without_remat
     )

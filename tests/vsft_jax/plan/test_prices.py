@@ -4,7 +4,7 @@ import pytest
 
 from vsft_jax.plan.chips import CHIPS
 from vsft_jax.plan.program.hlo import Program
-from vsft_jax.plan.program.prices import expected_price, moved, roofline_price, stored_bytes
+from vsft_jax.plan.program.prices import Traffic, expected_price, roofline_price, stored_bytes
 
 V5E = CHIPS["v5e"]
 
@@ -23,8 +23,16 @@ _HLO = """%take (stack: bf16[28,512,256], x: bf16[512,256]) -> bf16[512,256] {
   ROOT %new = f32[28,512,256]{2,1,0} dynamic-update-slice(%buffer, %x, %i, %z, %z)
 }
 
+%deeper (stack: bf16[28,512,256], x: bf16[512,256]) -> bf16[512,256] {
+  %stack = bf16[28,512,256]{2,1,0} parameter(0)
+  %x = bf16[512,256]{1,0} parameter(1)
+  %same = bf16[28,512,256]{2,1,0} bitcast(%stack)
+  ROOT %sum = bf16[512,256]{1,0} fusion(%same, %x), kind=kLoop, calls=%take
+}
+
 ENTRY %main (p: bf16[28,512,256]) -> bf16[512,256] {
   %a = bf16[512,256]{1,0} fusion(%p, %q), kind=kLoop, calls=%take
+  %n = bf16[512,256]{1,0} fusion(%p, %q), kind=kLoop, calls=%deeper
   %b = f32[28,512,256]{2,1,0} fusion(%r, %s), kind=kLoop, calls=%put
   %c = bf16[512,256]{1,0} copy(%a)
   %d = (f32[8], f32[8]) tuple(%x, %y)
@@ -33,6 +41,7 @@ ENTRY %main (p: bf16[28,512,256]) -> bf16[512,256] {
 """
 _OPERANDS = {
     "a": ["bf16[28,512,256]{2,1,0}", "bf16[512,256]{1,0}"],
+    "n": ["bf16[28,512,256]{2,1,0}", "bf16[512,256]{1,0}"],
     "b": ["f32[28,512,256]{2,1,0}", "f32[1,512,256]{2,1,0}"],
     "c": ["bf16[512,256]{1,0}"],
     "d": ["f32[8]", "f32[8]"],
@@ -59,12 +68,19 @@ def test_bytes_of_arrays_in_tiles(shape, size):
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    [("a", 3 * 2 * _LAYER), ("b", 2 * 4 * _LAYER), ("c", 2 * 2 * _LAYER), ("d", 0), ("e", 0)],
+    [
+        ("a", 3 * 2 * _LAYER),
+        ("n", 3 * 2 * _LAYER),
+        ("b", 2 * 4 * _LAYER),
+        ("c", 2 * 2 * _LAYER),
+        ("d", 0),
+        ("e", 0),
+    ],
 )
 def test_slices_of_stacks_are_read_and_written_not_the_stacks(name, size):
     program = Program.parse(_HLO)
     (instruction,) = (each for each in program.computations["main"] if each.name == name)
-    assert moved(instruction, _OPERANDS[name], program, stored_bytes) == size
+    assert Traffic(program, stored_bytes).of(instruction, _OPERANDS[name]) == size
     roofline = roofline_price(program, V5E)(instruction, 0.0, _OPERANDS[name])
     assert roofline == pytest.approx(size / (0.75 * V5E.bandwidth))
     # The compiler expects more for whatever is no product.

@@ -30,6 +30,29 @@ def _plain(hidden, kernel, targets, weights):
     return -(weights * np.log(picked)).sum(), weights.sum(), (weights * right).sum(), probabilities
 
 
+def test_chunks_without_answers_are_left_out():
+    """Where nothing is to be predicted, hidden states are not looked at beyond the last chunk that
+    holds an answer: what is not a number there reaches neither loss nor gradient."""
+    hidden, kernel, targets, weights = _case(5)
+    weights[:] = 0
+    weights[0, [2, 5, 9]], weights[2, 7] = 1.0, 0.5
+
+    def loss(hidden, kernel):
+        return token_loss(kernel, hidden, targets, weights, 4).loss
+
+    value, (to_hidden, to_kernel) = jax.value_and_grad(loss, argnums=(0, 1))(hidden, kernel)
+    # Beside answers, a chunk of 4 holds the first positions of the row.
+    spoilt = hidden.copy()
+    spoilt[0, [3, 4, 6, 7, 8]] = spoilt[1, 4:] = np.nan
+    spoilt[2, [3, 4, 5, 6, 8, 9]] = np.nan
+    same, (hidden_too, kernel_too) = jax.value_and_grad(loss, argnums=(0, 1))(spoilt, kernel)
+    assert float(same) == pytest.approx(_plain(hidden, kernel, targets, weights)[0], rel=1e-5)
+    assert float(same) == float(value)
+    np.testing.assert_array_equal(hidden_too, to_hidden)
+    np.testing.assert_array_equal(kernel_too, to_kernel)
+    assert not to_hidden[weights == 0].any() and to_hidden[weights > 0].any(axis=-1).all()
+
+
 @pytest.mark.parametrize("chunk", [1, 4, 5, 10, 64])  # 4 leaves an uneven rest
 def test_equals_plain_computation_and_its_gradient(chunk):
     hidden, kernel, targets, weights = _case(0)

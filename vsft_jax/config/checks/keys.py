@@ -58,6 +58,7 @@ KEYS: dict[str, Check] = {
     "model.dtype": one_of(*_DTYPES),
     "model.param_dtype": one_of(*_DTYPES),
     "model.remat": one_of(*stacks.REMAT),
+    "model.tower_remat": one_of("", *stacks.REMAT),
     "model.attention": one_of(*attention.IMPLEMENTATIONS),
     "lora.rank": integer(0),
     "lora.alpha": number(above=0),

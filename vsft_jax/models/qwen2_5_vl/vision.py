@@ -65,7 +65,7 @@ class VisionTower(nnx.Module):
             return block(shard_rows(x), rotary, attend)[0]
 
         x = shard_rows(self.patch_embed(patches))
-        return scan_kinds(self.blocks, step, x, is_full, remat=config.remat)
+        return scan_kinds(self.blocks, step, x, is_full, remat=config.remat_of_tower)
 
 
 class Merger(nnx.Module):

@@ -100,7 +100,7 @@ class VisionTower(nnx.Module):
         x = shard_rows(self.patch_embed(patches) + self._positions(coords))
         carry = x, jnp.zeros((taps + 1, *x.shape), x.dtype)
         (x, tapped), _ = scan_stack(
-            self.blocks, step, carry, jnp.asarray(slots), remat=config.remat
+            self.blocks, step, carry, jnp.asarray(slots), remat=config.remat_of_tower
         )
         return x, tapped[:taps]
 
@@ -157,5 +157,5 @@ class Projector(Merger):
         def step(merger: Merger, carry: None, x: Array) -> tuple[None, Array]:
             return carry, shard_rows(merger.merge(shard_rows(x)))
 
-        _, stacked = scan_stack(self.deepstack, step, None, tapped, remat=self.config.remat)
+        _, stacked = scan_stack(self.deepstack, step, None, tapped, remat=self.config.remat_of_tower)
         return shard_rows(self.merge(x)), stacked

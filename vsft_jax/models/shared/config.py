@@ -20,24 +20,32 @@ class Compute:
     """How a model computes.
 
     dtype: of activations and matrix products; param_dtype: of the stored parameters.
-    remat: what the backward pass keeps of each layer, one of `stacks.REMAT`.
+    remat: what the backward pass keeps of each layer, one of `stacks.REMAT`; tower_remat: of the
+        tower's, "" for the same.
     attention: implementation, one of `attention.IMPLEMENTATIONS`.
     """
 
     dtype: str = "bfloat16"
     param_dtype: str = "float32"
     remat: str = "full"
+    tower_remat: str = ""
     attention: str = "xla"
 
     def __post_init__(self) -> None:
-        check(
-            self.remat in stacks.REMAT,
-            f"remat {self.remat!r} is unknown; use one of {tuple(stacks.REMAT)}",
-        )
+        for remat in (self.remat, self.remat_of_tower):
+            check(
+                remat in stacks.REMAT,
+                f"remat {remat!r} is unknown; use one of {tuple(stacks.REMAT)}",
+            )
         check(
             self.attention in attention.IMPLEMENTATIONS,
             f"attention {self.attention!r} is unknown; use one of {attention.IMPLEMENTATIONS}",
         )
+
+    @property
+    def remat_of_tower(self) -> str:
+        """What the backward pass keeps of the tower's layers."""
+        return self.tower_remat or self.remat
 
 
 @dataclasses.dataclass(frozen=True)

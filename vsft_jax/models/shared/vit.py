@@ -150,4 +150,4 @@ class VisionTower(nnx.Module):
             x = jnp.where(slot[..., None] == 0, self.class_token[...].astype(x.dtype), x)
         x = x + jnp.take(self.position[...], slot, axis=0, mode="clip").astype(x.dtype)
         x = x if self.pre_norm is None else self.pre_norm(x)
-        return scan_stack(self.blocks, step, x, remat=config.remat)[0]
+        return scan_stack(self.blocks, step, x, remat=config.remat_of_tower)[0]

@@ -48,7 +48,7 @@ class Estimator:
     """Costs of a program's computations on a chip of a topology (chips along each torus axis).
 
     price: of an instruction; by default what the compiler wrote. visits: blocks that kernels
-    really visit.
+    really visit. turns: of a loop whose number follows from data.
     """
 
     def __init__(
@@ -58,10 +58,11 @@ class Estimator:
         topology: tuple[int, ...],
         price: Price | None = None,
         visits: Visits = EVERY_BLOCK,
+        turns: float = 1.0,
     ):
         self.program, self.chip, self.topology = program, chip, topology
         self.price = price or written_price(chip)
-        self.visits = visits
+        self.visits, self.turns = visits, turns
         self._costs: dict[str, Cost] = {}
 
     def total(self) -> Cost:
@@ -98,7 +99,7 @@ class Estimator:
                 cost.add(Cost(wait, waiting=wait))
         return cost
 
-    def _own(self, instruction: Instruction, shapes: Mapping[str, str]) -> tuple[Cost, int]:
+    def _own(self, instruction: Instruction, shapes: Mapping[str, str]) -> tuple[Cost, float]:
         """(cost, how often) of an instruction without the collectives in it.
 
         shapes: of its computation's instructions, by name.
@@ -135,8 +136,9 @@ class Estimator:
             return 0.0
         return product_flops(instruction, *(shapes[name] for name in names(instruction.operands)))
 
-    def _trips(self, loop: Instruction) -> int:
-        """How often a loop's body runs: as stated, or the number that its counter must reach."""
+    def _trips(self, loop: Instruction) -> float:
+        """How often a loop's body runs: as stated, the number that its counter must reach, or
+        `turns` where that is no constant."""
         stated = loop.find(r'"known_trip_count":\{"n":"(\d+)"')
         if stated:
             return int(stated)
@@ -151,7 +153,7 @@ class Estimator:
                 found = [limits[name] for name in names(each.operands) if name in limits]
                 if found:
                     return found[0]
-        raise ValueError(f"the trip count of HLO loop {loop.name} is not known")
+        return self.turns
 
 
 def _count(table: dict[str, list[float]], name: str, numbers: list[float]) -> None:

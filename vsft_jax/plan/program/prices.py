@@ -52,15 +52,14 @@ def written_price(chip: Chip) -> Price:
 
 def expected_price(program: Program, chip: Chip) -> Price:
     """By what libtpu would write if it generated code, as far as that follows from shapes."""
-    roofline = roofline_price(program, chip)
+    roofline, registers = roofline_price(program, chip), Traffic(program, _registers)
 
     def price(instruction: Instruction, flops: float, operands: list[str]) -> float:
         least = roofline(instruction, flops, operands)
         if flops:
             return least
-        registers = moved(instruction, operands, program, _registers)
         each = _REGISTER_CYCLES.get(instruction.opcode, _OTHER_REGISTER_CYCLES)
-        return max(least, registers * each / chip.clock)
+        return max(least, registers.of(instruction, operands) * each / chip.clock)
 
     return price
 
@@ -68,9 +67,10 @@ def expected_price(program: Program, chip: Chip) -> Price:
 def roofline_price(program: Program, chip: Chip) -> Price:
     """The longer of the time for matrix products and that for what is read from and written to the
     chip's memory."""
+    traffic = Traffic(program, stored_bytes)
 
     def price(instruction: Instruction, flops: float, operands: list[str]) -> float:
-        size = moved(instruction, operands, program, stored_bytes)
+        size = traffic.of(instruction, operands)
         return max(
             flops / (PRODUCT_EFFICIENCY * chip.peak), size / (MEMORY_EFFICIENCY * chip.bandwidth)
         )
@@ -78,54 +78,72 @@ def roofline_price(program: Program, chip: Chip) -> Price:
     return price
 
 
-def moved(
-    instruction: Instruction, operands: list[str], program: Program, size: Callable[[str], float]
-) -> float:
-    """What an instruction reads and writes.
+class Traffic:
+    """What instructions of a program read and write. size: what is counted of a shape.
 
-    operands: their shapes. size: what is counted of a shape. Of an operand that is only sliced the
-    slices are read; where a slice of a buffer is replaced, the slice is written.
+    Of an operand that is only sliced the slices are read; where a slice of a buffer is replaced,
+    the slice is written.
     """
-    opcode = instruction.opcode
-    if opcode in _FREE or opcode in COLLECTIVES or opcode.endswith(("-start", "-done", "-update")):
-        return 0.0
-    if opcode == "dynamic-update-slice":
-        return 2 * size(operands[1])
-    if opcode in ("dynamic-slice", "slice", "gather"):
-        return 2 * size(instruction.shape)
-    written = size(instruction.shape)
-    if opcode != "fusion":
-        return written + sum(map(size, operands))
-    inner = program.computations[instruction.called]
-    shapes = {each.name: each.shape for each in inner}
-    users: dict[str, list[Instruction]] = {}
-    for each in inner:
-        for name in names(each.operands):
-            users.setdefault(name, []).append(each)
-    read = 0.0
-    for each in inner:
-        if each.opcode == "dynamic-update-slice":
-            update = names(each.operands)[1]
-            if each.shape.split("{")[0] in instruction.shape:
-                written -= size(each.shape) - size(shapes[update])
-        if each.opcode != "parameter":
-            continue
-        whole, readers = size(operands[int(each.operands)]), users.get(each.name, [])
-        if all(_takes_slice(other, each.name) for other in readers):
-            whole = min(whole, sum(size(_slice_of(other)) for other in readers))
-        read += whole
-    return read + max(written, 0.0)
+
+    def __init__(self, program: Program, size: Callable[[str], float]):
+        self.program, self.size = program, size
+        self._users: dict[str, dict[str, list[Instruction]]] = {}
+
+    def of(self, instruction: Instruction, operands: list[str]) -> float:
+        """operands: their shapes."""
+        opcode, size = instruction.opcode, self.size
+        waits = opcode.endswith(("-start", "-done", "-update"))
+        if opcode in _FREE or opcode in COLLECTIVES or waits:
+            return 0.0
+        if opcode == "dynamic-update-slice":
+            return 2 * size(operands[1])
+        if opcode in ("dynamic-slice", "slice", "gather"):
+            return 2 * size(instruction.shape)
+        written = size(instruction.shape)
+        if opcode != "fusion":
+            return written + sum(map(size, operands))
+        inner = self.program.computations[instruction.called]
+        shapes = {each.name: each.shape for each in inner}
+        read = 0.0
+        for each in inner:
+            if each.opcode == "parameter":
+                whole = size(operands[int(each.operands)])
+                read += self._read(each.name, instruction.called, whole)
+            elif each.opcode == "dynamic-update-slice" and _is_part(each.shape, instruction.shape):
+                written -= size(each.shape) - size(shapes[names(each.operands)[1]])
+        return read + max(written, 0.0)
+
+    def _read(self, name: str, computation: str, whole: float) -> float:
+        """Of a value in a fusion, whose size is `whole`: all of it or the slices that are taken."""
+        total = 0.0
+        for user in self._users_in(computation).get(name, ()):
+            given = names(user.operands)
+            if user.opcode == "dynamic-update-slice" and given[0] == name:
+                continue  # a buffer that is written into
+            if user.opcode in ("dynamic-slice", "slice", "gather") and given[0] == name:
+                total += self.size(user.shape)
+            elif user.opcode == "bitcast":
+                total += self._read(user.name, computation, whole)
+            elif user.opcode == "fusion":
+                for each in self.program.computations[user.called]:
+                    if each.opcode == "parameter" and given[int(each.operands)] == name:
+                        total += self._read(each.name, user.called, whole)
+            else:
+                return whole
+        return min(total, whole)
+
+    def _users_in(self, computation: str) -> dict[str, list[Instruction]]:
+        if computation not in self._users:
+            users = self._users.setdefault(computation, {})
+            for each in self.program.computations[computation]:
+                for name in set(names(each.operands)):
+                    users.setdefault(name, []).append(each)
+        return self._users[computation]
 
 
-def _takes_slice(user: Instruction, name: str) -> bool:
-    """Whether an instruction looks at a part of its first operand, which is `name`."""
-    slicing = ("dynamic-slice", "slice", "gather", "dynamic-update-slice")
-    return user.opcode in slicing and names(user.operands)[0] == name
-
-
-def _slice_of(user: Instruction) -> str:
-    """The shape of what is read: nothing of a buffer that is written into."""
-    return "" if user.opcode == "dynamic-update-slice" else user.shape
+def _is_part(shape: str, whole: str) -> bool:
+    """Whether a tuple holds an array of these dimensions, or is one."""
+    return shape.split("{")[0] in whole
 
 
 def stored_bytes(shape: str) -> float:

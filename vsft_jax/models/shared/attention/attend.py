@@ -15,7 +15,7 @@ from jax.ad_checkpoint import checkpoint_name
 from vsft_jax.models.shared.attention.per_device import Local, per_device
 from vsft_jax.models.shared.attention.segments import TILE, segment_attention
 from vsft_jax.models.shared.attention.whole_rows import block_local, dense
-from vsft_jax.sharding import position_axis
+from vsft_jax.sharding import platform, position_axis
 
 # "auto": splash where the program will run on TPU, segments on CPU, else xla. See docs/tpu.md and
 # docs/performance.md.
@@ -82,7 +82,7 @@ def attention(
         raise ValueError("max_segment_length is for bidirectional self-attention")
 
     if implementation == "auto":
-        implementation = _OF_PLATFORM.get(_platform(), "xla")
+        implementation = _OF_PLATFORM.get(platform(), "xla")
     if segment_ids is not None and q.shape[1] > 1:
         local = _local(implementation, q.shape[1], causal, max_segment_length)
         if local is not None:
@@ -104,7 +104,7 @@ def _local(
         # Importing Pallas takes an eighth of a second, a twentieth of a first answer on a CPU.
         from vsft_jax.models.shared.attention.splash import splash_attention
 
-        return functools.partial(splash_attention, interpret=_platform() != "tpu", **options)
+        return functools.partial(splash_attention, interpret=platform() != "tpu", **options)
     if implementation == "segments" and length > TILE:
         return functools.partial(_by_tiles, **options)
     split = position_axis(jax.sharding.get_abstract_mesh(), length)
@@ -143,9 +143,3 @@ def _by_xla(
     else:
         out = dense(q, k, v, q_segment_ids, kv_segment_ids, causal, also_segment_ids, first)
     return checkpoint_name(out, "attention")
-
-
-def _platform() -> str:
-    """What the program being traced will run on: the mesh's platform, or the default one."""
-    device = jax.sharding.get_abstract_mesh().abstract_device
-    return jax.default_backend() if device is None else device.platform
