@@ -17,6 +17,13 @@ import numpy as np
 WIDTH, HEIGHT, FPS = 1280, 720, 30
 SMALL = (252, 448)  # (height, width) that frames are wanted at
 MINUTE = 60 * FPS  # frames; a longer clip is a minute over and over
+# By the name of FFmpeg's encoder.
+OPTIONS = {
+    "libx264": {"preset": "medium", "crf": "23", "bf": "3", "sc_threshold": "0"},
+    "libx265": {"preset": "ultrafast", "crf": "26", "x265-params": "log-level=error"},
+    "libvpx-vp9": {"deadline": "realtime", "cpu-used": "7", "crf": "34", "b": "0"},
+    "libsvtav1": {"preset": "11", "crf": "35"},
+}
 _BITS, _BLOCK = 16, 24  # of the frame number; pixels of one bit, at full size
 
 
@@ -39,11 +46,21 @@ def make_clip(folder: Path, minutes: int, gop: int) -> Path:
     return path
 
 
-def encode(path: Path, frames: int, gop: int, width: int = WIDTH, height: int = HEIGHT) -> None:
-    """Writes the footage's first frames, numbered."""
+def encode(
+    path: Path,
+    frames: int,
+    gop: int,
+    width: int = WIDTH,
+    height: int = HEIGHT,
+    codec: str = "libx264",
+) -> None:
+    """Writes the footage's first frames, numbered. codec: one of `OPTIONS`."""
+    options = OPTIONS[codec] | {"g": str(gop)}
+    if codec == "libx264" and height > HEIGHT:
+        options["preset"] = "ultrafast"
     with av.open(str(path), "w") as out:
-        options = {"preset": "medium", "crf": "23", "g": str(gop), "bf": "3", "sc_threshold": "0"}
-        stream = out.add_stream("libx264", rate=FPS, options=options)
+        stream = out.add_stream(codec, rate=FPS, options=options)
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.time_base = Fraction(1, FPS)
         for number, picture in enumerate(itertools.islice(_footage(width, height), frames)):

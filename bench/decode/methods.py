@@ -8,7 +8,7 @@ import importlib.metadata
 import os
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import av
 import cv2
@@ -115,7 +115,7 @@ def decord_method() -> Method:
     return Method(f"decord2 {importlib.metadata.version('decord2')}, resize inside", frames)
 
 
-def torchcodec_method(mode: str) -> Method:
+def torchcodec_method(mode: Literal["exact", "approximate"]) -> Method:
     """`get_frames_at`; mode: its seek_mode. Raises what importing torchcodec raises."""
     from torchcodec.decoders import VideoDecoder
 

@@ -33,20 +33,21 @@ Timings = Mapping[Run, Mapping[int, Sequence[Timing]]]
 
 def measure(
     clip: Path,
-    minutes: int,
+    length: int,
     found: Sequence[Method],
     counts: Sequence[int],
     phases: Sequence[float],
 ) -> Timings:
     """Times every method. One that reads a clip in order takes as long for few frames as for many,
-    so it is timed for the most, and not on long clips, where it takes minutes."""
+    so it is timed for the most, and not on clips of more than a minute, where it takes long.
+
+    length: frames of the clip. phases: places in its equal parts, as shares of one."""
     timings: dict[Run, dict[int, list[Timing]]] = defaultdict(lambda: defaultdict(list))
-    length = minutes * MINUTE
     for count in counts:
         for phase in phases:
             indices = [int((i + phase) * length / count) for i in range(count)]
             for method in found:
-                if method.in_order and (count != counts[-1] or minutes > 1):
+                if method.in_order and (count != counts[-1] or length > MINUTE):
                     continue
                 wanted = indices
                 if method.own_indices:

@@ -286,11 +286,14 @@ class _Words:
         self._counts: dict[tuple[Replacement, ...], int] = {}
         if text.tokens is not None:
             self._counts[()] = text.tokens
-        self.measured: dict[str, Any] = json.loads(text.measured)
+        self._known: dict[str, Any] = json.loads(text.measured)
+        self.measured = dict(self._known)
 
     @property
     def text(self) -> Text:
         """The text with what is known of it now."""
+        if self._text.tokens is not None and self.measured == self._known:
+            return self._text
         return Text(self._text.example, self._counts.get(()), json.dumps(self.measured))
 
     def replaced(self, replacements: Sequence[Replacement]) -> _Counted:

@@ -3,7 +3,7 @@
 import collections
 import functools
 import itertools
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from input_pipeline.annotations import Place, Rejected
@@ -15,6 +15,7 @@ from input_pipeline.media import Decoder
 from input_pipeline.media.workers.pool import WorkerCrash, WorkerPool
 
 _GROUP = 8  # examples that a worker takes at a time
+_GROUP_OF_TEXTS = 64  # likewise where nothing is to be read, tokenised or, mostly, looked into
 _GROUPS_AHEAD = 4  # for each worker
 
 _Item = Example | Text | Rejected
@@ -46,12 +47,12 @@ def make_rows(
     else:
         work = functools.partial(_outcomes, RowMaker(spec, mode, decoder, cache))
     pool = ThreadPoolExecutor(workers)
-    found = iter(found)
+    groups = _grouped(found)
     waiting: collections.deque[tuple[list[_Found], Future[list[Outcome]]]] = collections.deque()
     try:
         while True:
             while len(waiting) < _GROUPS_AHEAD * workers:
-                if not (group := list(itertools.islice(found, _GROUP))):
+                if not (group := next(groups, None)):
                     break
                 waiting.append((group, pool.submit(work, [item for _, item in group])))
             if not waiting:
@@ -63,6 +64,14 @@ def make_rows(
         pool.shutdown(cancel_futures=True)
         if others:
             others.close()
+
+
+def _grouped(found: Iterable[_Found]) -> Iterator[list[_Found]]:
+    """What a worker takes at a time, in order."""
+    found = iter(found)
+    for first in found:
+        size = _GROUP_OF_TEXTS if isinstance(first[1], Text) else _GROUP
+        yield [first, *itertools.islice(found, size - 1)]
 
 
 def _outcomes(make_row: RowMaker, group: Sequence[_Item]) -> list[Outcome]:
