@@ -174,6 +174,9 @@ def keep_compiled(request: Request) -> None:
 
     place = shown(request.workdir / ".compilation_cache")  # JAX reads and writes addresses itself
     jax.config.update("jax_compilation_cache_dir", place)
+    # XLA's own caches, of GPUs, would put the folder's path into the name of every function: a
+    # folder that is moved, or shared under another name, would compile everything anew.
+    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
     if is_remote(place):  # where it cannot bound what it keeps
         jax.config.update("jax_compilation_cache_max_size", -1)
     else:

@@ -9,6 +9,7 @@ from absl import logging
 _JAX = (
     "jax_compilation_cache_dir",
     "jax_compilation_cache_max_size",
+    "jax_persistent_cache_enable_xla_caches",
     "jax_persistent_cache_min_compile_time_secs",
 )
 

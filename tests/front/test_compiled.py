@@ -5,33 +5,45 @@ import json
 import jax
 import jax.numpy as jnp
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
+from front.arguments import parse
 from front.compiled import CHECKSUMS, remove_damaged
-
-
-@pytest.fixture
-def cache(tmp_path):
-    """Compiled functions as JAX keeps them."""
-    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
-    before = {name: getattr(jax.config, name) for name in names}
-    folder = tmp_path / "cache"
-    try:
-        jax.config.update(names[0], str(folder))
-        jax.config.update(names[1], 0.0)
-        jax.clear_caches()
-        jax.experimental.compilation_cache.compilation_cache.reset_cache()
-        for factor in (2.0, 3.0, 4.0):
-            jax.jit(lambda x, factor=factor: jnp.sin(x) * factor)(jnp.ones(3))
-    finally:
-        for name, value in before.items():
-            jax.config.update(name, value)
-        jax.experimental.compilation_cache.compilation_cache.reset_cache()
-    assert len(list(folder.glob("*-cache"))) >= 3
-    return folder
+from front.jobs import Request, keep_compiled
 
 
 def _entries(folder):
     return {path.name for path in folder.glob("*-cache")}
+
+
+@pytest.fixture
+def kept():
+    """folder of a run → its cache, with a few functions in it."""
+    reset, asked = compilation_cache.reset_cache, ["--job=predict", "--workdir=x", "--prompt=x"]
+
+    def keep(workdir):
+        keep_compiled(Request(parse(asked, ""), None, workdir))
+        reset()
+        for factor in (2.0, 3.0, 4.0):
+            jax.jit(lambda x, factor=factor: jnp.sin(x) * factor)(jnp.ones(3))
+        return workdir / ".compilation_cache"
+
+    yield keep
+    jax.config.update("jax_compilation_cache_dir", None)
+    reset()
+
+
+@pytest.fixture
+def cache(kept, tmp_path):
+    folder = kept(tmp_path / "run")
+    assert len(_entries(folder)) >= 3
+    return folder
+
+
+def test_a_folder_that_is_moved_keeps_its_functions(cache, kept, tmp_path):
+    before = _entries(cache)
+    (tmp_path / "run").rename(tmp_path / "moved")
+    assert _entries(kept(tmp_path / "moved")) == before
 
 
 def test_a_cut_off_entry_goes_and_the_others_stay(cache):
