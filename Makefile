@@ -7,7 +7,7 @@ BIN := .venv/bin
 demo: .venv/.user                ## about ten minutes on two cores, leaves runs/demo/report.html
 	$(BIN)/vsft --config=configs/demo.py --workdir=runs/demo --job=study
 
-demo-full: .venv/.user           ## every frame count and five seeds; about 45 minutes on two cores
+demo-full: .venv/.user           ## policies, remedies, five seeds: docs/study.md; hours on two cores, resumes
 	$(BIN)/vsft --config=configs/demo.py:full --workdir=runs/demo-full --job=study
 
 test: .venv/.test lint

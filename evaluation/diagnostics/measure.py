@@ -26,6 +26,7 @@ from vsft_jax.parameters import selector
 from vsft_jax.train import make_trainer
 from vsft_jax.train.one_set import batches_of
 from vsft_jax.train.setup import initial_state
+from vsft_jax.train.step import TrainState
 
 Mean = Callable[[Any, Sequence[Any]], float]  # of the loss at parameters over batches
 _ROWS = 4  # packed rows a batch
@@ -50,17 +51,21 @@ def diagnose(run: Run, pictures: str, counts: Sequence[int], file: Path) -> dict
         checkpoints.close()
 
         @jax.jit
-        def gradient(trainable: Any, batch: Mapping[str, jax.Array]) -> Any:
-            grads, sums = trainer.gradients(dataclasses.replace(state, trainable=trainable), batch)
+        def gradients_at(state: TrainState, batch: Mapping[str, jax.Array]) -> Any:
+            grads, sums = trainer.gradients(state, batch)
             return jax.tree.map(lambda g: g / jnp.maximum(sums.weight, 1.0), grads)
 
         @jax.jit
-        def loss(trainable: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
-            _, sums = trainer.gradients(dataclasses.replace(state, trainable=trainable), batch)
+        def loss_at(state: TrainState, batch: Mapping[str, jax.Array]) -> jax.Array:
+            _, sums = trainer.gradients(state, batch)
             return sums.loss / jnp.maximum(sums.weight, 1.0)
 
+        def gradient(trainable: Any, batch: Mapping[str, jax.Array]) -> Any:
+            return gradients_at(dataclasses.replace(state, trainable=trainable), batch)
+
         def mean_loss(trainable: Any, batches: Sequence[Any]) -> float:
-            return sum(float(loss(trainable, each)) for each in batches) / len(batches)
+            there = dataclasses.replace(state, trainable=trainable)
+            return sum(float(loss_at(there, each)) for each in batches) / len(batches)
 
         at = state.trainable
         few = {"kind": "fixed", "frames": run.layout.min_frames}
