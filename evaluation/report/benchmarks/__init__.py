@@ -3,6 +3,7 @@
 In: a `Study`. Out: sections of its report, each only where there is something in it.
 
 official.py   the numbers that publishers define; what guessing gets
+tasks.py      which tasks changed, corrected for how many there are
 matrix.py     models trained with m frames, shown n
 paper.py      the numbers of arXiv 2603.17541 beside those of the same model here
 """
@@ -10,6 +11,7 @@ paper.py      the numbers of arXiv 2603.17541 beside those of the same model her
 from evaluation.report.benchmarks.matrix import matrix_tables
 from evaluation.report.benchmarks.official import control_table, official_tables
 from evaluation.report.benchmarks.paper import paper_table
+from evaluation.report.benchmarks.tasks import task_tables
 from evaluation.report.document import Section, Table
 from evaluation.report.read_study import Study
 
@@ -17,10 +19,11 @@ __all__ = ["benchmark_sections"]
 
 
 def benchmark_sections(study: Study) -> list[Section]:
-    """Official numbers, those of a paper beside them, controls, and models under other frames."""
+    """Official numbers, a paper's beside them, tasks, models under other frames, controls."""
     found: list[tuple[str, str, list[Table | None]]] = [
         ("Official numbers", _OFFICIAL, [*official_tables(study)]),
         ("Beside the paper", _PAPER, [paper_table(study)]),
+        ("Tasks, corrected", _TASKS, [*task_tables(study)]),
         ("Trained with, shown", _MATRIX, [*matrix_tables(study)]),
         ("Controls against guessing", _CONTROLS, [control_table(study)]),
     ]
@@ -41,6 +44,12 @@ _PAPER = (
     "same number of frames, as digests of it tell; ≈ is read off a figure, to about 0.1 "
     "points, of MME 2. Which of POPE's, MMBench's and TempCompass' numbers it has, its resolution, "
     "prompts and scorers are not known: a difference may be one of those."
+)
+_TASKS = (
+    "Change over the base in points, task by task, with p, how likely as large a change is where "
+    "there is none: a clip's questions are kept together, and p is corrected for the number of a "
+    "benchmark's tasks (Holm), so that without any change one of them is bold, below 0.05, at most "
+    "one time in twenty. Of several seeds these are means, and p is for these models."
 )
 _MATRIX = (
     "Scores in percent of models (rows) under the frames that they were shown (columns); bold is "

@@ -84,3 +84,28 @@ def test_the_papers_numbers_stand_beside_those_of_its_model(runs):
     _change(tuned, tuned.parents[1] / "fixed-16" / tuned.name, provenance=sixteen)
     (table,) = sections()["Beside the paper"].tables
     assert len(table.rows) == 2
+
+
+def test_tasks_are_corrected_for_their_number(runs):
+    folder, sections = runs
+    tables = {table.title: table for table in sections()["Tasks, corrected"].tables}
+    assert list(tables) == ["world_image, 4 tasks", "world_video, 6 tasks"]
+    video = tables["world_video, 6 tasks"]
+    assert [row[0] for row in video.rows][:2] == ["action, n = 4", "appearance, n = 4"]
+    assert len(video.headers) == 3 and not any(isinstance(c, Strong) for r in video.rows for c in r)
+    # The tuned model has every question of one task that the base has not: four of four gained.
+    for run, score in (("base", 0.0), ("fixed-8-seed0", 1.0)):
+        path = folder / run / "eval" / "fixed-8" / "predictions.jsonl"
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        action = [line for line in lines if line["task"] == "action"]
+        for line in action:
+            line["score"] = score
+        more = [line | {"id": f"{line['id']}-{i}"} for line in action for i in range(4)]
+        path.write_text("".join(json.dumps(line) + "\n" for line in [*lines, *more]))
+        for result in path.parent.glob("*.json"):
+            mine = [x["score"] for x in [*lines, *more] if x["benchmark"] == result.stem]
+            _change(result, result, n=len(mine), score=sum(mine) / len(mine))
+    (_, video) = sections()["Tasks, corrected"].tables
+    # 20 questions: 2 / 2 ** 20, six times.
+    assert video.rows[0][2] == "+100.0 (p < 0.001)" and isinstance(video.rows[0][2], Strong)
+    assert not any(isinstance(row[2], Strong) for row in video.rows[1:])
