@@ -265,7 +265,10 @@ def _content_hash(paths: WorldPaths) -> str:
 def _is_complete(paths: WorldPaths, parameters: Mapping[str, int]) -> bool:
     if not paths.summary.is_file():
         return False
-    summary = json.loads(paths.summary.read_text())
+    try:
+        summary = json.loads(paths.summary.read_bytes())
+    except ValueError:  # damaged
+        return False
     same = summary.get("version") == VERSION and summary.get("parameters") == parameters
     return same and summary.get("sha256") == _content_hash(paths)
 

@@ -277,12 +277,11 @@ def write_predictions(path: str | Path, predictions: Iterable[Prediction]) -> No
 def read_predictions(path: str | Path) -> list[Prediction]:
     """Reads predictions.jsonl. Raises ResultError naming the file, the line and what is wrong."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        content = Path(path).read_bytes()
     except FileNotFoundError:
         raise ResultError(f"{path}: no such predictions file") from None
     predictions = []
-    # Not splitlines(): an answer may hold other line separators, which JSON does not escape.
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(content.split(b"\n"), 1):
         if not line.strip():
             continue
         try:

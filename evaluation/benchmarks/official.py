@@ -144,7 +144,7 @@ def _write(
         )
     stamp = _stamp(benchmark, folders, {**options, "partial": partial})
     known = source_file(path)
-    if path.is_file() and known.is_file() and json.loads(known.read_text()).get("stamp") == stamp:
+    if path.is_file() and _written_with(known) == stamp:
         return
     remedy = benchmark.how_to_fetch(folders[0])
     source = Source(benchmark.title, remedy, folders, path.with_suffix(".pictures"))
@@ -184,6 +184,14 @@ def _questions(benchmark: Benchmark, source: Source, options: Mapping[str, Any])
             f"its options ask for subtitles = {options['subtitles']!r}, and no video has any"
         )
     return questions
+
+
+def _written_with(facts: Path) -> str | None:
+    """The stamp in the facts that stand beside the questions; None where there are none."""
+    try:
+        return json.loads(facts.read_bytes())["stamp"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):  # damaged ones are as good as none
+        return None
 
 
 def _stamp(benchmark: Benchmark, folders: list[Path], options: Mapping[str, Any]) -> str:

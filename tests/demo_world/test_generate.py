@@ -75,6 +75,9 @@ def test_a_damaged_or_different_world_is_replaced(tmp_path):
     picture.write_bytes(picture.read_bytes()[:-10])
     generate_world(world.root, **TINY)
     assert {p.relative_to(world.root): p.read_bytes() for p in world.root.rglob("*.*")} == intact
+    world.summary.write_bytes(b"\xe5{")
+    generate_world(world.root, **TINY)
+    assert {p.relative_to(world.root): p.read_bytes() for p in world.root.rglob("*.*")} == intact
 
     generate_world(world.root, **TINY | {"test_images": 2})
     assert json.loads(world.summary.read_text())["counts"]["test/images"]["media"] == 2

@@ -261,8 +261,9 @@ def test_predictions_name_the_bad_line(tmp_path):
     path.write_text(path.read_text() + '{"id": "2"}\n')
     with pytest.raises(ResultError, match="predictions.jsonl, line 2: missing .*score"):
         read_predictions(path)
-    path.write_text("{\n")
-    with pytest.raises(ResultError, match="predictions.jsonl, line 1: not JSON"):
-        read_predictions(path)
+    for damaged in (b"{\n", b"\xe5\xff{}\n"):
+        path.write_bytes(damaged)
+        with pytest.raises(ResultError, match="predictions.jsonl, line 1: not JSON"):
+            read_predictions(path)
     with pytest.raises(ResultError, match="no such predictions file"):
         read_predictions(tmp_path / "none.jsonl")

@@ -26,6 +26,7 @@ from vsft_jax.prepare import ensure_demo_world
 from vsft_jax.train import train
 
 _RANDOM = random.Random(int(os.environ.get("SOAK_SEED", "0")))
+_COMPILED = 0.4  # of the time of a run that compiles, about, takes one that need not
 _TABLE: dict[str, list[int]] = {}  # kind → tries, losses
 
 
@@ -58,15 +59,16 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(data, tmp_path_factory):
+def whole(data, tmp_path_factory, request):
     """(workdir of a run that nothing happens to, its seconds when everything is compiled)."""
-    for name in ("first", "whole"):
+    many = request.config.option.markexpr == "soak"  # a few tries are not worth a second run
+    for name in ("first", "whole")[: 1 + many]:
         workdir = tmp_path_factory.mktemp(name) / "run"
         begun = time.monotonic()
         job = start(data, workdir)
         said = ended(job)
         assert job.returncode == 0, said[-3000:]
-    return workdir, time.monotonic() - begun
+    return workdir, (time.monotonic() - begun) * (1 if many else _COMPILED)
 
 
 def _finish(data, workdir):
@@ -95,31 +97,34 @@ def _disturbed(data, whole, tmp_path, kind, count, disturb):
         _count(f"{kind}, at the end", _finish(data, workdir) + lost_at_the_end(workdir, whole[0]))
 
 
-@tries(1, 20)
-def test_kills(data, whole, tmp_path, count):
-    def kill(job):
-        job.kill()
-        job.communicate()
-        return []
-
-    _disturbed(data, whole, tmp_path, "kills", count, kill)
+def _kill(job):
+    job.kill()
+    job.communicate()
+    return []
 
 
-@tries(1, 10)
-def test_signals(data, whole, tmp_path, count):
-    def tell(job):
-        number = _RANDOM.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-        job.send_signal(number)
-        said = ended(job)
-        # Before the job listens, a signal ends it as the system does.
-        fine = job.returncode in (0, 128 + number, -number)
-        return [] if fine else [f"exit code {job.returncode} after {number}: {said[-1500:]}"]
+def _tell(job):
+    number = _RANDOM.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    job.send_signal(number)
+    said = ended(job)
+    # Before the job listens, a signal ends it as the system does.
+    fine = job.returncode in (0, 128 + number, -number)
+    return [] if fine else [f"exit code {job.returncode} after {number}: {said[-1500:]}"]
 
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # jobs inherit it, as from a terminal
-    try:
-        _disturbed(data, whole, tmp_path, "signals", count, tell)
-    finally:
-        signal.signal(signal.SIGHUP, before)
+
+@pytest.mark.soak
+def test_kills(data, whole, tmp_path):
+    _disturbed(data, whole, tmp_path, "kills", 20, _kill)
+
+
+@pytest.mark.soak
+def test_signals(data, whole, tmp_path):
+    _disturbed(data, whole, tmp_path, "signals", 10, _tell)
+
+
+def test_a_kill_and_a_signal(data, whole, tmp_path):
+    both = iter((_kill, _tell))
+    _disturbed(data, whole, tmp_path, "kills and signals", 2, lambda job: next(both)(job))
 
 
 def _flip(path):

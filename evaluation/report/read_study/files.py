@@ -142,7 +142,7 @@ def read_training(path: Path) -> tuple[Mapping[str, Any], ...]:
     if not path.exists():
         return ()
     rows: dict[int, Mapping[str, Any]] = {}
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_bytes().splitlines()
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)

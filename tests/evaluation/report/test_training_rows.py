@@ -2,6 +2,9 @@
 
 import json
 
+import pytest
+
+from evaluation.records import ResultError
 from evaluation.report.figures.training import losses
 from evaluation.report.read_study import Model
 from evaluation.report.read_study.files import read_training
@@ -26,3 +29,10 @@ def test_a_steps_training_and_its_evaluation_are_one_row_and_what_was_written_la
         {"step": 4, "eval/images": 0.75},
     )
     assert losses(Model(None, None, found, {})) == [(1, 3.0), (3, 1.25)]
+
+
+def test_a_line_that_is_no_text_is_named(tmp_path):
+    path = tmp_path / "train.jsonl"
+    path.write_bytes(b'{"step": 1, "loss": 3.0}\n\xe5\xff\n{"step": 2, "loss": 2.0}\n')
+    with pytest.raises(ResultError, match="train.jsonl, line 2: not a training record"):
+        read_training(path)

@@ -157,5 +157,7 @@ class Projector(Merger):
         def step(merger: Merger, carry: None, x: Array) -> tuple[None, Array]:
             return carry, shard_rows(merger.merge(shard_rows(x)))
 
-        _, stacked = scan_stack(self.deepstack, step, None, tapped, remat=self.config.remat_of_tower)
+        _, stacked = scan_stack(
+            self.deepstack, step, None, tapped, remat=self.config.remat_of_tower
+        )
         return shard_rows(self.merge(x)), stacked

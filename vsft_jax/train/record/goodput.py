@@ -79,7 +79,7 @@ def lost_seconds(record: Path, step: int, at: float) -> float:
     """How long the training went on after a step whose checkpoint is the newest, as far as its
     record tells. at: the time of that step, as the rows have it in "seconds"."""
     try:
-        lines = record.read_text(encoding="utf-8").splitlines()
+        lines = record.read_bytes().splitlines()
     except OSError:
         return 0.0
     latest = at

@@ -65,11 +65,11 @@ def read_jsonl(path: str | Path) -> list[dict]:
     Raises ValueError for another line that is not JSON.
     """
     rows = []
-    lines = Path(path).read_text().splitlines()
+    lines = Path(path).read_bytes().splitlines()
     for number, line in enumerate(lines, 1):
         try:
             rows.append(json.loads(line))
-        except json.JSONDecodeError:
+        except ValueError:  # also of what is no UTF-8
             if number < len(lines):
                 raise ValueError(f"{path}, line {number}: not JSON") from None
             logging.warning("%s: last line is incomplete and was left out", path)
