@@ -191,7 +191,8 @@ def get_config() -> ConfigDict:
     config.plan.topology = "v5e:16x16"  # chip (v5e, v5p, v6e, tpu7x) and chips along each axis
     config.plan.slices = 1  # of that topology, joined by a slow network; mesh.data goes over them
     config.plan.rows = 1  # packed rows a device and microbatch, instead of train.batch_rows
-    config.plan.search = False  # also find the most rows a device that fit: some more compilations
+    # Also plan other meshes, remat, row shapes and rows, and print the best: ten times as long.
+    config.plan.search = False
     # Generate code as well: minutes instead of seconds. It shows that every kernel compiles, and the
     # compiler's own cycles stand in the place of what they are expected to be.
     config.plan.compile = False

@@ -30,9 +30,10 @@ from vsft_jax.plan.program import (
     roofline_price,
     written_price,
 )
-from vsft_jax.plan.report import print_plan
+from vsft_jax.plan.report import print_plan, print_search
 from vsft_jax.plan.result import Plan
 from vsft_jax.plan.rows import PackedRows, packed_rows
+from vsft_jax.plan.search import search
 from vsft_jax.plan.step import Step, make_step, topology_devices
 from vsft_jax.train.step import TrainState
 
@@ -41,20 +42,20 @@ def plan(run: Run) -> Plan:
     """Plans the step for `config.plan.topology`, prints what it takes and writes plan.json.
 
     Needs neither data, tokenizer nor a TPU, and allocates nothing of the model's size. With
-    `config.plan.search` it also finds the largest number of rows a device that fits; with
-    `config.plan.compile` code is generated too, which takes minutes.
+    `config.plan.search` other settings are planned too, see `search`; with `config.plan.compile`
+    code is generated, which takes minutes.
 
     Raises ConfigError where libtpu is missing or the config does not go with the topology.
     """
     settings = run.config.plan
     devices = topology_devices(settings.topology, settings.slices)
     found = plan_step(run, devices, settings.rows)
-    if settings.search:
-        found = dataclasses.replace(found, largest_rows=_largest_rows(run, devices, found))
     file = run.workdir / "plan.json"
     write_atomically(file, json.dumps(found.to_json(), indent=1) + "\n")
     print_plan(found)
     logging.info("wrote %s", file)
+    if settings.search:
+        print_search(search(run, found, lambda run: plan_step(run, devices, run.config.plan.rows)))
     return found
 
 
@@ -166,26 +167,10 @@ def _model_flops(step: Step, rows: PackedRows | None = None) -> ModelFlops:
         row_tokens=run.row_shape.tokens * (rows.token_fill if rows else 1),
         row_patches=run.row_shape.patches * (rows.patch_fill if rows else 1),
         patches_per_unit=run.layout.patches_per_unit,
+        predicting=rows.text_tokens if rows else None,
         text_pairs=rows.text_pairs if rows else None,
         tower_scores=vision.width
         * (full * rows.frame_pairs + (vision.depth - full) * rows.window_pairs)
         if rows
         else 0.0,
     )
-
-
-def _largest_rows(run: Run, devices: Sequence[jax.Device], first: Plan) -> int:
-    """The most rows a device and microbatch that fit: doubling, then halving the interval."""
-
-    def fits(rows: int) -> bool:
-        found = plan_step(run, devices, rows)
-        logging.info("%d rows a device %s", rows, "fit" if found.fits else "do not fit")
-        return found.fits
-
-    good, bad = (first.rows_per_device, None) if first.fits else (0, first.rows_per_device)
-    while bad is None:
-        good, bad = (2 * good, None) if fits(2 * good) else (good, 2 * good)
-    while bad - good > 1:
-        middle = (good + bad) // 2
-        good, bad = (middle, bad) if fits(middle) else (good, middle)
-    return good

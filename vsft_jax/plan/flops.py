@@ -31,6 +31,7 @@ def model_flops(
     row_tokens: float,
     row_patches: float,
     patches_per_unit: int,
+    predicting: float | None = None,
     text_pairs: float | None = None,
     tower_scores: float = 0.0,
 ) -> ModelFlops:
@@ -43,6 +44,7 @@ def model_flops(
         rows: packed rows of the step, of row_tokens positions and row_patches patches each, on
             average.
         patches_per_unit: patches that make one visual feature.
+        predicting: positions that the output matrix is needed at, a row; None: all.
         text_pairs: pairs of positions that attend to each other, a row; None: as in a row that is
             one causal segment.
         tower_scores: pairs of patches times width, over the tower's layers, a row.
@@ -65,8 +67,11 @@ def model_flops(
         size = 1
         for side in shape:
             size *= side
+        count = positions[part]
+        if predicting is not None and (tied or path.endswith("head/kernel")):
+            count = predicting
         passes = 1 + (_ORDER.index(part) >= lowest) + (path in trains)
-        matrices += 2 * passes * size * positions[part]
+        matrices += 2 * passes * size * count
     pairs = row_tokens**2 / 2 if text_pairs is None else text_pairs
     scores = 2 * 2 * pairs * text.heads * text.head_dim * text.depth
     return ModelFlops(

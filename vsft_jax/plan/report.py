@@ -1,5 +1,7 @@
 """A plan, printed."""
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -7,7 +9,9 @@ from rich.table import Table
 from vsft_jax.plan.chips import GIB
 from vsft_jax.plan.result import Plan
 from vsft_jax.plan.rows import PackedRows
+from vsft_jax.plan.search import Found
 
+_SHOWN = 5  # settings of a search
 _KNOBS = """What makes a step smaller, roughly in the order in which it costs speed:
   config.mesh.fsdp              more devices to split parameters and optimiser over
   config.optimizer.mu_dtype     bfloat16 saves 2 bytes a trained parameter
@@ -40,8 +44,6 @@ def print_plan(plan: Plan, console: Console | None = None) -> None:
         console.print(_memory(plan))
         console.print(_time(plan))
         console.print(_collectives(plan))
-    if plan.largest_rows is not None:
-        console.print(f"Most rows a device and microbatch that fit: {plan.largest_rows}")
     versions = ", ".join(f"{name} {version}" for name, version in plan.versions.items())
     depth = "Compiled" if plan.code_generated else "Read before code generation"
     console.print(
@@ -49,6 +51,23 @@ def print_plan(plan: Plan, console: Console | None = None) -> None:
         "nothing was run.",
         highlight=False,
     )
+
+
+def print_search(found: Sequence[Found], console: Console | None = None) -> None:
+    """The best few settings, each with the arguments that choose it."""
+    console = console or Console(width=100)
+    if not found:
+        console.print(f"[bold red]Nothing that was tried fits[/bold red].\n{_KNOBS}")
+    for each in found[:_SHOWN]:
+        plan = each.plan
+        low, high = plan.useful_mfu if plan.rows else plan.mfu
+        console.print(
+            f"[bold]{low:.1%}–{high:.1%}[/bold] {'useful ' if plan.rows else ''}MFU, "
+            f"{plan.roofline.seconds:.2f}–{plan.cost.seconds:.2f} s a step, "
+            f"{plan.needed / GIB:.1f} GiB:\n  {each.line}",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _table(title: str, *columns: str) -> Table:

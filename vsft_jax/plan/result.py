@@ -21,7 +21,6 @@ class Plan:
     rows; useful_flops: of the corpus's rows, padding counted as nothing; rows: what these are like.
     Both are None where the corpus has nothing for such rows, and then every block of attention is
     taken to be visited.
-    largest_rows: rows a device and microbatch that fit at most, where searched.
     """
 
     topology: str
@@ -46,7 +45,6 @@ class Plan:
     model_flops: ModelFlops = ModelFlops(0.0, 0.0)
     rows: PackedRows | None = None
     useful_flops: ModelFlops | None = None
-    largest_rows: int | None = None
 
     @property
     def mfu(self) -> tuple[float, float]:

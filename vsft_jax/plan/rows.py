@@ -21,8 +21,8 @@ class PackedRows:
 
     source: of the corpus, in words. examples: a row. token_fill, patch_fill: share in use, 0..1.
     balanced_patches: the row_patches with which rows run out of tokens and patches alike.
-    visits: of blocks by the attention kernels. loss_chunks: how many of a row hold answers, at
-    most: all text is taken for answers. text_pairs: pairs of a position and one that it
+    visits: of blocks by the attention kernels. text_tokens: a row, of which answers are a part.
+    loss_chunks: that hold them. text_pairs: pairs of a position and one that it
     attends to, a row; frame_pairs, window_pairs: of patches, in whole grids and in windows.
     """
 
@@ -32,6 +32,7 @@ class PackedRows:
     patch_fill: float
     balanced_patches: int
     visits: Visits
+    text_tokens: float
     loss_chunks: float
     text_pairs: float
     frame_pairs: float
@@ -59,7 +60,7 @@ def packed_rows(run: Run, corpus: Corpus) -> PackedRows | None:
     chosen = range(0, plan.rows, -(-plan.rows // _LOOKED_AT))
     rows = [[corpus.layout(int(i)) for i in plan.row(r)] for r in chosen]
     counted = np.array([_attention(row, run.layout, shape) for row in rows]).mean(axis=0)
-    chunk = run.config.train.loss_chunk
+    texts, chunk = [_text(row) for row in rows], run.config.train.loss_chunk
     return PackedRows(
         source=corpus.source,
         examples=plan.examples_per_row,
@@ -69,7 +70,8 @@ def packed_rows(run: Run, corpus: Corpus) -> PackedRows | None:
             corpus.tokens, corpus.patches, shape.tokens, run.layout.patches_per_unit
         ),
         visits=Visits(*counted[:3].tolist()),
-        loss_chunks=float(np.mean([-(-_text(row) // chunk) for row in rows])),
+        text_tokens=float(np.mean(texts)),
+        loss_chunks=float(np.mean([-(-count // chunk) for count in texts])),
         text_pairs=counted[3],
         frame_pairs=counted[4],
         window_pairs=counted[5],

@@ -54,7 +54,7 @@ def test_rows_of_one_clip_each(run):
     )
     assert rows.window_pairs == grids * (windows**2).sum()
     text = tokens - layout.media[0].tokens
-    assert rows.loss_chunks == -(-text // 1024)
+    assert rows.text_tokens == text and rows.loss_chunks == -(-text // 1024)
     assert 0 < rows.visits.frames < rows.visits.text <= 1
     balance = 1.03 * 4096 * patches / tokens
     assert balance <= rows.balanced_patches < balance + 1024
