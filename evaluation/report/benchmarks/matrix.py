@@ -11,14 +11,15 @@ from evaluation.report.wording import Strong, of_questions, score_text
 
 def matrix_tables(study: Study) -> list[Table]:
     """Of each benchmark about videos the scores of every model, a row, under every frame policy
-    that it was shown, a column; strong under the one that it was trained with. None where no
-    fine-tuned model was shown any other."""
-    return [
+    that it was shown, a column; strong under the one that it was trained with. None where all
+    were shown the same, or no fine-tuned model any but its own."""
+    found = [
         _table(study, name)
         for name, modality in study.benchmarks.items()
         if modality == "video"
         and any(m.policy and set(_shown(m, name)) - {m.policy} for m in study.models)
     ]
+    return [table for table in found if len(table.headers) > 2]
 
 
 def _table(study: Study, benchmark: str) -> Table:
