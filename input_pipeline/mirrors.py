@@ -203,16 +203,6 @@ def names_below(address: str) -> list[str]:
         return [path.rstrip("/").rpartition("/")[2] for path in found]
 
 
-def move(address: str, to: str) -> None:
-    """Moves all objects below an address, one by one. Raises StorageError."""
-    with _named(address, "cannot be moved"):
-        system, root = _storage(address)
-        _, new = _storage(to)
-        for name, _ in _objects(system, root):
-            system.cp_file(f"{root}/{name}", f"{new}/{name}")
-            system.rm_file(f"{root}/{name}")
-
-
 def sizes(address: str) -> dict[str, int]:
     """The bytes of each object below an address, by its name from there. Raises StorageError."""
     with _named(address, "cannot be read"):

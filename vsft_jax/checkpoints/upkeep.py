@@ -1,14 +1,11 @@
 """What a training does with its checkpoints before it uses them, while nobody else does."""
 
 import functools
-import os
 import shutil
 
 from absl import logging
 from etils import epath
 
-from input_pipeline.mirrors import move
-from input_pipeline.paths import is_remote
 from vsft_jax.checkpoints.errors import CheckpointError
 from vsft_jax.checkpoints.manifest import damage
 from vsft_jax.checkpoints.places import Folder, bytes_below, steps_of, unfinished
@@ -38,9 +35,9 @@ def make_ready(directory: Folder, *, verify: bool) -> None:
                 f"{directory} has no whole checkpoint to go on from: {said}.\n"
                 f"To begin anew take another --workdir, or remove {directory}"
             )
-    for step, problem in damaged.items():
-        aside = first_finds(functools.partial(_set_aside, directory, step))
-        logging.warning("checkpoint %d is damaged: %s; it is kept as %s", step, problem, aside)
+    for bad, problem in damaged.items():
+        aside = first_finds(functools.partial(_set_aside, directory, bad))
+        logging.warning("checkpoint %d is damaged: %s; it is kept as %s", bad, problem, aside)
     if damaged:
         logging.warning("going on from the checkpoint before, step %d", step)
 
@@ -59,8 +56,5 @@ def _set_aside(directory: Folder, step: int) -> str:
     """Renames a checkpoint so that it is none any more; returns where it is."""
     names = (f"{step}.damaged{n}" for n in ("", *(f"-{i}" for i in range(2, 1000))))
     aside = next(directory / name for name in names if not (directory / name).exists())
-    if is_remote(str(directory)):
-        move(str(directory / str(step)), str(aside))
-    else:
-        os.rename(directory / str(step), aside)
+    (directory / str(step)).rename(aside)
     return str(aside)
