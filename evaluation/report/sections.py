@@ -5,15 +5,20 @@ from collections.abc import Callable, Sequence
 
 from matplotlib.figure import Figure as Plot
 
-from evaluation.report import claims, compare, questions, tables, thumbnails
+from evaluation.report import compare, questions, tables, thumbnails
 from evaluation.report.benchmarks import benchmark_sections
 from evaluation.report.document import Document, Figure, Section
 from evaluation.report.figures import scores, tradeoff, training
 from evaluation.report.figures.style import Theme
-from evaluation.report.gradients import gradient_sections
 from evaluation.report.headline import findings, headline
 from evaluation.report.read_study import Study
-from evaluation.report.sufficient import sufficient_sections
+from evaluation.report.study import (
+    MATTERS,
+    claim_table,
+    gradient_sections,
+    ranked_remedies,
+    sufficient_sections,
+)
 from evaluation.report.wording import (
     BELOW_CHANCE,
     NOT_FINISHED,
@@ -169,10 +174,10 @@ def _tasks_below_chance(study: Study) -> list[str]:
 
 def _claims(study: Study) -> list[Section]:
     """None for runs that no study made."""
-    shown = [claims.claim_table(study), claims.ranked_remedies(study)]
+    shown = [claim_table(study), ranked_remedies(study)]
     text = (
         "Yes: the 95 % interval lies on the claimed side of zero. No: it does not, and excludes an "
-        f"effect of {100 * claims.MATTERS:.0f} points. Cannot tell: everything else. With so many "
+        f"effect of {100 * MATTERS:.0f} points. Cannot tell: everything else. With so many "
         "comparisons, expect about one in forty to say yes by luck. Controls are found by their "
         "specs; the frames beside them say whether both cost the same."
     )

@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from evaluation.report.claims import Claim, claim_table, claims, ranked_remedies
 from evaluation.report.figures.tradeoff import Point, pareto_front
 from evaluation.report.read_study import read_study
 from evaluation.report.sections import make_document
+from evaluation.report.study.claims import Claim, claim_table, claims, ranked_remedies
 from evaluation.statistics import Interval
 from tests.evaluation.report.synthetic_study import write_study
 from tests.evaluation.report.test_report import models, write_models
