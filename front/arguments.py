@@ -34,7 +34,10 @@ _JOBS_OF = {
 }
 _OVERRIDE = re.compile(r"--?(?:no)?config\.")
 _CONFIG = "config file, such as configs/demo.py:frames=8; --config.KEY=VALUE sets any of its values"
-_WORKDIR = "where the job leaves everything; without --config the config saved there is used"
+_WORKDIR = (
+    "where the job leaves everything, a folder or an address such as gs://bucket/run; without "
+    "--config the config saved there is used"
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

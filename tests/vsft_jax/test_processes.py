@@ -51,6 +51,28 @@ replicated = jax.sharding.NamedSharding(
 like = jax.ShapeDtypeStruct((3,), np.float32, sharding=replicated)
 found = recent_losses({"recent_losses": [None, 0.5, 2.5]}, like)
 np.testing.assert_array_equal(jax.device_get(found), [np.nan, 0.5, 2.5])
+
+# Who waits for process 0 says for what, goes on waiting while something moves there, and gives up.
+import os, time
+from input_pipeline.progress import Progress
+from vsft_jax import processes
+processes._SIGN_SECONDS = 0.2
+
+def count_sheep():
+    with Progress("sheep", total=20) as progress:
+        for _ in range(10):
+            time.sleep(0.2)
+            progress.advance()
+    return "asleep"
+
+assert first_finds(count_sheep, "count sheep", patience=1.5) == "asleep"
+try:
+    first_finds(lambda: time.sleep(4) or os._exit(0), "wake up", patience=0.5)
+except UserError as error:
+    assert "process 1 on " in str(error) and "waits for process 0 to wake up, for" in str(error)
+    assert "(sheep: 10 of 20 examples): nothing has moved there" in str(error), error
+    os._exit(0)
+raise AssertionError("not given up")
 """
 
 
