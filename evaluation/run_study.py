@@ -8,7 +8,6 @@ other settings is refused by name, before anything is trained.
 """
 
 import dataclasses
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from ml_collections import ConfigDict
 from evaluation import cell_config
 from evaluation.benchmarks import write_official
 from evaluation.diagnostics.measure import diagnose
-from evaluation.evaluate import evaluate_checkpoint
+from evaluation.evaluate import evaluate_checkpoint, evaluate_model
 from evaluation.records import read_object
 from evaluation.report import print_summary, read_folder, write_report
 from evaluation.results import BenchmarkResult, evaluation_folder
@@ -28,6 +27,7 @@ from input_pipeline.frame_budget import canonical_spec, spec_hash, spec_label
 from input_pipeline.progress import Progress
 from vsft_jax.config import Run, as_json, check_before_study
 from vsft_jax.errors import ConfigError
+from vsft_jax.inference import load_model
 from vsft_jax.prepare import ensure_demo_world, prepare_training, resolve_frame_policy
 from vsft_jax.train import train
 from vsft_jax.workdir_lock import working_in
@@ -84,12 +84,14 @@ def _run_study(run: Run) -> Path:
             folder = cell_folder(workdir, each.cell)
             each.cell.save(folder)
             missing = _missing(workdir, each)
-            if missing and each.model_of:
-                _take_model(folder, cell_folder(workdir, each.model_of))
-            elif missing and each.trained:
+            if missing and each.trained and not each.model_of:
                 train(Run(each.config, folder))
             for policy, config in missing:
-                evaluate_checkpoint(Run(config, folder), policy)
+                if each.model_of:
+                    model = load_model(Run(config, cell_folder(workdir, each.model_of)))
+                    evaluate_model(Run(config, folder), model, policy)
+                else:
+                    evaluate_checkpoint(Run(config, folder), policy)
             if missing:
                 progress.advance()
             if number == 1:
@@ -154,13 +156,6 @@ def _same(cells: Sequence[Planned], each: Planned) -> Cell | None:
 def _once(policies: Sequence[Spec]) -> tuple[Spec, ...]:
     """Each policy once, in order."""
     return tuple({spec_hash(policy): policy for policy in reversed(policies)}.values())[::-1]
-
-
-def _take_model(folder: Path, other: Path) -> None:
-    """Makes another cell's checkpoints a folder's own, by a link that a moved study keeps."""
-    link = folder / "checkpoints"
-    if not link.exists():
-        link.symlink_to(os.path.relpath(other / "checkpoints", folder), target_is_directory=True)
 
 
 def check_unchanged(workdir: Path, planned: Sequence[Planned]) -> None:

@@ -151,7 +151,7 @@ def test_fixed_counts_and_remedies_of_evaluation_are_asked_without_training(
     config, finished, tmp_path, monkeypatch
 ):
     """Every model at two frames as well; none of the way from the base is the base."""
-    workdir = shutil.copytree(finished, tmp_path / "more", symlinks=True)
+    workdir = shutil.copytree(finished, tmp_path / "more")
     trained = []
     monkeypatch.setattr(study, "train", lambda run: trained.append(run.workdir.name))
     remedies = {"nothing-of-it": {"remedy": {"interpolate": 0.0}}}
@@ -169,7 +169,10 @@ def test_fixed_counts_and_remedies_of_evaluation_are_asked_without_training(
     remedied = cells["hybrid-nothing-of-it-seed0"]
     assert set(trained) == set(cells) - {remedied.name}, "which find themselves trained"
     assert json.loads((remedied / "cell.json").read_text())["strategy"] == "nothing-of-it"
-    assert (remedied / "checkpoints").resolve() == cells["hybrid-seed0"] / "checkpoints"
+    assert not (remedied / "checkpoints").exists()
+    made = BenchmarkResult.load(remedied / "eval" / "hybrid" / "world_video.json").provenance
+    assert Path(made.checkpoint["path"]) == cells["hybrid-seed0"]
+    assert made.settings["interpolate"] == 0.0
 
     found = json.loads((workdir / "diagnostics.json").read_text())
     (measured,) = found["by_frames"].values()
@@ -185,6 +188,37 @@ def test_fixed_counts_and_remedies_of_evaluation_are_asked_without_training(
         return {row.id: row.prediction for row in rows if row.benchmark == "world_video"}
 
     assert said(remedied) == said(cells["base"])
+
+
+def test_each_cell_asks_its_own_model_or_that_which_it_shares(config, tmp_path, monkeypatch):
+    """The order of work, with nothing computed."""
+    done = []
+
+    def note(job):
+        return lambda run, *more: done.append((job, run.workdir.name, *more))
+
+    monkeypatch.setattr(study, "train", note("train"))
+    monkeypatch.setattr(study, "evaluate_checkpoint", note("ask"))
+    monkeypatch.setattr(study, "load_model", lambda run: (run.workdir.name, run.config))
+    monkeypatch.setattr(study, "evaluate_model", note("ask another's"))
+    monkeypatch.setattr(study, "diagnose", note("diagnose"))
+    remedies = {"half": {"remedy": {"interpolate": 0.5}}, "l2": {"remedy": {"l2": 0.1}}}
+    more = {"infer_frames": (2,), "remedies": remedies, "remedies_of": ("hybrid",)}
+    more["diagnose"] = "images"
+    study.run_study(Run(changed(config, study=more), tmp_path))
+    jobs = [(job, name) for job, name, *_ in done]
+    asks = [("ask", "base")] * 3  # under both policies and at two frames
+    assert jobs == [
+        *(("train", "base"), *asks, ("diagnose", "diagnostics")),
+        *(("train", "fixed-4-seed0"), *[("ask", "fixed-4-seed0")] * 2),
+        *(("train", "hybrid-seed0"), *[("ask", "hybrid-seed0")] * 2),
+        ("ask another's", "hybrid-half-seed0"),
+        *(("train", "hybrid-l2-seed0"), ("ask", "hybrid-l2-seed0")),
+    ]
+    ((model, asked_with), policy) = next(more for job, _, *more in done if job == "ask another's")
+    assert model == "hybrid-seed0" and policy["kind"] == "hybrid"
+    assert asked_with.remedy.interpolate == 0.5
+    assert Path(asked_with.train.init_from).name == "base", "which it is mixed with"
 
 
 def test_a_study_is_policies_by_remedies_by_seeds(config, finished):
