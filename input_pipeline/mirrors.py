@@ -85,10 +85,12 @@ class Mirror:
             here = dict(self._here())
             changed = [name for name, facts in here.items() if facts != self._known_facts(name)]
             for name in sorted(changed, key=lambda name: here[name][1]):
-                # A file that is gone again is one of the next time's.
-                with contextlib.suppress(FileNotFoundError):
+                try:
                     self._system.put_file(str(self.folder / name), f"{self._root}/{name}")
                     self._known[name] = _Known(self._version(name), *here[name])
+                except FileNotFoundError:
+                    if (self.folder / name).exists():  # so it is the bucket that is not there
+                        raise
             gone = [name for name in self._known if not (self.folder / name).exists()]
             for name in gone:
                 with contextlib.suppress(FileNotFoundError):

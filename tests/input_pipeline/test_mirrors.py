@@ -145,8 +145,17 @@ def test_what_cannot_be_reached_is_one_line(here, monkeypatch):
     write_atomically(here.folder / "a", "a")
     with pytest.raises(StorageError, match=f"{ADDRESS} cannot be written: .* 403 no access"):
         here.publish()
+    monkeypatch.setattr(here._system, "put_file", _no_bucket)
+    with pytest.raises(StorageError, match="cannot be written: FileNotFoundError: bucket"):
+        here.publish()
+    (here.folder / "a").unlink()  # gone again before it was read
+    here.publish()
     with pytest.raises(StorageError, match="nowhere://a/b"):
         copy_of("nowhere://a/b")
+
+
+def _no_bucket(*_):
+    raise FileNotFoundError("bucket")
 
 
 def _refuse(*_):
