@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vsft_jax.models.shared import stacks
-from vsft_jax.models.shared.attention import IMPLEMENTATIONS, attention, splash
+from vsft_jax.models.shared.attention import IMPLEMENTATIONS, attend, attention, splash
 from vsft_jax.sharding import batch_sharding, make_mesh
 
 
@@ -249,7 +249,7 @@ def test_work_follows_segments_not_rows():
         np.testing.assert_array_equal(found[:, later], expected[:, later])
 
 
-def test_auto_is_segments_on_cpu_and_decoding_is_never_by_tiles():
+def test_auto_is_segments_on_cpu_and_decoding_is_never_by_tiles(monkeypatch):
     q, k, v = _qkv(300, width=64)
     ids = jnp.ones((2, 300), jnp.int32)
     texts = {
@@ -261,6 +261,10 @@ def test_auto_is_segments_on_cpu_and_decoding_is_never_by_tiles():
         for implementation in IMPLEMENTATIONS
     }
     assert texts["auto"] == texts["segments"] != texts["xla"]
+    with monkeypatch.context() as on_gpu:
+        on_gpu.setattr(attend, "platform", lambda: "gpu")
+        call = functools.partial(attention, segment_ids=ids)
+        assert str(jax.make_jaxpr(call)(q, k, v)) == texts["xla"]
     assert "while[" in texts["segments"] and "pallas_call" in texts["splash"]
     one = jnp.ones((2, 1), jnp.int32)
     for implementation in IMPLEMENTATIONS:
