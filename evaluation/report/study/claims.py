@@ -74,7 +74,7 @@ def claims(study: Study) -> list[Claim]:
 
 def claim_table(study: Study) -> Table | None:
     """The claims with their answers; None for runs that no study made, which claim nothing."""
-    if not any(model.cell.config for model in study.models):
+    if not study.datasets:  # which only a study records
         return None
     rows = [[each.answer, each.text, gain_text(each.found), each.beside] for each in claims(study)]
     headers = ["answer", "claim", "points", "beside it"]
