@@ -1,6 +1,7 @@
 """The steps that are planned: hybrid frame budgets and text alone, on two pods."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from configs import qwen2_5_vl
@@ -28,7 +29,7 @@ class Case:
         config.update_from_flattened_dict(
             {"plan.topology": self.topology, "layout.row_patches": 31_744, **self.overrides}
         )
-        return Run(config.lock(), "")
+        return Run(config.lock(), Path())
 
 
 _V5P = {"mesh.data": 4, "model.remat": "mlp"}

@@ -72,9 +72,9 @@ def packed_rows(run: Run, corpus: Corpus) -> PackedRows | None:
         visits=Visits(*counted[:3].tolist()),
         text_tokens=float(np.mean(texts)),
         loss_chunks=float(np.mean([-(-count // chunk) for count in texts])),
-        text_pairs=counted[3],
-        frame_pairs=counted[4],
-        window_pairs=counted[5],
+        text_pairs=float(counted[3]),
+        frame_pairs=float(counted[4]),
+        window_pairs=float(counted[5]),
     )
 
 
