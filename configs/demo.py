@@ -27,7 +27,7 @@ GAP_SECONDS = {"low": 4.0, "low-medium": 1.0, "medium": 0.5, "high": 0.25}
 
 # What is tried against the loss of image skill, each with the hybrid rule. Strengths were set
 # beforehand and not tuned.
-_LORA = {
+_LORA: dict[str, dict[str, Any]] = {
     "lora": {"rank": 8, "alpha": 16.0},
     "optimizer": {"learning_rate": {"tower": 0.0, "projector": 0.0}},
 }
@@ -158,7 +158,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
             "layout": {"row_patches": 256},
         }
     )
-    words = ("2", "16", "hybrid", "random")
+    words: tuple[str, ...] = ("2", "16", "hybrid", "random")
     if args.full:
         words = ("2", "4", "8", "16", "hybrid", "random", "typed")
     config.study.frames = ConfigDict({f"frames_{word:0>2}": _frames(word) for word in words})
