@@ -6,6 +6,10 @@ The records are synthetic conversations in LLaVA's form, in turn about clips, pi
 The files are a few tiny clips and pictures under many names (hard links), so that each is opened,
 probed and looked up by itself. Tokenizer and layout are Qwen2.5-VL's, the policy reads the
 instruction and decodes nothing (decoding has a benchmark of its own).
+
+    python -m bench.prepare --probes 5000 50000 200000
+
+times instead what finding a known probe costs in tables of so many files.
 """
 
 import argparse
@@ -26,7 +30,10 @@ import cv2
 import numpy as np
 from absl import logging
 
+from input_pipeline.examples import MediaRef
 from input_pipeline.index import DatasetSpec, IndexSpec, prepare
+from input_pipeline.index.probe_cache import Probe, ProbeCache, remove_damaged
+from input_pipeline.media import EvenTimes, MediaInfo
 from tests.input_pipeline.media_fixtures import write_clip
 from tests.parity.qwen_files import write_tokenizer
 from vsft_jax.models.qwen2_5_vl.layout import Layout
@@ -62,9 +69,18 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--processes", action="store_true", help="processes in place of threads")
     parser.add_argument("--folder", type=Path, help="a folder to work in, which is emptied")
+    parser.add_argument("--probes", type=int, nargs="+", help="look-ups in tables of so many files")
     options = parser.parse_args()
     logging.set_verbosity(logging.ERROR)
     print(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f} at the start\n")
+    if options.probes:
+        print("| files | CPU µs a look-up, five times | CPU s to check the table |\n|---|---|---|")
+        for files in options.probes:
+            with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+                each, check_s = look_ups(Path(folder) / "probes.sqlite", files)
+                times = ", ".join(f"{time_us:.1f}" for time_us in each)
+                print(f"| {files:,} | {times} | {check_s:.2f} |", flush=True)
+        return
     print("| files | records | known from before | wall s | CPU s | records/s | records/CPU s |")
     print("|---|---|---|---|---|---|---|", flush=True)
     for files in options.files:
@@ -160,6 +176,27 @@ def steps(corpus: Corpus, workers: int, processes: bool) -> Iterator[tuple[str, 
     corpus.write_annotations("another")
     yield "the media alone", spent(spec)
     shutil.rmtree(corpus.folder / "index")
+
+
+def look_ups(path: Path, files: int) -> tuple[list[float], float]:
+    """CPU microseconds of a look-up in a new table of clips, of five runs of neighbours, and CPU
+    seconds of finding the table undamaged."""
+    refs = [MediaRef("video", f"/media/{i // _IN_A_FOLDER:04d}/{i:07d}.mp4") for i in range(files)]
+    infos = (
+        MediaInfo("video", 640, 360, EvenTimes(100 + i % 7000, 1, 30), 3.3 + i % 7000 / 30)
+        for i in itertools.count()
+    )
+    each, run = [], min(files, 4000)
+    with ProbeCache(path) as cache:
+        cache.put(Probe(ref, "stamp", info) for ref, info in zip(refs, infos, strict=False))
+        for start in np.linspace(0, files - run, 5).astype(int):
+            cpu = _cpu()
+            found = [cache.get(ref, "stamp") for ref in refs[start : start + run]]
+            each.append((_cpu() - cpu) / run * 1e6)
+            assert None not in found
+    cpu = _cpu()
+    remove_damaged(path)
+    return each, _cpu() - cpu
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """Each step of the benchmark finds known what it says is known."""
 
-from bench.prepare import Corpus, steps
+from bench.prepare import Corpus, look_ups, steps
 from input_pipeline.index import pieces
 from input_pipeline.media import Decoder
 
@@ -30,3 +30,8 @@ def test_what_each_step_does_again(tmp_path, monkeypatch):
         "all but the resolution": {"probed": 0, "read": 0},
         "the media alone": {"probed": 0, "read": 1},
     }
+
+
+def test_look_ups_are_of_known_probes(tmp_path):
+    each, check_s = look_ups(tmp_path / "probes.sqlite", 30)
+    assert len(each) == 5 and min(each) >= 0 and check_s >= 0
