@@ -82,7 +82,7 @@ def _program() -> str:
 
 def _do(typed: Arguments) -> None:
     _open_closed_streams()
-    _import_whole("numpy")  # whose C code prints a traceback when it is interrupted
+    _import_whole("numpy")
     from front.console import prepare_console
 
     if typed.job in _PRINT and sys.stdout is None:
@@ -90,6 +90,7 @@ def _do(typed: Arguments) -> None:
     prepare_console()
     request = _request(typed)
     if typed.job not in _FOLDERS:
+        _import_whole("jax")
         if typed.distributed:
             _join(typed)
         keep_compiled(request)
@@ -128,7 +129,8 @@ def _open_closed_streams() -> None:
 
 
 def _import_whole(name: str) -> None:
-    """Imports a module; a Ctrl-C comes when that is done."""
+    """Imports a module; a Ctrl-C comes when that is done. In the middle of an extension module it
+    prints a traceback, is lost or, seldom, ends in a segmentation fault."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         importlib.import_module(name)

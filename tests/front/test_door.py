@@ -96,6 +96,14 @@ def test_ctrl_c_comes_when_an_import_is_done(monkeypatch, tmp_path):
     assert sys.modules.pop("interrupted_module").DONE
 
 
+def test_what_must_not_be_interrupted_is_imported_first(monkeypatch, tmp_path):
+    imported = []
+    monkeypatch.setattr(door, "_import_whole", imported.append)
+    monkeypatch.setitem(door.DO, "plan", lambda request: imported.append("the job"))
+    assert main([*PLAN, f"--workdir={tmp_path}"]) == 0
+    assert imported == ["numpy", "jax", "the job"]
+
+
 def test_answers_need_somewhere_to_go(monkeypatch, tmp_path, capfd):
     monkeypatch.setitem(door.DO, "predict", lambda request: None)
     monkeypatch.setattr(sys, "stdout", None)

@@ -30,7 +30,7 @@ from vsft_jax.prepare import ensure_demo_world, prepare_training
 from vsft_jax.train.record import Record
 from vsft_jax.workdir_lock import working_in
 
-_TRIES = 6  # of a writer, at most
+_TRIES = 4  # of a writer, at most
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ from vsft_jax.prepare import ensure_demo_world
 from vsft_jax.train import train
 
 _RANDOM = random.Random(int(os.environ.get("SOAK_SEED", "0")))
-_COMPILED = 0.4  # of the time of a run that compiles, about, takes one that need not
+_COMPILED = 0.3  # of the time of a run that compiles, about, takes one that need not
 _TABLE: dict[str, list[int]] = {}  # kind → tries, losses
 
 
@@ -141,20 +141,35 @@ _HARM = [
 ]
 
 
-@tries(2, 20)
-def test_damages(data, whole, tmp_path, count):
-    """Of any file of a checkpoint or an index; the run then goes to its end again."""
-    for number in range(count):
-        workdir = tmp_path / f"run{number}"
-        shutil.copytree(whole[0], workdir, symlinks=True)
-        step = steps_of(workdir / "checkpoints")[0]
-        below = workdir / _RANDOM.choice([f"checkpoints/{step}", "index"])
-        files = [p for p in sorted(below.rglob("*")) if p.is_file() and p.stat().st_size]
-        files = [p for p in files if p.suffix != ".lock" and p.name != "manifest.json"]
-        path = _RANDOM.choice(files)
-        _RANDOM.choice(_HARM)(path)
-        lost = _finish(data, workdir)
-        _count("damages", [f"{path}: {each}" for each in lost + lost_at_the_end(workdir, whole[0])])
+def _harm(folder):
+    """Damages one of the files in a folder; returns which."""
+    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.stat().st_size]
+    files = [p for p in files if p.suffix != ".lock" and p.name != "manifest.json"]
+    path = _RANDOM.choice(files)
+    _RANDOM.choice(_HARM)(path)
+    return path
+
+
+def _damaged(data, whole, workdir, places):
+    """A run with a damaged file in each of some places of {checkpoint, index} goes to its end
+    again."""
+    shutil.copytree(whole[0], workdir, symlinks=True)
+    newest = steps_of(workdir / "checkpoints")[0]
+    folders = {"checkpoint": workdir / "checkpoints" / str(newest), "index": workdir / "index"}
+    harmed = [_harm(folders[place]) for place in places]
+    lost = _finish(data, workdir) + lost_at_the_end(workdir, whole[0])
+    _count("damages", [f"{harmed}: {each}" for each in lost])
+
+
+@pytest.mark.soak
+def test_damages(data, whole, tmp_path):
+    for number in range(20):
+        place = _RANDOM.choice(["checkpoint", "index"])
+        _damaged(data, whole, tmp_path / f"run{number}", [place])
+
+
+def test_a_damaged_checkpoint_and_a_damaged_index(data, whole, tmp_path):
+    _damaged(data, whole, tmp_path / "run", ["checkpoint", "index"])
 
 
 @tries(1, 10)
@@ -164,8 +179,9 @@ def test_full_disks(data, whole, tmp_path, count):
     for number in range(count):
         disk = tmp_path / f"disk{number}"
         disk.mkdir()
-        # As many small ones as large ones, or it would nearly always be a checkpoint.
-        size = int(needed * 0.9 * 100 ** -_RANDOM.random())
+        # On every other one it is the first checkpoint or what is written before it.
+        part = _RANDOM.uniform(0.4, 0.95) if number % 2 else 0.4 * 40 ** -_RANDOM.random()
+        size = int(needed * part)
         mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)]
         if subprocess.run(mount, capture_output=True).returncode:
             pytest.skip("nothing can be mounted here")
