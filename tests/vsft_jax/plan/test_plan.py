@@ -102,8 +102,9 @@ def test_what_is_read_before_code_generation_agrees(config, planned):
     for part in planned.memory.keys() - {program}:
         assert found.memory[part] == planned.memory[part]
     assert found.memory[program] < planned.memory[program]
-    # A model this small lives in vector memory, where shapes tell least.
-    assert 0.5 < found.cost.other / planned.cost.other < 2
+    # Most instructions of a model this small take what any takes, whatever it computes, and that
+    # is not expected of them.
+    assert found.roofline.other < found.cost.other < planned.cost.other
 
 
 def test_the_plan_is_printed_and_written(config, planned, monkeypatch, tmp_path):
