@@ -23,7 +23,7 @@ from vsft_jax.lora import ModelBuilder
 from vsft_jax.models import FAMILIES
 from vsft_jax.sharding import abstract_model, make_mesh
 
-NAMES = [m.name for m in pkgutil.iter_modules(configs.__path__) if m.name != "common"]
+NAMES = [m.name for m in pkgutil.iter_modules(configs.__path__) if not m.ispkg and m.name != "common"]
 
 
 @pytest.mark.parametrize("name", NAMES)

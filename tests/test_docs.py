@@ -30,7 +30,7 @@ from vsft_jax.models import family_named
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
-DOCSTRINGS = sorted(ROOT.glob("configs/*.py"))
+DOCSTRINGS = sorted(ROOT.glob("configs/**/*.py"))
 
 # What counts as a command, an option, a key of the config or a file of this repository.
 _PROGRAM = re.compile(r"(?:vsft|python main\.py) +\S")

@@ -43,7 +43,7 @@ def test_no_module_is_part_of_a_circle():
 def test_a_folder_can_be_taken_in_at_a_glance(package):
     for folder in [ROOT / package, *(ROOT / package).rglob("*/")]:
         names = [path.name for path in folder.glob("*.py") if not path.name.startswith("__")]
-        limit = MOST_MODULES + (package in ("demo_world", "configs"))  # one subject, many scenes
+        limit = MOST_MODULES + (package == "demo_world")  # one subject, many scenes
         assert len(names) <= limit, f"{folder}: {sorted(names)}"
         if names and package != "configs":
             text = (folder / "__init__.py").read_text()

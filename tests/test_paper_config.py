@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from configs import paper
+from configs.studies import paper
 from evaluation.run_study import plan_cells
 from input_pipeline.frame_budget import canonical_spec, resolve_spec
 from vsft_jax.config import Run

@@ -125,8 +125,6 @@ BAD: dict[str, tuple[Any, ...]] = {
     "train.trackers": ('ones of "tensorboard", ', ("tensorbord",), ("wandb", "wandb"), "wandb", 3),
     "train.profile_at": AT_LEAST_0,
     "train.profile_steps": AT_LEAST_1,
-    "train.profile_at": AT_LEAST_0,
-    "train.profile_steps": AT_LEAST_1,
     "train.project": NAME,
     "train.max_bad_steps": AT_LEAST_1,
     "train.skip_loss_above": NOT_NEGATIVE,

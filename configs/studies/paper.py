@@ -1,6 +1,6 @@
 """The study of arXiv 2603.17541 on Qwen2.5-VL-7B, with the controls that it lacks.
 
-    C=configs/paper.py:path=/models/Qwen2.5-VL-7B-Instruct,benchmark_root=/data/bench,\\
+    C=configs/studies/paper.py:path=/models/Qwen2.5-VL-7B-Instruct,benchmark_root=/data/bench,\\
     annotations=/data/llava_video_20k.json,media_root=/data/videos
     vsft --config=$C --workdir=runs/paper --job=plan      # a step on config.plan.topology
     vsft --config=$C --workdir=runs/paper --job=study

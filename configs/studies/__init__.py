@@ -1,0 +1,1 @@
+"""Studies of released models, whole: a policy or remedy against another."""
