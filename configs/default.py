@@ -193,8 +193,8 @@ def get_config() -> ConfigDict:
     config.plan.rows = 1  # packed rows a device and microbatch, instead of train.batch_rows
     # Also plan other meshes, remat, row shapes and rows, and print the best: ten times as long.
     config.plan.search = False
-    # Generate code as well: minutes instead of seconds. It shows that every kernel compiles, and the
-    # compiler's own cycles stand in the place of what they are expected to be.
+    # Generate code as well: minutes instead of seconds. It shows that every kernel compiles, and
+    # the compiler's own cycles stand in the place of what they are expected to be.
     config.plan.compile = False
 
     # --- Evaluation ----------------------------------------------------------------------------

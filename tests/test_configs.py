@@ -23,7 +23,8 @@ from vsft_jax.lora import ModelBuilder
 from vsft_jax.models import FAMILIES
 from vsft_jax.sharding import abstract_model, make_mesh
 
-NAMES = [m.name for m in pkgutil.iter_modules(configs.__path__) if not m.ispkg and m.name != "common"]
+FILES = [m.name for m in pkgutil.iter_modules(configs.__path__) if not m.ispkg]
+NAMES = [name for name in FILES if name != "common"]
 
 
 @pytest.mark.parametrize("name", NAMES)
