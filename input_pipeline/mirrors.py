@@ -23,8 +23,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from absl import logging
-
 from input_pipeline.errors import UserError
 from input_pipeline.files import replacing, write_atomically
 from input_pipeline.paths import is_remote, user_cache
@@ -281,6 +279,8 @@ def publishing() -> Iterator[None]:
 
     What fails is tried again the next time. Raises StorageError for the last one.
     """
+    from absl import logging  # not above: --help reads this module and needs none
+
     ended = threading.Event()
 
     def keep_on() -> None:
