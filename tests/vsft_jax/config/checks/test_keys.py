@@ -164,6 +164,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "eval.top_k": AT_LEAST_0,
     "eval.frames": ('"checkpoint", "config" or numbers', "both", "", "4+", "0", "4,8", 8),
     "eval.limit": AT_LEAST_0,
+    "eval.choices": ('one of "written", "likeliest"', "first", None),
     "eval.control": ('one of "", "no_visual"', "blind", None),
     "serve.host": NAME,
     "serve.port": ("an integer from 0 to 65535", -1, 65536, "8000", None),

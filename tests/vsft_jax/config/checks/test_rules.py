@@ -153,10 +153,13 @@ def test_a_config_without_training_sets_is_for_other_jobs():
     assert not Run(config, "").config.data.train
 
 
-@pytest.mark.parametrize("name", [m.name for m in pkgutil.iter_modules(configs.__path__)])
+CONFIGS = [m.name for m in pkgutil.walk_packages(configs.__path__, "configs.") if not m.ispkg]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
 def test_every_config_passes(name):
-    module = importlib.import_module(f"configs.{name}")
-    if name == "common":
+    module = importlib.import_module(name)
+    if name == "configs.common":
         return
     try:
         config = module.get_config()
