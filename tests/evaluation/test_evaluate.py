@@ -151,7 +151,7 @@ def test_a_killed_evaluation_goes_on_to_the_same_files(evaluated, tmp_path):
     answers = {"world_image.answers.jsonl", "world_video.answers.jsonl"}
     assert set(whole) == results | answers
     places = random.Random(0).sample(range(len(mouth.asked)), 10)
-    for place in [0, *places, len(mouth.asked) - 1]:
+    for place in {0, *places, len(mouth.asked) - 1}:
         name = f"killed-after-{place}"
         with pytest.raises(KeyboardInterrupt):
             evaluated(name, _Mouth(dies_after=place))
@@ -206,14 +206,14 @@ def test_results_of_other_benchmarks_stay(evaluated, shared_config, tmp_path):
 
 def test_subsets_and_controls_lie_beside_the_score(evaluated, tmp_path, caplog):
     score = evaluated("run", _Mouth())
-    evaluated("run", _Mouth(), limit=6)
+    evaluated("run", _Mouth(), limit=3)
     caplog.set_level("INFO")
     assert evaluated("run", _Mouth(), control="no_visual") == score
     folder = tmp_path / "run" / "eval" / "fixed-4"
-    few = BenchmarkResult.load(folder / "limit-6" / "world_video.json")
+    few = BenchmarkResult.load(folder / "limit-3" / "world_video.json")
     whole = BenchmarkResult.load(folder / "world_video.json")
-    assert 6 <= few.n + few.masked < whole.n
-    assert few.provenance.settings["limit"] == 6
+    assert 3 <= few.n + few.masked < whole.n
+    assert few.provenance.settings["limit"] == 3
     assert "limit" not in whole.provenance.settings
     found = read_controls(folder, "world_video")
     assert found.keys() == {"no_visual"} and found["no_visual"].n == whole.n

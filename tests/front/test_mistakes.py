@@ -226,6 +226,16 @@ def places(tmp_path):
     return {"run": str(run), "here": str(here)}
 
 
+@pytest.fixture(autouse=True)
+def no_cluster(monkeypatch):
+    """What JAX says where nobody tells of other processes; it looks only before it computes."""
+
+    def initialize(*_):
+        raise ValueError("coordinator_address should be defined.")
+
+    monkeypatch.setattr("jax.distributed.initialize", initialize)
+
+
 @pytest.mark.parametrize("arguments, line", MISTAKES)
 def test_a_mistake_costs_a_readable_line(arguments, line, places, capfd):
     def placed(text):

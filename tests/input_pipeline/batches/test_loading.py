@@ -30,6 +30,7 @@ def test_batches_in_order_with_fixed_shapes(store, chat):
         "targets": ((2, 192), np.int32),
         "loss_weights": ((2, 192), np.float32),
         "visual_index": ((2, 192, 1), np.int32),
+        "clips": ((2, 192), np.bool_),
         "patches": ((2, 256, 1176), np.uint8),
         "patch_coords": ((2, 256, 2), np.int32),
         "patch_frames": ((2, 256), np.int32),

@@ -137,7 +137,7 @@ def test_prompt_mode(store, chat):
     assert (batch.segment_ids > 0).sum(axis=1).tolist() == [count, 0]
     assert not batch.targets.any() and not batch.loss_weights.any()
     assert chat.decode(batch.tokens[0, count - 2 : count]).endswith("\n")
-    assert device_arrays(batch).keys() == TEXT_FIELDS | PATCH_FIELDS
+    assert device_arrays(batch).keys() == TEXT_FIELDS | PATCH_FIELDS | {"clips"}
     # The beginnings of two prompts, one after the other.
     beginning = dataclasses.replace(prompt, tokens=count - 3)
     both = build_row([(example, beginning), (example, prompt)], chat, RULES, SHAPE, "prompt")
