@@ -5,6 +5,7 @@ import logging as standard_logging
 import jax
 import pytest
 from absl import logging
+from jax.experimental.compilation_cache import compilation_cache
 
 _JAX = (
     "jax_compilation_cache_dir",
@@ -23,6 +24,7 @@ def set_back():
     yield
     for name, value in values.items():
         jax.config.update(name, value)
+    compilation_cache.reset_cache()  # it may have been opened in a bucket that is gone
     logging.set_verbosity(verbosity)
     logging.get_absl_logger().setLevel(level)  # set_verbosity sets one where there was none
     standard_logging.root.handlers[:] = handlers
