@@ -1,10 +1,11 @@
 """Which rows a run trains on, and how full they are."""
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 
+import numpy as np
 from absl import logging
 
-from input_pipeline.batches import BatchPlan, SourceSizes, fill_lines
+from input_pipeline.batches import Batch, BatchPlan, SourceSizes, fill_lines, make_batches
 from input_pipeline.index import ExampleStore
 from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
@@ -26,6 +27,29 @@ def batch_plan(
         max_patches=run.row_shape.patches,
         window=run.config.train.pack_window,
         slices=run.row_shape.slices,
+    )
+
+
+def planned_batches(
+    run: Run,
+    store: ExampleStore,
+    plan: BatchPlan,
+    here: np.ndarray,
+    *,
+    steps: int,
+    start_step: int = 0,
+) -> Generator[Batch, None, None]:
+    """The steps of a plan, loaded. store: what the plan was made of. here: rows of this process."""
+    return make_batches(
+        store,
+        lambda step: plan.local_rows(step, here),
+        run.tokenizer,
+        run.layout,
+        run.row_shape,
+        steps=steps,
+        start_step=start_step,
+        decoder=run.decoder,
+        threads=run.config.data.workers,
     )
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from absl import logging
 
 from evaluation.diagnostics.gradients import (
@@ -53,12 +52,12 @@ def diagnose(run: Run, pictures: str, counts: Sequence[int], file: Path) -> dict
         @jax.jit
         def gradients_at(state: TrainState, batch: Mapping[str, jax.Array]) -> Any:
             grads, sums = trainer.gradients(state, batch)
-            return jax.tree.map(lambda g: g / jnp.maximum(sums.weight, 1.0), grads)
+            return sums.mean_of(grads)
 
         @jax.jit
         def loss_at(state: TrainState, batch: Mapping[str, jax.Array]) -> jax.Array:
             _, sums = trainer.gradients(state, batch)
-            return sums.loss / jnp.maximum(sums.weight, 1.0)
+            return sums.mean_of(sums.loss)
 
         def gradient(trainable: Any, batch: Mapping[str, jax.Array]) -> Any:
             return gradients_at(dataclasses.replace(state, trainable=trainable), batch)

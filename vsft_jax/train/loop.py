@@ -13,7 +13,7 @@ import jax
 from absl import logging
 from flax import nnx
 
-from input_pipeline.batches import Batch, device_arrays, make_batches
+from input_pipeline.batches import Batch, device_arrays
 from input_pipeline.files import write_atomically
 from input_pipeline.index import BadFraction, ExampleStore, Quarantine
 from input_pipeline.progress import Progress, duration
@@ -23,6 +23,7 @@ from vsft_jax.config import Run, check_before_training
 from vsft_jax.inference import LoadedModel
 from vsft_jax.prepare import prepare_training
 from vsft_jax.processes import first_finds, is_first
+from vsft_jax.row_plan import planned_batches
 from vsft_jax.sharding import local_rows, on_mesh, put_batch, rows_only
 from vsft_jax.train.log import log_mix, log_parameters, log_plan
 from vsft_jax.train.meter import Meter
@@ -194,17 +195,8 @@ def _begin(
         write_atomically(run.workdir / "config.json", json.dumps(meta, indent=1))
     here = local_rows(trainer.mesh, run.config.train.batch_rows)
     store = ExampleStore.concatenate(list(stores.values()))
-    batches = make_batches(
-        store,
-        lambda step: plan.local_rows(step, here),
-        run.tokenizer,
-        run.layout,
-        run.row_shape,
-        steps=run.config.train.steps,
-        start_step=start,
-        decoder=run.decoder,
-        threads=run.config.data.workers,
-    )
+    steps = run.config.train.steps
+    batches = planned_batches(run, store, plan, here, steps=steps, start_step=start)
     record, trackers, lost = None, Trackers({}), 0.0
     if is_first():
         if begun and "meter" in begun:

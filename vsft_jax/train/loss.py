@@ -2,7 +2,7 @@
 
 import functools
 import math
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,8 @@ from jax import Array
 from jax.sharding import PartitionSpec
 
 from vsft_jax.sharding import position_axis, row_axes
+
+Tree = TypeVar("Tree")
 
 
 class LossSums(NamedTuple):
@@ -22,6 +24,11 @@ class LossSums(NamedTuple):
     loss: Array
     weight: Array
     correct: Array
+
+    def mean_of(self, total: Tree) -> Tree:
+        """What was summed with them, arrays of any kind, as a mean over the weights; all answer
+        tokens then count the same, in whichever row or microbatch they lie."""
+        return jax.tree.map(lambda x: x / jnp.maximum(self.weight, 1.0), total)
 
 
 def token_loss(
@@ -77,19 +84,19 @@ def _local_loss(
     length = hidden.shape[1]
     if chunk >= length:
         return _sums(kernel.astype(jnp.float32), hidden, targets, weights)
-    end = -length % chunk
-
-    def cut(x: Array) -> Array:
-        """[B, L, ...] -> [chunks, B, chunk, ...], zeros (so weight 0) at the end."""
-        x = jnp.pad(x, [(0, 0), (0, end)] + [(0, 0)] * (x.ndim - 2))
-        return jnp.moveaxis(x.reshape(x.shape[0], -1, chunk, *x.shape[2:]), 1, 0)
 
     # Few positions are answers. With those first in every row, most chunks have nothing to predict.
     idle = weights == 0
     order = jnp.argsort(idle, axis=1, stable=True)
     turns = -(-(length - idle.sum(axis=1).min()) // chunk)
-    pieces = [cut(jnp.take_along_axis(x, order, axis=1)) for x in (targets, weights)]
-    return _first_chunks(kernel, cut(_ordered(hidden, order)), *pieces, turns)
+    pieces = [chunks(jnp.take_along_axis(x, order, axis=1), chunk) for x in (targets, weights)]
+    return _first_chunks(kernel, chunks(_ordered(hidden, order), chunk), *pieces, turns)
+
+
+def chunks(x: Array, size: int) -> Array:
+    """[B, L, ...] -> [chunks, B, size, ...], zeros (so weight 0) at the end."""
+    x = jnp.pad(x, [(0, 0), (0, -x.shape[1] % size)] + [(0, 0)] * (x.ndim - 2))
+    return jnp.moveaxis(x.reshape(x.shape[0], -1, size, *x.shape[2:]), 1, 0)
 
 
 def _sums(wide: Array, hidden: Array, targets: Array, weights: Array) -> LossSums:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 import jax
 from ml_collections import ConfigDict
 
-from input_pipeline.batches import device_arrays, make_batches
+from input_pipeline.batches import device_arrays
 from vsft_jax.config import Run
 from vsft_jax.prepare import prepare_training
-from vsft_jax.row_plan import batch_plan
+from vsft_jax.row_plan import batch_plan, planned_batches
 from vsft_jax.sharding import local_rows, put_batch
 
 if TYPE_CHECKING:
@@ -29,16 +29,5 @@ def batches_of(
     stores, rows = prepare_training(alone).stores(), config.train.batch_rows
     plan = batch_plan(alone, stores)
     here = local_rows(trainer.mesh, rows)
-    batches = make_batches(
-        stores[name],
-        lambda step: plan.local_rows(step, here),
-        run.tokenizer,
-        run.layout,
-        run.row_shape,
-        steps=steps,
-        start_step=0,
-        decoder=run.decoder,
-        threads=run.config.data.workers,
-    )
-    for batch in batches:
+    for batch in planned_batches(run, stores[name], plan, here, steps=steps):
         yield put_batch(device_arrays(batch), trainer.mesh, rows)

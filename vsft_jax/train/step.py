@@ -168,7 +168,7 @@ class Trainer:
             total, _ = add_microbatch(total, batch)
         else:
             total, _ = jax.lax.scan(add_microbatch, total, _microbatches(batch, self.accumulate))
-        means = [_mean(grads, sums) for grads, sums in total]
+        means = [sums.mean_of(grads) for grads, sums in total]
         together = jax.tree.map(lambda *x: sum(x), *(sums for _, sums in total))
         return one_sided(*means) if self.remedies.project else means[0], together
 
@@ -178,7 +178,7 @@ class Trainer:
         grads, sums = self._step_gradient(state, batch)
         grad_norm = optax.tree.norm(grads)
         finite = jnp.isfinite(sums.loss) & jnp.isfinite(grad_norm)
-        loss = sums.loss / jnp.maximum(sums.weight, 1.0)
+        loss = sums.mean_of(sums.loss)
         # Before there were so many steps the median is NaN, and nothing is above it.
         spike = (self.skip_loss_above > 0) & (
             loss > self.skip_loss_above * jnp.median(state.recent_losses)
@@ -215,11 +215,6 @@ def _kinds(rows: Mapping[str, jax.Array]) -> list[Mapping[str, jax.Array]]:
         {**rows, "loss_weights": jnp.where(chosen, rows["loss_weights"], 0.0)}
         for chosen in (clips, ~clips)
     ]
-
-
-def _mean(grads: nnx.State, sums: LossSums) -> nnx.State:
-    """Every answer token counts the same, in whichever row or microbatch it lies."""
-    return jax.tree.map(lambda g: g / jnp.maximum(sums.weight, 1.0), grads)
 
 
 def _a_step_later(opt_state: optax.OptState) -> optax.OptState:

@@ -39,7 +39,7 @@ def claims(study: Study) -> list[Claim]:
     """All that the study has the models for, in the order of docs/study.md. Groups and controls are
     found by their specs."""
     images, videos = (compare.of_modality(study, modality) for modality in compare.MODALITIES)
-    plain, treated = compare.by_remedy(study)
+    plain, _ = compare.by_remedy(study)
     found: list[Claim] = []
     for sign, verb, which, modality in (
         (1, "raises", videos, "video"),
@@ -60,16 +60,19 @@ def claims(study: Study) -> list[Claim]:
     for group in plain:
         if fixed and not group.policy.is_fixed and not group.policy.is_control:
             found += _asked_alike(study, group, fixed[-1])
-    for group in treated:
-        untreated = next((each for each in plain if each.policy == group.policy), None)
-        if untreated:
-            cost = gain_text(compare.contrast(study, group, untreated, videos))
-            text = (
-                f"{group.strategy} keeps image skill: {group.label} − {untreated.label} on images"
-            )
-            change = compare.contrast(study, group, untreated, images)
-            found.append(Claim(text, 1, change, f"on videos {cost}"))
+    for group, untreated in _treated(study):
+        cost = gain_text(compare.contrast(study, group, untreated, videos))
+        text = f"{group.strategy} keeps image skill: {group.label} − {untreated.label} on images"
+        change = compare.contrast(study, group, untreated, images)
+        found.append(Claim(text, 1, change, f"on videos {cost}"))
     return found
+
+
+def _treated(study: Study) -> Iterator[tuple[Group, Group]]:
+    """Each group with a remedy, and the one with the same frame policy and none."""
+    plain, treated = compare.by_remedy(study)
+    by_policy = {group.policy: group for group in reversed(plain)}
+    return ((group, by_policy[group.policy]) for group in treated if group.policy in by_policy)
 
 
 def claim_table(study: Study) -> Table | None:
@@ -84,12 +87,8 @@ def claim_table(study: Study) -> Table | None:
 def ranked_remedies(study: Study) -> Table | None:
     """Remedies by what they keep on images, with what they cost on videos; None without any."""
     images, videos = (compare.of_modality(study, modality) for modality in compare.MODALITIES)
-    plain, treated = compare.by_remedy(study)
     rows = []
-    for group in treated:
-        untreated = next((each for each in plain if each.policy == group.policy), None)
-        if untreated is None:
-            continue
+    for group, untreated in _treated(study):
         kept, cost = (compare.contrast(study, group, untreated, w) for w in (images, videos))
         over = compare.gain(study, group.shown, images)
         rank = kept.mean if kept else -math.inf

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from vsft_jax.train.loss import LossSums
+from vsft_jax.train.loss import LossSums, chunks
 
 
 def distill_loss(
@@ -29,13 +29,6 @@ def distill_loss(
         chunk: positions at a time, positive.
     """
     start_hidden, start_kernel = map(jax.lax.stop_gradient, (start_hidden, start_kernel))
-    length = hidden.shape[1]
-    chunks = -(-length // chunk)
-
-    def cut(x: Array) -> Array:
-        """[B, L, ...] -> [chunks, B, chunk, ...], zeros (so weight 0) at the end."""
-        x = jnp.pad(x, [(0, 0), (0, chunks * chunk - length)] + [(0, 0)] * (x.ndim - 2))
-        return jnp.moveaxis(x.reshape(x.shape[0], chunks, chunk, *x.shape[2:]), 1, 0)
 
     def log_probabilities(hidden: Array, kernel: Array) -> Array:
         logits = jnp.dot(hidden, kernel.astype(hidden.dtype), preferred_element_type=jnp.float32)
@@ -53,5 +46,6 @@ def distill_loss(
         return jax.tree.map(jnp.add, total, sums), None
 
     zero = jnp.zeros((), jnp.float32)
-    pieces = (cut(hidden), cut(start_hidden), cut(targets), cut(weights.astype(jnp.float32)))
+    parts = (hidden, start_hidden, targets, weights.astype(jnp.float32))
+    pieces = tuple(chunks(part, chunk) for part in parts)
     return jax.lax.scan(add, LossSums(zero, zero, zero), pieces)[0]

@@ -47,7 +47,6 @@ def _added(
     def add(total: nnx.State, row: Mapping[str, Any]) -> tuple[nnx.State, None]:
         one = {name: x[None] for name, x in row.items()}
         grads, sums = trainer.gradients(state, one)
-        weight = jnp.maximum(sums.weight, 1.0)
-        return jax.tree.map(lambda t, g: t + (g / weight) ** 2, total, grads), None
+        return jax.tree.map(lambda t, g: t + g**2, total, sums.mean_of(grads)), None
 
     return jax.lax.scan(add, total, dict(batch))[0]
