@@ -1,10 +1,13 @@
 """Builds the demo world on disk: media files, LLaVA annotations, tokenizer, world.json."""
 
+import contextlib
 import dataclasses
+import glob
 import hashlib
 import json
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -105,7 +108,8 @@ def generate_world(
 ) -> WorldPaths:
     """Builds a world at `directory`, or finds the complete one with these parameters there.
 
-    Built in a sibling directory and renamed when complete, so a half-built world is never seen.
+    Built in a sibling directory and renamed when complete, so a half-built world is never seen;
+    what a killed build left there goes when the next one begins on the same host.
     A world with other parameters or a damaged one is replaced. progress: called with the number
     of media files written and their total.
 
@@ -130,8 +134,9 @@ def generate_world(
     if paths.root.exists() and not paths.summary.exists() and any(paths.root.iterdir()):
         raise FileExistsError(f"{paths.root} is not empty and not a demo world: choose another")
     paths.root.parent.mkdir(parents=True, exist_ok=True)
-    building = paths.root.parent / f".{paths.root.name}.building-{os.getpid()}"
-    shutil.rmtree(building, ignore_errors=True)
+    begun = f".{paths.root.name}.building-{socket.gethostname()}-"
+    _remove_left(paths.root.parent, begun)
+    building = paths.root.parent / f"{begun}{os.getpid()}"
     try:
         _build(WorldPaths(building), parameters, progress)
         _swap_in(building, paths, parameters)
@@ -271,6 +276,22 @@ def _is_complete(paths: WorldPaths, parameters: Mapping[str, int]) -> bool:
         return False
     same = summary.get("version") == VERSION and summary.get("parameters") == parameters
     return same and summary.get("sha256") == _content_hash(paths)
+
+
+def _remove_left(folder: Path, begun: str) -> None:
+    """Removes what builds of this host that were killed have left."""
+    for left in folder.glob(f"{glob.escape(begun)}*"):
+        process = left.name[len(begun) :].partition("-")[0]
+        if not process.isdecimal():
+            continue
+        with contextlib.suppress(PermissionError):  # it runs, as another user
+            try:
+                if int(process) != os.getpid():
+                    os.kill(int(process), 0)
+                    continue
+            except ProcessLookupError:
+                pass
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _swap_in(building: Path, paths: WorldPaths, parameters: Mapping[str, int]) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import os
 import platform
+import resource
 import signal
 
 # Set in the environment, so that programs which tests start have the same.
@@ -72,6 +73,17 @@ def devices(count: int):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax, "devices", lambda *_: first)
         yield
+
+
+@contextlib.contextmanager
+def no_file_larger_than(size: int):
+    """Files of this process cannot grow beyond so many bytes, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture(scope="session")

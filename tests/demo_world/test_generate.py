@@ -2,7 +2,10 @@
 
 import itertools
 import json
+import os
 import re
+import socket
+import subprocess
 from collections import Counter
 
 import av
@@ -92,6 +95,17 @@ def test_an_interrupted_build_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         generate_world(tmp_path / "world", **TINY)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_build_left_goes_with_the_next_one(tmp_path):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    begun = f".world.building-{socket.gethostname()}-"
+    kept = [f"{begun}{os.getppid()}", f".world.building-elsewhere-{ended.pid}", f"{begun}mine"]
+    for name in [*kept, f"{begun}{ended.pid}", f"{begun}{ended.pid}-old", f"{begun}{os.getpid()}"]:
+        (tmp_path / name / "media").mkdir(parents=True)
+    generate_world(tmp_path / "world", **TINY)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*kept, "world"])
 
 
 def test_foreign_directories_and_bad_numbers_are_refused(tmp_path):

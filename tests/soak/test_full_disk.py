@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import json
 import logging
-import resource
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -19,6 +18,7 @@ from evaluation.report import build, read_folder
 from evaluation.results import save_results
 from front.door import _for_user
 from input_pipeline.index import Quarantine
+from tests.conftest import no_file_larger_than
 from tests.evaluation.report.synthetic_study import write_study
 from tests.evaluation.test_results import prediction, summary
 from tests.vsft_jax.hf_fixtures import write_model
@@ -33,16 +33,12 @@ from vsft_jax.workdir_lock import working_in
 _TRIES = 4  # of a writer, at most
 
 
-@contextlib.contextmanager
-def no_file_larger_than(size):
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    logging.disable()  # the log of a test is a file too
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        logging.disable(logging.NOTSET)
+@pytest.fixture(autouse=True)
+def no_log():
+    """The log of a test is a file too."""
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ Orbax writes there itself, each host its part. On gs:// nothing can be renamed a
 its name from the beginning, and is finished when `COMMITTED` is there.
 """
 
+import shutil
 from pathlib import Path
 from typing import TypeAlias
 
@@ -42,11 +43,29 @@ def steps_of(directory: Folder) -> list[int]:
 
 
 def unfinished(directory: Folder) -> list[Folder]:
-    """What saves that are under way, or were killed, have written so far."""
+    """What saves that are under way, or were killed, have written so far, and what removals have
+    left."""
     if not _commits(directory):
         return list(directory.glob(f"*{UNFINISHED}*"))
     steps = [directory / name for name in _names(directory) if name.isdigit()]
     return [step for step in steps if not _is_finished(step)]
+
+
+def remove(checkpoint: Folder) -> None:
+    """Removes a finished checkpoint. First it loses its name, so that a kill leaves something
+    `unfinished`, and no part of a checkpoint. Raises OSError."""
+    if _commits(checkpoint):
+        (checkpoint / COMMITTED).unlink()
+        left = checkpoint
+    else:
+        left = checkpoint.with_name(f"{checkpoint.name}{UNFINISHED}-removed")
+        checkpoint.rename(left)
+    remove_tree(left)
+
+
+def remove_tree(folder: Folder) -> None:
+    """Removes a folder with all that is in it. Raises OSError."""
+    folder.rmtree() if isinstance(folder, epath.Path) else shutil.rmtree(folder)
 
 
 def bytes_below(folder: Folder) -> int:

@@ -17,8 +17,9 @@ from input_pipeline.mirrors import publish
 from input_pipeline.paths import is_remote
 from vsft_jax.checkpoints.errors import CheckpointError, named
 from vsft_jax.checkpoints.manifest import damage, write_manifest
-from vsft_jax.checkpoints.places import home, steps_of, unfinished
+from vsft_jax.checkpoints.places import home, remove, steps_of, unfinished
 from vsft_jax.parameters import flatten, not_finite, unflatten
+from vsft_jax.processes import is_first
 
 
 class Checkpoints:
@@ -32,15 +33,14 @@ class Checkpoints:
         read_only: bool = False,
         verify: bool = True,
     ):
-        """workdir: a folder, or an address. keep: the newest so many. verify: what is restored is
-        compared with its checksums."""
+        """workdir: a folder, or an address. keep: the newest so many; older ones go before the next
+        one is written, and at the end. verify: what is restored is compared with its checksums."""
         self.directory = home(workdir)
         if read_only and not self.directory.is_dir():
             raise CheckpointError(f"{self.directory} has no checkpoints: was the model trained?")
-        self._verify = verify
+        self._keep, self._verify = keep, verify
         self._saving: int | None = None  # the step that was saved last
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep,
             create=not read_only,
             async_options=ocp.AsyncOptions(post_finalization_callback=self._complete),
         )
@@ -56,6 +56,7 @@ class Checkpoints:
         Raises CheckpointError when this one, or the one before, cannot be written.
         """
         self.wait()
+        self._remove_old()
         publish()  # a checkpoint has all of its run's record before it
         self._saving = step
         with self._written():
@@ -103,6 +104,15 @@ class Checkpoints:
         """Waits for writing and frees the manager's threads. Raises CheckpointError."""
         with self._written():
             self._manager.close()
+        self._remove_old()
+
+    def _remove_old(self) -> None:
+        """Not left to Orbax, which removes file by file: killed, it leaves a part of a checkpoint
+        that has its name."""
+        if self._keep and is_first():
+            for step in steps_of(self.directory)[self._keep :]:
+                with named(self.directory / str(step), "cannot be removed"):
+                    remove(self.directory / str(step))
 
     def _complete(self) -> None:
         """Called in process 0 when the files of a save are there, before it has its name."""

@@ -1,20 +1,19 @@
 """What a training does with its checkpoints before it uses them, while nobody else does."""
 
 import functools
-import shutil
 
 from absl import logging
-from etils import epath
 
 from vsft_jax.checkpoints.errors import CheckpointError
 from vsft_jax.checkpoints.manifest import damage
-from vsft_jax.checkpoints.places import Folder, bytes_below, steps_of, unfinished
+from vsft_jax.checkpoints.places import Folder, bytes_below, remove_tree, steps_of, unfinished
 from vsft_jax.processes import first_finds
 
 
 def make_ready(directory: Folder, *, verify: bool) -> None:
-    """Removes what killed saves left, and sets damaged checkpoints aside as "<step>.damaged", so
-    that the newest one is whole; both are logged. To be called by all processes.
+    """Removes what killed saves and removals left, and sets damaged checkpoints aside as
+    "<step>.damaged", so that the newest one is whole; both are logged. To be called by all
+    processes.
 
     directory: of the checkpoints. verify: read all bytes of the newest, and of those before it
     until one is whole. Raises CheckpointError where none is; then all of them stay.
@@ -47,8 +46,8 @@ def _remove_unfinished(directory: Folder) -> int:
     found = unfinished(directory)
     for path in found:
         size = bytes_below(path)
-        path.rmtree() if isinstance(path, epath.Path) else shutil.rmtree(path)
-        logging.info("removed %s, left by a save that was cut off: %.1f MB", path, size / 1e6)
+        remove_tree(path)
+        logging.info("removed %s, left by what was cut off: %.1f MB", path, size / 1e6)
     return len(found)
 
 

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from vsft_jax.checkpoints import CheckpointError, Checkpoints, make_ready
+from vsft_jax.checkpoints import CheckpointError, Checkpoints, make_ready, places, steps_of
 from vsft_jax.checkpoints.manifest import MANIFEST, damage
 
 PARAMS = {"a": np.arange(10_000.0), "b": {"c": np.ones((3, 4))}}
@@ -108,6 +108,27 @@ def test_a_training_sets_the_damaged_one_aside_and_has_the_one_before(workdir, c
     _truncate(_files(directory / "3", "params")[0])
     make_ready(directory, verify=True)
     assert {p.name for p in directory.iterdir()} == {"2", "3.damaged", "3.damaged-2"}
+
+
+def test_a_removal_that_is_cut_off_leaves_no_part_of_a_checkpoint(saved, tmp_path, monkeypatch):
+    workdir = tmp_path / "run"
+    shutil.copytree(saved, workdir)
+    directory = workdir / "checkpoints"
+
+    def cut_off(folder):
+        next(path for path in sorted(folder.rglob("*")) if path.is_file()).unlink()
+        raise OSError("killed here")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(places.shutil, "rmtree", cut_off)
+        checkpoints = Checkpoints(workdir, keep=1)
+        with pytest.raises(
+            CheckpointError, match=r"checkpoints/2 cannot be removed: .*killed here"
+        ):
+            checkpoints.close()
+    assert steps_of(directory) == [3] and len(places.unfinished(directory)) == 1
+    make_ready(directory, verify=True)
+    assert [path.name for path in directory.iterdir() if path.is_dir()] == ["3"]
 
 
 def test_a_training_without_a_whole_one_is_refused_and_nothing_is_moved(workdir):

@@ -3,16 +3,18 @@
 import contextlib
 import json
 import os
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
+from tests.conftest import no_file_larger_than
 from vsft_jax.checkpoints import Checkpoints
 from vsft_jax.config import Run
 from vsft_jax.parameters import flatten
 from vsft_jax.train import Diverged, loop, read_jsonl, step, train
-from vsft_jax.train.record.bad_steps import check_finite
+from vsft_jax.train.record.bad_steps import BadSteps, check_finite
 
 pytestmark = pytest.mark.usefixtures("one_device")
 
@@ -88,6 +90,21 @@ def test_a_bad_step_leaves_the_others_of_its_row_in_the_record(config, tmp_path,
     first, second = read_jsonl(tmp_path / "train.jsonl")
     assert (first["bad_steps"], second["bad_steps"]) == (0, 1)
     assert 0 < second["loss"] < 2 * first["loss"]
+
+
+def test_a_full_disk_ends_no_run_for_the_list_of_bad_steps(config, tmp_path, monkeypatch, caplog):
+    """What did not fit is taken back, and said once."""
+    path, said = tmp_path / "bad_steps.jsonl", "Bad steps are named in this log alone"
+    watch = BadSteps(Run(config, tmp_path), path, lambda step: [])
+    bad = SimpleNamespace(bad=np.float32(1), spikes=np.float32(0))
+    monkeypatch.setattr(watch, "_most", 5)
+    watch.add(1, bad)
+    before = path.read_bytes()
+    with no_file_larger_than(len(before) + 7):
+        watch.add(2, bad)
+        watch.add(3, bad)
+    assert path.read_bytes() == before and watch.in_a_row == 3
+    assert [said in message for message in caplog.messages].count(True) == 1
 
 
 def test_too_many_in_a_row_end_the_run_at_its_last_good_checkpoint(config, tmp_path, monkeypatch):

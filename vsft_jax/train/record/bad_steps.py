@@ -2,14 +2,17 @@
 too many in a row end a run."""
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 from absl import logging
 
 from input_pipeline.errors import UserError
 from input_pipeline.examples import Example
+from input_pipeline.files import append
 from vsft_jax.config import Run
 from vsft_jax.parameters import not_finite
 from vsft_jax.train.metrics import StepMetrics
@@ -36,6 +39,7 @@ class BadSteps:
         self.path, self.in_a_row = path, 0
         self._most = min(train.max_bad_steps, max(1, train.steps // 2))
         self._examples = examples
+        self._told = False  # that the file cannot be written
 
     def add(self, step: int, metrics: StepMetrics) -> None:
         """Counts a step, when it is finished.
@@ -67,11 +71,23 @@ class BadSteps:
             "step %d changed nothing, since %s; %d examples, %s%s: see %s",
             *(step, why, len(examples), named, ", …" if len(examples) > _NAMED else "", self.path),
         )
+        if not self._told:
+            self._append({"step": step, "why": why, "examples": examples})
+
+    def _append(self, row: dict[str, Any]) -> None:
+        """Adds a row to the file. One that does not fit ends nothing: the log has named it."""
         try:
-            with open(self.path, "a") as file:
-                file.write(json.dumps({"step": step, "why": why, "examples": examples}) + "\n")
+            file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            try:
+                append(file, (json.dumps(row) + "\n").encode())
+            finally:
+                os.close(file)
         except OSError as error:
-            logging.warning("%s cannot be written: %s", self.path, error)
+            self._told = True
+            logging.warning(
+                "%s cannot be written: %s. Bad steps are named in this log alone from here on",
+                *(self.path, error.strerror or error),
+            )
 
 
 def check_finite(params: object, step: int) -> None:

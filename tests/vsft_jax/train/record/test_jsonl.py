@@ -5,10 +5,10 @@ import errno
 import json
 import math
 import os
-import resource
 
 import pytest
 
+from tests.conftest import no_file_larger_than
 from vsft_jax.train.record import Record, RecordError, is_evaluated, read_jsonl
 
 
@@ -50,21 +50,10 @@ def test_going_on_keeps_the_rows_up_to_its_step(tmp_path, caplog):
     ]
 
 
-@contextlib.contextmanager
-def _largest_file(size):
-    """Files of this process cannot grow beyond so many bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 def test_a_row_that_cannot_be_written_is_an_error_that_says_what_to_do(tmp_path):
     with contextlib.closing(Record(tmp_path)) as record:
         record.write(1, {"loss": 1.0})
-        with _largest_file(40), pytest.raises(RecordError) as error:
+        with no_file_larger_than(40), pytest.raises(RecordError) as error:
             record.write(2, {"loss": 2.0})
         assert f"{tmp_path}/train.jsonl cannot be written: File too large" in str(error.value)
         assert len(str(error.value).splitlines()) == 1

@@ -4,7 +4,6 @@ import importlib.util
 import json
 import os
 import re
-import resource
 import struct
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import time
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.conftest import no_file_larger_than
 from vsft_jax.config.checks.keys import KEYS
 from vsft_jax.errors import ConfigError
 from vsft_jax.train.record import SERVICES, Tracked, check_trackers, make_trackers, services
@@ -65,17 +65,13 @@ def test_tensorboard_goes_on_after_the_step_that_was_kept(tmp_path, caplog):
 
 
 def test_a_full_disk_ends_tensorboard_and_nothing_else(tmp_path, caplog):
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
     board = make_trackers(["tensorboard"], Tracked(tmp_path, CONFIG))
     time.sleep(1)  # the file is there
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    try:
+    with no_file_larger_than(4096):
         start = time.monotonic()
         for step in range(3000):
             board.log(step, {"loss": 1.0})
         board.close()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert time.monotonic() - start < 10
     (said,) = [message for message in caplog.messages if "stopped" in message]
     assert said.startswith("tensorboard stopped: OSError: [Errno 27] File too large; training goes")
