@@ -1,5 +1,7 @@
 """Conversations to text, through the checkpoint's Jinja template, as Hugging Face renders it."""
 
+import functools
+import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -9,8 +11,13 @@ import jinja2
 
 from input_pipeline.errors import UserError
 from input_pipeline.examples import Example, MediaRef, Turn
-from input_pipeline.text import answers, sandbox
+from input_pipeline.text import answers, blind, sandbox
 from input_pipeline.text.trial import fault_of
+
+# Of a turn without its texts: its role, and what is said in it, kinds of media and _TEXT.
+_Shape = tuple[str, tuple[str, ...]]
+_TEXT = "text"
+_REMEMBERED_SHAPES = 1024
 
 # Text to look for where the template rendered a medium, and text to put there; None: leave it.
 Replacement = tuple[str, str] | None
@@ -71,10 +78,13 @@ class ChatTemplate:
         longest_first = sorted(filter(None, control_tokens), key=len, reverse=True)
         self._control = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
         numbers = range(1, len(_PROBE) + 1)
-        tried = [self._asked(_PROBE[:n], asks) for n in numbers for asks in (False, True)]
+        probes = [[self._message(turn) for turn in _PROBE[:n]] for n in numbers]
+        tried = [self._asked(probe, asks) for probe in probes for asks in (False, True)]
         if fault := fault_of(source, json.dumps(tried)):
             raise ChatError(f"{file}: the chat template cannot be used: {fault}")
         self._template = sandbox.compiled(source)
+        self._blind = blind.compiled(source)
+        self._around = functools.lru_cache(_REMEMBERED_SHAPES)(self._write_around)
         shown = {n: answers.unmarked(self._apply(_PROBE[:n])) for n in numbers}
         # In training, what stands before an answer must be what the model is given in evaluation.
         self._unstable = [n for n in (1, 3) if not shown[n + 1].startswith(shown[n])]
@@ -123,6 +133,40 @@ class ChatTemplate:
 
     def _render(self, example: Example, *, asks: bool = False, marked: bool = False) -> str:
         """The text of the example's turns, with marks and every answer closed if `marked`."""
+        text = self._joined(example.turns, asks, marked)
+        if text is None:
+            text = self._rendered(example, asks, marked)
+        return answers.close(text, self._missing_end) if marked and self._missing_end else text
+
+    def _joined(self, turns: Sequence[Turn], asks: bool, marked: bool) -> str | None:
+        """What the template renders, put together from its parts where these are known."""
+        if any(turn.reasoning for turn in turns):
+            return None
+        said = [self._said(turn, marked) for turn in turns]
+        shape = tuple(
+            (turn.role, tuple([kind for kind, _ in each]))
+            for turn, each in zip(turns, said, strict=True)
+        )
+        around = self._around(shape, asks)
+        if around is None:
+            return None
+        texts = [text for each in said for kind, text in each if kind == _TEXT]
+        pieces = itertools.chain.from_iterable(zip(around, [*texts, ""], strict=True))
+        text = "".join(pieces)
+        return text if len(text) <= sandbox.LARGEST else None
+
+    def _write_around(self, shape: Sequence[_Shape], asks: bool) -> tuple[str, ...] | None:
+        """See `blind.around`."""
+        numbers = itertools.count()
+        messages = []
+        for role, kinds in shape:
+            texts = (blind.unread(next(numbers)) if kind == _TEXT else "" for kind in kinds)
+            content = [self._part(kind, text) for kind, text in zip(kinds, texts, strict=True)]
+            messages.append({"role": role, "content": content})
+        return blind.around(self._blind, self._asked(messages, asks), next(numbers))
+
+    def _rendered(self, example: Example, asks: bool, marked: bool) -> str:
+        """The same by the template itself. Raises ChatError."""
         about = f"example {example.id!r}: "
         text = self._apply(example.turns, asks=asks, about=about)
         self._check_nothing_lost(example, text)
@@ -135,7 +179,7 @@ class ChatTemplate:
                 "looks into the answers: with marks in them it renders something else, so where "
                 "they stand cannot be told",
             )
-        return answers.close(found, self._missing_end) if self._missing_end else found
+        return found
 
     def _check_nothing_lost(self, example: Example, text: str) -> None:
         for turn in example.turns:
@@ -151,37 +195,44 @@ class ChatTemplate:
         self, turns: Sequence[Turn], *, asks: bool = False, marked: bool = False, about: str = ""
     ) -> str:
         try:
-            return sandbox.render(self._template, self._asked(turns, asks, marked))
+            messages = [self._message(turn, marked) for turn in turns]
+            return sandbox.render(self._template, self._asked(messages, asks))
         except Exception as error:  # a template may do anything
             words = str(error) if isinstance(error, jinja2.TemplateError) else repr(error)
             fault = f"{about}the chat template {self.file} refused it: {words}"
             raise ChatError(fault) from error
 
-    def _asked(self, turns: Sequence[Turn], asks: bool, marked: bool = False) -> dict[str, Any]:
+    def _asked(self, messages: Sequence[Mapping[str, Any]], asks: bool) -> dict[str, Any]:
         """What the template is given. asks: for its generation prompt."""
         return {
-            "messages": [self._message(turn, marked) for turn in turns],
+            "messages": messages,
             "add_generation_prompt": asks,
             "tools": None,
             "documents": None,
             **self._variables,
         }
 
-    def _message(self, turn: Turn, marked: bool) -> dict[str, Any]:
+    def _message(self, turn: Turn, marked: bool = False) -> dict[str, Any]:
+        content = [self._part(*each) for each in self._said(turn, marked)]
+        if turn.role != "assistant" or not turn.reasoning:
+            return {"role": turn.role, "content": content}
+        _, reasoning = answers.marked_answer(turn) if marked else answers.plain(turn)
+        # The names under which transformers gives it to templates.
+        thought = dict.fromkeys(("reasoning_content", "thinking"), reasoning)
+        return {"role": turn.role, "content": content, **thought}
+
+    def _said(self, turn: Turn, marked: bool) -> list[tuple[str, str]]:
+        """(kind, text) of each part of a turn's message; a medium has no text."""
         if turn.role == "assistant":
-            text, reasoning = answers.marked_answer(turn) if marked else answers.plain(turn)
-            # The names under which transformers gives it to templates.
-            thought = (
-                dict.fromkeys(("reasoning_content", "thinking"), reasoning) if reasoning else {}
-            )
-            return {"role": turn.role, "content": [{"type": "text", "text": text}], **thought}
-        content = [
-            {"type": self._media_types[part.kind]}
-            if isinstance(part, MediaRef)
-            else {"type": "text", "text": self._guarded(part)}
+            text, _ = answers.marked_answer(turn) if marked else answers.plain(turn)
+            return [(_TEXT, text)]
+        return [
+            (part.kind, "") if isinstance(part, MediaRef) else (_TEXT, self._guarded(part))
             for part in turn.parts
         ]
-        return {"role": turn.role, "content": content}
+
+    def _part(self, kind: str, text: Any) -> dict[str, Any]:
+        return {"type": kind, "text": text} if kind == _TEXT else {"type": self._media_types[kind]}
 
     def _guarded(self, text: str) -> str:
         return self._control.sub(lambda found: _parted(found[0]), text)

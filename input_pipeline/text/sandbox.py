@@ -74,7 +74,7 @@ def _check_clock(context: Any, value: Any) -> Any:
     return value
 
 
-class _Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
+class Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
     """Jinja's sandbox, in which every loop and macro looks at the clock and no value grows large.
 
     The sandbox alone keeps a template from files and other code, and `range` below 100,000.
@@ -99,14 +99,14 @@ class _Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
             for few, many in ((left, right), (right, left)):
                 if isinstance(few, int) and isinstance(many, str | list | tuple):
                     _check_size(few * len(many))
-        return _bounded(super().call_binop(context, operator, left, right))
+        return bounded(super().call_binop(context, operator, left, right))
 
     def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
         # The names are Jinja's: a template may pass arguments called self or context.
         for value in (*args, *kwargs.values()):
             if _is_number(value) and abs(value) > _LARGEST_ARGUMENT:
                 raise Exceeded(f"calls a function with {value}")
-        return _bounded(super().call(__context, __obj, *args, **kwargs))
+        return bounded(super().call(__context, __obj, *args, **kwargs))
 
 
 class _GenerationTag(jinja2.ext.Extension):
@@ -147,8 +147,8 @@ def _bound_joins(node: jinja2.nodes.Node) -> None:
         setattr(node, name, [bound(v) for v in value] if isinstance(value, list) else bound(value))
 
 
-def _bounded(value: Any) -> Any:
-    """The value, if it is of a size that a chat template may need."""
+def bounded(value: Any) -> Any:
+    """The value, if it is of a size that a chat template may need. Raises Exceeded."""
     if isinstance(value, str | list | tuple):
         _check_size(len(value))
     elif _is_number(value) and abs(value) > _LARGEST_NUMBER:
@@ -190,24 +190,24 @@ def _to_json(
     )
 
 
-def _environment() -> jinja2.Environment:
+def environment(kind: type[Environment] = Environment) -> Environment:
     """The environment in which Hugging Face renders chat templates, within bounds."""
-    environment = _Environment(
+    made = kind(
         trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, jinja2.ext.loopcontrols]
     )
-    environment.filters |= {
+    made.filters |= {
         "tojson": _to_json,
-        "bounded": _bounded,
+        "bounded": bounded,
         "check_clock": _check_clock,
     }
-    environment.globals |= {
+    made.globals |= {
         "raise_exception": _raise_exception,
         "strftime_now": _strftime_now,
     }
-    return environment
+    return made
 
 
-_ENVIRONMENT = _environment()
+_ENVIRONMENT = environment()
 
 
 # --- The trial, in a process of its own ---------------------------------------------------------
