@@ -1,11 +1,13 @@
 """Tests run on the CPU, which poses as eight devices so that sharding is exercised everywhere."""
 
 import contextlib
+import importlib.metadata
 import importlib.util
 import os
 import platform
 import resource
 import signal
+from pathlib import Path
 
 # Set in the environment, so that programs which tests start have the same.
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -13,7 +15,9 @@ os.environ["JAX_NUM_CPU_DEVICES"] = "8"
 # Tests compile much and compute little. Without LLVM's optimisations and with the plain emitters
 # of loops, a train step compiles in a fifth of the time; what it computes is the same.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_use_fusion_emitters=false"
+if importlib.metadata.version("jaxlib").startswith("0.10."):  # later ones do not know this flag
+    plain = " --xla_cpu_use_fusion_emitters=false"
+    os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + plain
 
 import jax  # noqa: E402  (the environment comes first)
 import pytest  # noqa: E402
@@ -25,16 +29,20 @@ from vsft_jax.prepare import ensure_demo_world  # noqa: E402
 
 _ALL_DEVICES = jax.devices
 
-if importlib.util.find_spec("torchvision"):
-    # The oracles' resizing needs torchvision, whose compiled operators are built for CUDA and do
-    # not load beside a CPU-only torch. None of them is called; they must only be declared.
+_TORCHVISION = importlib.util.find_spec("torchvision")
+if _TORCHVISION and _TORCHVISION.origin:
+    # The oracles' resizing needs torchvision, whose compiled operators may be built for CUDA and
+    # do not load beside a CPU-only torch then. None of them is called; they must only be declared.
     import torch
 
     torch.set_num_threads(1)  # tiny models; more would fight with JAX and other tests for the cores
-    if not hasattr(torch.ops.torchvision, "nms"):  # this file is imported under two names
-        _OPERATORS = torch.library.Library("torchvision", "DEF")
-        _OPERATORS.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _OPERATORS.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    try:
+        torch.ops.load_library(str(Path(_TORCHVISION.origin).with_name("_C.so")))
+    except OSError:
+        if not hasattr(torch.ops.torchvision, "nms"):  # this file is imported under two names
+            _OPERATORS = torch.library.Library("torchvision", "DEF")
+            _OPERATORS.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            _OPERATORS.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
 def pytest_configure(config):
