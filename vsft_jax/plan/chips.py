@@ -1,12 +1,14 @@
 """TPU chips and their pods, as far as planning needs to know them.
 
 Sources: Google Cloud's TPU specification pages (peak, bandwidth, links), libtpu 0.0.52 (memory that
-a program may use); clock rates follow from the peak and the number of matrix units.
+a program may use), "How to Scale Your Model" (network); clock rates follow from the peak and the
+number of matrix units.
 """
 
 import dataclasses
 
 GIB = 2**30
+BETWEEN_SLICES = "between slices"  # the kind of what goes over the network of hosts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +19,7 @@ class Chip:
     second. bandwidth: bytes a second of its memory. clock: cycles a second. matrix_unit: side of a
     matrix unit. cores: tensor cores that the device's program runs on. link: bytes a second over
     one link in one direction. ring: chips along a torus axis from which on it closes to a ring.
+    network: bytes a second to other slices, a chip's share of what its host sends.
     """
 
     name: str
@@ -28,6 +31,7 @@ class Chip:
     cores: int
     link: float
     ring: int
+    network: float
 
     def collective_seconds(
         self, kind: str, size: float, group: int, topology: tuple[int, ...]
@@ -35,12 +39,14 @@ class Chip:
         """Time of one collective, by the ring model.
 
         Args:
-            kind: "all-gather", "all-reduce", …
+            kind: "all-gather", "all-reduce", …, or `BETWEEN_SLICES`.
             size: bytes of the whole result (all-gather) or input (others) on one chip.
             group: chips that take part.
             topology: chips along each axis of the torus. The group is taken to fill whole axes,
                 the longest first.
         """
+        if kind == BETWEEN_SLICES:
+            return size / self.network
         if group <= 1:
             return 0.0
         speed, hops, left = 0.0, 0, group
@@ -65,10 +71,10 @@ _HOP_SECONDS = 1e-6
 
 # topology prefix -> chip. A v7x chip shows as two devices, each with half of it.
 CHIPS = {
-    "v5e": Chip("TPU v5e", 15.75 * GIB, 197e12, 819e9, 1.5e9, 128, 1, 45e9, 16),
-    "v5p": Chip("TPU v5p", 95.73 * GIB, 459e12, 2765e9, 1.75e9, 128, 2, 90e9, 4),
-    "v6e": Chip("TPU v6e", 31.24 * GIB, 918e12, 1640e9, 1.75e9, 256, 1, 90e9, 16),
-    "tpu7x": Chip("TPU v7x core", 94.74 * GIB, 1153e12, 3690e9, 2.2e9, 256, 1, 90e9, 4),
+    "v5e": Chip("TPU v5e", 15.75 * GIB, 197e12, 819e9, 1.5e9, 128, 1, 45e9, 16, 3.125e9),
+    "v5p": Chip("TPU v5p", 95.73 * GIB, 459e12, 2765e9, 1.75e9, 128, 2, 90e9, 4, 6.25e9),
+    "v6e": Chip("TPU v6e", 31.24 * GIB, 918e12, 1640e9, 1.75e9, 256, 1, 90e9, 16, 12.5e9),
+    "tpu7x": Chip("TPU v7x core", 94.74 * GIB, 1153e12, 3690e9, 2.2e9, 256, 1, 90e9, 4, 6.25e9),
 }
 
 

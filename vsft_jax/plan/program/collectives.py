@@ -4,6 +4,7 @@ import math
 import re
 from typing import NamedTuple
 
+from vsft_jax.plan.chips import BETWEEN_SLICES
 from vsft_jax.plan.program.hlo import Instruction, Program, arrays, names, number_bytes
 
 COLLECTIVES = (
@@ -34,6 +35,12 @@ class CollectiveStep(NamedTuple):
 def collective_step(instruction: Instruction, program: Program) -> CollectiveStep | None:
     """The part of a collective that an instruction is, None where it is none."""
     opcode = instruction.opcode
+    if opcode in ("recv", "recv-done"):
+        # Through the hosts to the same chip of other slices and, of as many bytes, from there.
+        phase, (dtype, shape) = opcode.partition("-")[2], arrays(instruction.shape)[0]
+        key = names(instruction.operands)[0] if phase else instruction.name
+        size = number_bytes(dtype) * math.prod(shape)
+        return CollectiveStep(BETWEEN_SLICES, size, 2, key, phase or "start")
     kind = re.sub(r"-(start|done)$", "", opcode)
     if kind in COLLECTIVES or kind == "async":
         if opcode.endswith("-done"):

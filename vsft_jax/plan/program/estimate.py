@@ -8,7 +8,7 @@ calls by `kernel_cost`. Nothing is run, so this is a comparison of programs, not
 import dataclasses
 from collections.abc import Mapping
 
-from vsft_jax.plan.chips import Chip
+from vsft_jax.plan.chips import BETWEEN_SLICES, Chip
 from vsft_jax.plan.program.collectives import collective_step
 from vsft_jax.plan.program.hlo import Instruction, Program, names
 from vsft_jax.plan.program.kernels import EVERY_BLOCK, Visits, kernel_cost
@@ -77,11 +77,11 @@ class Estimator:
 
     def _run(self, instructions: list[Instruction]) -> Cost:
         cost = Cost()
-        links_free = 0.0  # when the links will have done what was started so far
+        free = {True: 0.0, False: 0.0}  # when network and links will have done what was started
         ends: dict[str, float] = {}  # collective in the background -> when it ends
-        shapes = {each.name: each.shape for each in instructions}
+        inside = {each.name: each for each in instructions}
         for instruction in instructions:
-            cost.add(*self._own(instruction, shapes))
+            cost.add(*self._own(instruction, inside))
             if instruction.opcode == "async-update":  # goes on under another name
                 ends[instruction.name] = ends.pop(names(instruction.operands)[0], 0.0)
             step = collective_step(instruction, self.program)
@@ -92,20 +92,23 @@ class Estimator:
                     step.kind, step.size, step.group, self.topology
                 )
                 _count(cost.collectives, step.kind, [1, step.size, seconds])
-                links_free = max(links_free, cost.seconds) + seconds
-                ends[step.key] = links_free
+                far = step.kind == BETWEEN_SLICES
+                free[far] = max(free[far], cost.seconds) + seconds
+                ends[step.key] = free[far]
             if step.phase != "start":
                 wait = max(0.0, ends.pop(step.key, 0.0) - cost.seconds)
                 cost.add(Cost(wait, waiting=wait))
         return cost
 
-    def _own(self, instruction: Instruction, shapes: Mapping[str, str]) -> tuple[Cost, float]:
+    def _own(
+        self, instruction: Instruction, inside: Mapping[str, Instruction]
+    ) -> tuple[Cost, float]:
         """(cost, how often) of an instruction without the collectives in it.
 
-        shapes: of its computation's instructions, by name.
+        inside: its computation's instructions, by name.
         """
         if instruction.opcode == "while":
-            return self.cost(instruction.called), self._trips(instruction)
+            return self.cost(instruction.called), self._trips(instruction, inside)
         if instruction.opcode == "conditional":
             # Which branch runs is data; the dearest is assumed.
             branches = names(instruction.find(r"branch_computations=\{(.*?)\}")) or [
@@ -119,41 +122,47 @@ class Estimator:
             seconds, flops = kernel_cost(instruction, self.chip, self.visits)
             pallas = {instruction.kernel: [1, seconds]}
             return Cost(seconds, kernels=seconds, flops=flops, pallas=pallas), 1
-        flops = self._product_flops(instruction, shapes)
-        operands = [shapes[name] for name in names(instruction.operands) if name in shapes]
+        flops = self._product_flops(instruction, inside)
+        operands = [inside[name].shape for name in names(instruction.operands) if name in inside]
         seconds = self.price(instruction, flops, operands)
         if flops:
             return Cost(seconds, matrix=seconds, flops=flops), 1
         return Cost(seconds, other=seconds), 1
 
-    def _product_flops(self, instruction: Instruction, shapes: Mapping[str, str]) -> float:
+    def _product_flops(self, instruction: Instruction, inside: Mapping[str, Instruction]) -> float:
         """Operations of the matrix products in an instruction and the fusions inside of it."""
         if instruction.opcode == "fusion":
-            inner = self.program.computations[instruction.called]
-            inside = {each.name: each.shape for each in inner}
-            return sum(self._product_flops(each, inside) for each in inner)
+            fused = {each.name: each for each in self.program.computations[instruction.called]}
+            return sum(self._product_flops(each, fused) for each in fused.values())
         if instruction.opcode not in PRODUCTS:
             return 0.0
-        return product_flops(instruction, *(shapes[name] for name in names(instruction.operands)))
+        operands = (inside[name].shape for name in names(instruction.operands))
+        return product_flops(instruction, *operands)
 
-    def _trips(self, loop: Instruction) -> float:
-        """How often a loop's body runs: as stated, the number that its counter must reach, or
-        `turns` where that is no constant."""
+    def _trips(self, loop: Instruction, inside: Mapping[str, Instruction]) -> float:
+        """How often a loop's body runs: as stated, or from where its counter begins to the number
+        that it must reach, or `turns` where that is no constant."""
         stated = loop.find(r'"known_trip_count":\{"n":"(\d+)"')
         if stated:
             return int(stated)
         condition = self.program.computations[loop.find(r"condition=%?([\w.-]+)")]
-        limits = {
-            each.name: int(each.operands)
-            for each in condition
-            if each.opcode == "constant" and each.operands.isdigit()
-        }
+        known = {each.name: each for each in condition}
         for each in condition:
             if each.opcode == "compare" and "direction=LT" in each.attributes:
-                found = [limits[name] for name in names(each.operands) if name in limits]
-                if found:
-                    return found[0]
+                counter, limit = (known[name] for name in names(each.operands))
+                if limit.opcode == "constant":
+                    return int(limit.operands) - _start(loop, counter, inside)
         return self.turns
+
+
+def _start(loop: Instruction, counter: Instruction, inside: Mapping[str, Instruction]) -> int:
+    """What a loop's counter begins with: 0, or more where the compiler took iterations out."""
+    given = inside.get(next(iter(names(loop.operands)), ""))
+    place = counter.find(r"index=(\d+)")
+    while given and given.opcode in ("tuple", "copy"):
+        operands = names(given.operands)
+        given = inside.get(operands[int(place) if given.opcode == "tuple" else 0])
+    return int(given.operands) if given and given.opcode == "constant" else 0
 
 
 def _count(table: dict[str, list[float]], name: str, numbers: list[float]) -> None:
