@@ -1,5 +1,6 @@
 """The plan job: a real step compiled for TPUs that are not there, and what is read off it."""
 
+import importlib.metadata
 import importlib.util
 import io
 import json
@@ -88,6 +89,10 @@ def test_the_step_lowers_to_mosaic_and_its_numbers_agree(config, planned):
     assert 0 < low < high < 1
 
 
+@pytest.mark.skipif(
+    not importlib.metadata.version("libtpu").startswith("0.0.42."),
+    reason="docs/tpu.md: how memory is read before code generation was checked for one libtpu",
+)
 def test_what_is_read_before_code_generation_agrees(config, planned):
     """The same instructions and buffers; cycles are what shapes let one expect."""
     config = config.copy_and_resolve_references()
