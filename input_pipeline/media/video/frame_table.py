@@ -24,6 +24,15 @@ HIDDEN_FRAME_CODECS = frozenset({"vp8"})  # stores frames that are never shown a
 
 _COMPARED_ENTRIES = 64  # of the header's tables with FFmpeg's index: at each end, and between
 _CHECKED_PACKETS = 16  # of which the times are compared with those worked out from the header
+_KEPT_PACKETS = 64  # of a stream that was read to its end
+
+
+class Begun(NamedTuple):
+    """What was read at the start of a stream. frames: decoded. packets: those behind, which were
+    not. A decoder that goes on with them and with what the container gives next need not seek."""
+
+    frames: Sequence[av.VideoFrame]
+    packets: Sequence[av.Packet]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +41,14 @@ class FrameTable:
 
     pts: ticks, every displayed frame, ascending. keys: ticks, those that can be seeked to.
     first: the first decoded frame, proof that the stream can be decoded. tick: seconds.
+    begun: where decoding stands; None where the container was read on beyond what is kept.
     """
 
     pts: list[int]
     keys: list[int]
     first: av.VideoFrame
     tick: Fraction
+    begun: Begun | None = None
 
     @property
     def times(self) -> list[float]:
@@ -137,17 +148,22 @@ def _table_from_header(video: Video) -> FrameTable | None:
         _raise_truncated(video.path, whole, count)
     pts = dts + offsets
     seek_to = int(dts[0])
-    first, shifts = None, set()
+    decoded: list[av.VideoFrame] = []
+    shifts, ahead = set(), []
     for number, packet in enumerate(video.container.demux(video.stream)):
         if number < count and packet.pts is not None:
             shifts.add(packet.pts - int(pts[number]))
-        first = first or next(iter(packet.decode()), None)
-        if first is not None and number >= min(_CHECKED_PACKETS, count):
+        if decoded:
+            ahead.append(packet)
+        else:
+            decoded = packet.decode()
+        if decoded and number >= min(_CHECKED_PACKETS, count):
             break
     table = None
     if len(shifts) == 1:  # else an edit of a kind that we do not know
         pts += shifts.pop()
-        table = _checked(video, pts[shown], pts[shown & keys], first)
+        begun = Begun(decoded, ahead)
+        table = _checked(video, pts[shown], pts[shown & keys], begun, whole=True)
     if table is None:
         video.container.seek(seek_to, stream=video.stream)
     return table
@@ -197,10 +213,14 @@ def _from_samples(video: Video) -> _Stored | None:
 def _table_from_packets(video: Video) -> FrameTable | None:
     """From the packets of the whole stream."""
     announced = len(video.stream.index_entries) if video.track else 0
-    pts, keys, first, packets = [], [], None, 0
+    pts, keys, packets = [], [], 0
+    decoded: list[av.VideoFrame] = []
+    ahead: list[av.Packet] = []
     for packet in video.container.demux(video.stream):
-        if first is None:
-            first = next(iter(packet.decode()), None)
+        if not decoded:
+            decoded = packet.decode()
+        elif len(ahead) <= _KEPT_PACKETS:
+            ahead.append(packet)
         if packet.size == 0:  # the flush packet at the end
             continue
         if packet.is_corrupt:
@@ -216,22 +236,28 @@ def _table_from_packets(video: Video) -> FrameTable | None:
         bounds.check_frame_count(video.path, len(pts))
     if packets < announced:
         _raise_truncated(video.path, packets, announced)
-    return _checked(video, pts, keys, first)
+    begun = Begun(decoded, ahead)
+    return _checked(video, pts, keys, begun, whole=len(ahead) <= _KEPT_PACKETS)
 
 
 def _checked(
     video: Video,
     pts: Sequence[int] | np.ndarray,
     keys: Sequence[int] | np.ndarray,
-    first: av.VideoFrame | None,
+    begun: Begun,
+    *,
+    whole: bool,
 ) -> FrameTable | None:
-    """A table with its times in order; None if they cannot be those of the frames."""
-    if first is None or not len(pts):
+    """A table with its times in order; None if they cannot be those of the frames. whole: whether
+    nothing was read beyond what `begun` has."""
+    if not begun.frames or not len(pts):
         raise _no_frames(video.path)
+    first = begun.frames[0]
     rising = np.sort(np.asarray(pts, np.int64))
     if first.pts != rising[0] or (np.diff(rising) == 0).any():
         return None
-    return FrameTable(rising.tolist(), sorted(map(int, keys)), first, video.tick)
+    keys = sorted(map(int, keys))
+    return FrameTable(rising.tolist(), keys, first, video.tick, begun if whole else None)
 
 
 def _raise_truncated(path: str, found: int, announced: int) -> None:

@@ -6,6 +6,7 @@ pictures that no other depends on, and stops right behind the last wanted one.
 """
 
 import bisect
+import itertools
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,7 +23,7 @@ from input_pipeline.media.video.container import (
     open_video,
     orientation_of,
 )
-from input_pipeline.media.video.frame_table import FrameTable, decoded_times, frame_table
+from input_pipeline.media.video.frame_table import Begun, FrameTable, decoded_times, frame_table
 from input_pipeline.media.video.timeline import Choose, Timeline, check_enough
 
 # Codecs whose decoders skip exactly the pictures that nothing refers to.
@@ -97,15 +98,19 @@ def _decode_planned(
         key = table.keys[max(bisect.bisect_right(table.keys, pts) - 1, 0)] if table.keys else 0
         groups.setdefault(key, {})[pts] = index
 
-    def decode(video: Video, keys: Sequence[int]) -> dict[int, np.ndarray]:
+    def decode(
+        video: Video, keys: Sequence[int], begun: Begun | None = None
+    ) -> dict[int, np.ndarray]:
         convert = _Converter(video.path, table.first, resizing)
         frames: dict[int, np.ndarray] = {}
         for key in keys:
-            try:
-                video.container.seek(key, stream=video.stream, backward=True)
-            except av.error.FFmpegError:
-                break
-            frames |= _decode_group(video, groups[key], convert)
+            going_on = begun if table.keys[:1] == table.pts[:1] == [key] else None
+            if going_on is None:
+                try:
+                    video.container.seek(key, stream=video.stream, backward=True)
+                except av.error.FFmpegError:
+                    break
+            frames |= _decode_group(video, groups[key], convert, going_on or Begun((), ()))
             if not frames.keys() >= set(groups[key].values()):
                 break
         return frames
@@ -118,7 +123,7 @@ def _decode_planned(
     here, *elsewhere = _shares(to_decode, threads)
     with ThreadPoolExecutor(max(len(elsewhere), 1)) as pool:  # starts no thread without work
         others = [pool.submit(decode_elsewhere, keys) for keys in elsewhere]
-        frames = decode(video, here)
+        frames = decode(video, here, table.begun)
         for other in others:
             frames |= other.result()
     return frames if frames.keys() >= wanted else None
@@ -141,21 +146,31 @@ def _shares(costs: Mapping[int, int], count: int) -> list[list[int]]:
 
 
 def _decode_group(
-    video: Video, group: dict[int, int], convert: _Converter
+    video: Video, group: dict[int, int], convert: _Converter, begun: Begun
 ) -> dict[int, np.ndarray]:
-    """{index: frame} for those of `group` ({pts: index}) met from here to its last pts."""
+    """{index: frame} for those of `group` ({pts: index}) met from here to its last pts. begun: what
+    was read from its key frame on."""
     frames: dict[int, np.ndarray] = {}
     last = max(group)
     context = video.stream.codec_context
     skips = context.name in SKIPPABLE_CODECS
-    for packet in video.container.demux(video.stream):
-        if skips:
-            context.skip_frame = "DEFAULT" if packet.pts in group or not packet.size else "NONREF"
-        for frame in packet.decode():
+
+    def is_done(shown: Sequence[av.VideoFrame]) -> bool:
+        """Whether nothing is to be met behind these, of which the wanted ones are kept."""
+        for frame in shown:
             if frame.pts in group:
                 frames[group[frame.pts]] = convert(frame)
             if len(frames) == len(group) or (frame.pts is not None and frame.pts > last):
-                return frames
+                return True
+        return False
+
+    if is_done(begun.frames):
+        return frames
+    for packet in itertools.chain(begun.packets, video.container.demux(video.stream)):
+        if skips:
+            context.skip_frame = "DEFAULT" if packet.pts in group or not packet.size else "NONREF"
+        if is_done(packet.decode()) or not packet.size:
+            break
     return frames
 
 

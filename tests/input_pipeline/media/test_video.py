@@ -9,7 +9,8 @@ import pytest
 
 from input_pipeline.examples import MediaRef
 from input_pipeline.media import probe
-from input_pipeline.media.video import container, frame_table
+from input_pipeline.media.resizing import Resizing
+from input_pipeline.media.video import container, frame_table, frames
 from input_pipeline.media.video.mp4_tables import Mp4Track
 from tests.input_pipeline.media_fixtures import shifted_copy, write_clip
 
@@ -138,3 +139,36 @@ def test_the_headers_tables_are_those_of_the_decoders_index(tmp_path, fast_start
         wrong = dataclasses.replace(tables, times=tables.times + (np.arange(200) > 190))
         lying = dataclasses.replace(opened, track=dataclasses.replace(opened.track, samples=wrong))
         assert frame_table._from_samples(lying) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("b_frames.mp4", {"options": B_FRAMES}),
+        ("vp9.webm", {"codec": "libvpx-vp9", "options": {"g": "12"}}),
+        ("av1.mp4", {"codec": "libsvtav1", "options": {"g": "12"}}),
+    ],
+)
+@pytest.mark.parametrize("wanted", [[0], [0, 1, 5], [3, 7, 10], [3, 20]])
+def test_decoding_goes_on_from_the_first_frame(tmp_path, monkeypatch, name, options, wanted):
+    """The frames are those of a decoder that seeks."""
+    path = str(write_clip(tmp_path / name, 30, **options))
+    table = frame_table.frame_table
+
+    def seeking(video):
+        return dataclasses.replace(table(video), begun=None)
+
+    monkeypatch.setattr(frames, "_decode_in_order", None)  # the plan yields them all
+    going_on = frames.read_video(path, lambda _: wanted, Resizing())
+    monkeypatch.setattr(frames, "frame_table", seeking)
+    np.testing.assert_array_equal(frames.read_video(path, lambda _: wanted, Resizing()), going_on)
+
+
+@pytest.mark.parametrize(("length", "kept"), [(40, True), (90, False)])
+def test_what_was_read_of_a_stream_is_kept_up_to_a_bound(tmp_path, length, kept):
+    path = write_clip(tmp_path / "a.webm", length, codec="libvpx-vp9", options={"g": "12"})
+    with container.open_video(str(path)) as opened:
+        begun = frame_table.frame_table(opened).begun
+    assert (begun is not None) == kept
+    if begun:
+        assert len(begun.frames) == 1 and len(begun.packets) == length  # and the end
