@@ -136,6 +136,9 @@ def get_config() -> ConfigDict:
     # A step whose loss is more than so many times the median of the last 32 steps' counts as one of
     # them; 0: any loss counts.
     config.train.skip_loss_above = 0.0
+    # Of models with experts, the factor of the loss that keeps these busy alike; None: the one of
+    # the model's config.json (router_aux_loss_coef).
+    config.train.router_coef = config_dict.placeholder(float)
     # A batch or a step that does not come for so long ends the job with a line that says which host
     # waited for what, and exit code 124; 0: it may take for ever. The first step compiles in it.
     config.train.watchdog_seconds = 3600.0

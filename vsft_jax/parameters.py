@@ -13,8 +13,8 @@ from vsft_jax.errors import ConfigError
 # "gate_up" with tuning everything.
 PRESETS = {
     "attention": "llm/layers/(q|k|v|o)",
-    "gate_up": "llm/layers/mlp/(gate|up)",
-    "linear": "llm/layers/(q|k|v|o|mlp/(gate|up|down))",
+    "gate_up": "llm/layers/mlp/(experts/)?(gate|up)",
+    "linear": "llm/layers/(q|k|v|o|mlp/(experts/)?(gate|up|down))",
 }
 
 

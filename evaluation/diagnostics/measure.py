@@ -51,12 +51,12 @@ def diagnose(run: Run, pictures: str, counts: Sequence[int], file: Path) -> dict
 
         @jax.jit
         def gradients_at(state: TrainState, batch: Mapping[str, jax.Array]) -> Any:
-            grads, sums = trainer.gradients(state, batch)
+            grads, (sums, _) = trainer.gradients(state, batch)
             return sums.mean_of(grads)
 
         @jax.jit
         def loss_at(state: TrainState, batch: Mapping[str, jax.Array]) -> jax.Array:
-            _, sums = trainer.gradients(state, batch)
+            _, (sums, _) = trainer.gradients(state, batch)
             return sums.mean_of(sums.loss)
 
         def gradient(trainable: Any, batch: Mapping[str, jax.Array]) -> Any:

@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 import torch
-from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+from transformers import AutoConfig, AutoModelForImageTextToText
 
 from tests.parity.reference import Text, randomise
 from vsft_jax.models.qwen3_vl.config import ModelConfig, from_hf
@@ -57,6 +57,16 @@ HF_CONFIG = {
         "num_position_embeddings": 64,
         "deepstack_visual_indexes": [0, 3],
     },
+}
+
+# The same with experts: neither their number nor a token's share of it is even.
+EXPERTS_CONFIG = copy.deepcopy(HF_CONFIG) | {"model_type": "qwen3_vl_moe"}
+EXPERTS_CONFIG["vision_config"]["model_type"] = "qwen3_vl_moe"
+EXPERTS_CONFIG["text_config"] |= {
+    "model_type": "qwen3_vl_moe_text",
+    "moe_intermediate_size": 24,
+    "num_experts": 7,
+    "num_experts_per_tok": 3,
 }
 
 
@@ -173,17 +183,17 @@ def packed_arrays(config: ModelConfig, rows, length: int, patches: int) -> dict[
     return out
 
 
-def hf_model(**overrides) -> Qwen3VLForConditionalGeneration:
+def hf_model(numbers=HF_CONFIG, **overrides) -> torch.nn.Module:
     """A tiny transformers model with weights large enough for every part to matter."""
     torch.manual_seed(0)
-    config = Qwen3VLConfig(**{**copy.deepcopy(HF_CONFIG), **overrides})
+    config = AutoConfig.for_model(**{**copy.deepcopy(numbers), **overrides})
     config._attn_implementation = "eager"
-    return randomise(Qwen3VLForConditionalGeneration(config).eval())
+    return randomise(AutoModelForImageTextToText.from_config(config).eval())
 
 
-def our_config(**overrides) -> ModelConfig:
+def our_config(numbers=HF_CONFIG, **overrides) -> ModelConfig:
     compute = {"dtype": "float32", "param_dtype": "float32", "remat": "none"}
-    return dataclasses.replace(from_hf(HF_CONFIG, **compute), **overrides)
+    return dataclasses.replace(from_hf(numbers, **compute), **overrides)
 
 
 def hf_inputs(config: ModelConfig, parts) -> dict[str, torch.Tensor]:

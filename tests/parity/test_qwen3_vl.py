@@ -312,7 +312,7 @@ def test_config_is_read_by_transformers():
 @pytest.mark.parametrize(
     ("part", "change", "message"),
     [
-        ("", {"model_type": "qwen3_vl_moe"}, "model_type 'qwen3_vl_moe' is not qwen3_vl"),
+        ("", {"model_type": "qwen2_5_vl"}, "'qwen2_5_vl' is not qwen3_vl or qwen3_vl_moe"),
         ("text_config", {"rope_parameters": {}}, "no rope_theta"),
         ("text_config", {"rope_scaling": {"mrope_interleaved": False}}, "mrope_interleaved"),
         ("text_config", {"rope_scaling": {"type": "yarn"}}, "factor of rope type 'yarn' is None"),

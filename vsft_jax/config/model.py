@@ -26,7 +26,7 @@ PROCESSOR_FILES = (
     "processor_config.json",
 )
 # What makes the size of a model; a vocabulary may have been enlarged for fine-tuning.
-_SIZES = ("depth", "width", "mlp_width", "heads", "kv_heads")
+_SIZES = ("depth", "width", "mlp_width", "heads", "kv_heads", "experts", "experts_per_token")
 
 
 def family_of(config: ConfigDict) -> Family:

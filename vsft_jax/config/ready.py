@@ -150,9 +150,16 @@ def _training_without_effect(run: Run) -> Iterator[str]:
 def _model_problems(run: Run) -> Iterator[str]:
     """What needs the files of `config.model.path`, where there is one: they may be downloaded."""
     yield from _said(lambda: layout_problems(run.config, run.layout))
+    yield from _said(lambda: _router_problems(run))
     named = run.config.tokenizer
     if not named or not _is_rendered(run, located(named, run.data_root)):
         yield from _said(lambda: _tokenizer_problems(run))
+
+
+def _router_problems(run: Run) -> Iterator[str]:
+    coef = run.config.train.get("router_coef")
+    if coef is not None and not run.architecture.text.experts:
+        yield f"config.train.router_coef = {coef} has no effect: the model has no experts"
 
 
 def _tokenizer_problems(run: Run) -> Iterator[str]:

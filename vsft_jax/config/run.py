@@ -94,6 +94,12 @@ class Run:
         """The family's ModelConfig, its special token ids read from the tokenizer."""
         return model.with_token_ids(self.config, self.family, self.architecture, self.tokenizer)
 
+    @property
+    def router_coef(self) -> float:
+        """The factor of the routers' loss; 0 of a model without experts."""
+        coef = self.config.train.get("router_coef")  # which older runs have not
+        return self.architecture.text.router_coef if coef is None else coef
+
     @functools.cached_property
     def lora(self) -> Lora | None:
         """The adapters of `config.lora`, None without."""

@@ -28,6 +28,7 @@ from vsft_jax.huggingface.tensors import (
     parameter_shapes,
     params_from_hf,
     path_names,
+    upright,
 )
 from vsft_jax.models import PortedModel
 from vsft_jax.models.shared.hf.table import HEAD, embedding_of
@@ -69,7 +70,9 @@ def load_params(
             raise HFError(str(error)) from error
         found = locate(table, parameter_shapes(family, config))
         largest = max(_shard_bytes(leaf) for leaf in jax.tree.leaves(abstract))
-        loader = _Loader(lambda name, index: reader.read(given[name], index), pool, largest)
+        stored = {name: reader.shapes[theirs] for name, theirs in given.items()}
+        read = upright(lambda name, index: reader.read(given[name], index), family, config, stored)
+        loader = _Loader(read, pool, largest)
         total = sum(_shard_bytes(leaf) * len(_shards(leaf)) for leaf in jax.tree.leaves(abstract))
         with Progress(f"read {Path(directory).name}", total >> 20, unit="MB") as progress:
 

@@ -40,7 +40,8 @@ class Piece(NamedTuple):
 class Location:
     """Where one of our parameters stands in a checkpoint.
 
-    tensor: the row of the table whose tensors hold it. start: its first row along their axis 0.
+    tensor: the row of the table whose tensors hold it. start: its first place along the axis over
+    which parts are put together.
     shape: the parameter's.
     """
 
@@ -59,6 +60,10 @@ class Location:
         if self.tensor.transpose:
             (first, end), across = inner[-1], inner[:-1]
         whole = tuple(slice(0, stop - start) for start, stop in across)
+        shift = self.start
+        if self.tensor.experts:
+            start, stop = across[-1]
+            shift, across = 0, [*across[:-1], (shift + start, shift + stop)]
         step = max(1, rows or end - first)
         for number, layer in enumerate(layers):
             for begin in range(first, end, step):
@@ -68,7 +73,7 @@ class Location:
                 yield Piece(
                     target=(number, *target) if self.tensor.depth else target,
                     name=names[layer],
-                    rows=slice(self.start + begin, self.start + stop),
+                    rows=slice(shift + begin, shift + stop),
                     rest=tuple(slice(*bounds) for bounds in across),
                 )
 
@@ -123,6 +128,8 @@ def tensor_shapes(
         inner = shapes[row.parts[0]][1:] if row.depth else shapes[row.parts[0]]
         rows = sum(_width(row, shapes[part]) for part in row.parts)
         shape = row.shape or ((rows, inner[0]) if row.transpose else (rows, *inner[1:]))
+        if row.experts:
+            shape = (*inner[:-1], rows)
         found |= dict.fromkeys(row.names(), shape)
     return found
 
@@ -162,16 +169,45 @@ def match(
     if by_name.get(HEAD) and HEAD not in expected:
         expected[HEAD] = expected[embedding_of(expected)]
     optional = {name for row in table if not row.parts for name in row.names()}
+    experts = {name for row in table if row.experts for name in row.names()}
     for name, shape in expected.items():
         if name not in by_name:
             problems += [] if name in optional else [f"missing: {name}"]
-        elif tuple(found[by_name[name]]) != shape:
+        elif tuple(found[by_name[name]]) not in (shape, _turned(shape) if name in experts else ()):
             has = tuple(found[by_name[name]])
             problems.append(f"shape of {by_name[name]} is {has}, the config needs {shape}")
     if problems:
         listed = "\n  ".join(problems)
         raise ValueError(f"{source} does not fit the model config:\n  {listed}")
     return by_name
+
+
+def upright(
+    read: Read,
+    family: PortedModel,
+    config: Any,
+    found: Mapping[str, tuple[int, ...]],
+) -> Read:
+    """`read` as if a checkpoint held experts as the table has them, however it holds them.
+
+    found: name in the table -> shape in the checkpoint.
+    """
+    table = family.checkpoint_table(config)
+    expected = tensor_shapes(table, parameter_shapes(family, config))
+    turned = {
+        name
+        for row in table
+        if row.experts
+        for name in row.names()
+        if tuple(found[name]) == _turned(expected[name])
+    }
+
+    def upright_read(name: str, index: tuple[slice, ...]) -> np.ndarray:
+        if name not in turned:
+            return read(name, index)
+        return read(name, (index[0], index[2], index[1])).swapaxes(1, 2)
+
+    return upright_read
 
 
 def params_from_hf(
@@ -196,9 +232,11 @@ def params_from_hf(
         check_tied(np.array_equal(tensors[given[HEAD]], tensors[embedding]), given)
     shapes = parameter_shapes(family, config)
 
-    def read(name: str, index: tuple[slice, ...]) -> np.ndarray:
+    def stored(name: str, index: tuple[slice, ...]) -> np.ndarray:
         return np.asarray(tensors[given[name]])[index]
 
+    found = {name: np.shape(tensors[theirs]) for name, theirs in given.items()}
+    read = upright(stored, family, config, found)
     flat = {
         path: jnp.asarray(location.read_all(read, config.param_dtype))
         for path, location in locate(family.checkpoint_table(config), shapes).items()
@@ -241,7 +279,11 @@ def hf_tensors(
             return np.full(row.shape, row.fill, config.param_dtype)
         pieces = [fetch(flat[part], layer if row.depth else None) for part in row.parts]
         pieces = [piece.T for piece in pieces] if row.transpose else pieces
-        array = np.ascontiguousarray(pieces[0] if len(pieces) == 1 else np.concatenate(pieces))
+        axis = -1 if row.experts else 0
+        array = pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis)
+        if row.experts and array.shape == _turned(array.shape):
+            array = array.swapaxes(1, 2)
+        array = np.ascontiguousarray(array)
         return array.reshape(row.shape) if row.shape else array
 
     for row in family.checkpoint_table(config):
@@ -281,5 +323,11 @@ def _tied(config: Any) -> bool:
 
 
 def _width(row: Tensor, shape: tuple[int, ...]) -> int:
-    """Rows (axis 0) that a parameter of this shape takes in the checkpoint's tensor."""
-    return shape[-1] if row.transpose else shape[1 if row.depth else 0]
+    """Places that a parameter of this shape takes along the axis of the checkpoint's tensor over
+    which parts are put together."""
+    return shape[-1] if row.transpose or row.experts else shape[1 if row.depth else 0]
+
+
+def _turned(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of experts' matrices with inputs and outputs the other way round."""
+    return (*shape[:-2], shape[-1], shape[-2])

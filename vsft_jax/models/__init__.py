@@ -7,6 +7,7 @@ its numbers and tensors, and the layout rules of its media. docs/models.md says 
 import importlib
 
 from vsft_jax.models.family import Family, PortedModel
+from vsft_jax.models.shared.vlm import VisionLanguageModel
 
 FAMILIES = (
     "qwen2_5_vl",
@@ -25,4 +26,4 @@ def family_named(name: str) -> Family:
     return importlib.import_module(f"vsft_jax.models.{name}").FAMILY
 
 
-__all__ = ["FAMILIES", "Family", "PortedModel", "family_named"]
+__all__ = ["FAMILIES", "Family", "PortedModel", "VisionLanguageModel", "family_named"]

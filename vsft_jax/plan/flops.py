@@ -1,5 +1,6 @@
 """Operations that a model's training step needs, by formula: what MFU is counted against."""
 
+import math
 from collections.abc import Callable, Mapping, Set
 from typing import NamedTuple
 
@@ -64,9 +65,9 @@ def model_flops(
         if name not in _MATRICES and not tied:
             continue
         part = component_of(path)
-        size = 1
-        for side in shape:
-            size *= side
+        size: float = math.prod(shape)
+        if "/experts/" in path:  # of which a token goes to a few
+            size *= text.experts_per_token / text.experts
         count = positions[part]
         if predicting is not None and (tied or path.endswith("head/kernel")):
             count = predicting

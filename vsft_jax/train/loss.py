@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import PartitionSpec
 
+from vsft_jax.models.shared.experts import Load, balance
 from vsft_jax.sharding import position_axis, row_axes
 
 Tree = TypeVar("Tree")
@@ -29,6 +30,25 @@ class LossSums(NamedTuple):
         """What was summed with them, arrays of any kind, as a mean over the weights; all answer
         tokens then count the same, in whichever row or microbatch they lie."""
         return jax.tree.map(lambda x: x / jnp.maximum(self.weight, 1.0), total)
+
+
+class RouterSums(NamedTuple):
+    """Sums over microbatches, float32[] each; zeros of a model without experts.
+
+    loss, busiest: see `Balance`. batches: microbatches that had a real token.
+    """
+
+    loss: Array
+    busiest: Array
+    batches: Array
+
+    @classmethod
+    def of(cls, load: Load | None, chosen: int) -> "RouterSums":
+        """Of one microbatch. load, chosen: see `balance`."""
+        zero = jnp.zeros((), jnp.float32)
+        if load is None:
+            return cls(zero, zero, zero)
+        return cls(*balance(load, chosen), (load.counts.sum() > 0).astype(jnp.float32))
 
 
 def token_loss(

@@ -181,13 +181,16 @@ class Meter:
             self._first_log = (step, time.monotonic())
         logging.info(
             "step %d of %d: loss %.3f, answer tokens right %.0f %%, %.1f examples/s, "
-            "waited for data %.0f %%%s%s%s",
+            "waited for data %.0f %%%s%s%s%s",
             step,
             steps,
             scalars["loss"],
             100 * scalars["token_accuracy"],
             scalars["examples_per_second"],
             100 * scalars["data_wait_fraction"],
+            f", busiest expert × {scalars['busiest_expert']:.1f}"
+            if "busiest_expert" in scalars
+            else "",
             f", {scalars['masked']:.0f} masked" if scalars["masked"] else "",
             f", {scalars['bad_steps']} steps without effect" if scalars["bad_steps"] else "",
             left,

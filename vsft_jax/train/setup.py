@@ -74,6 +74,7 @@ def make_trainer(
         accumulate=train.accumulate,
         loss_chunk=train.loss_chunk,
         skip_loss_above=train.skip_loss_above,
+        router_coef=run.router_coef,
         remedies=remedies,
         tpu_options=train.tpu_options.to_dict(),
     )

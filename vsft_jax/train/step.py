@@ -13,8 +13,9 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from vsft_jax.lora import ModelBuilder
+from vsft_jax.models import VisionLanguageModel
 from vsft_jax.sharding import abstract_model, with_shardings
-from vsft_jax.train.loss import LossSums, token_loss
+from vsft_jax.train.loss import LossSums, RouterSums, token_loss
 from vsft_jax.train.metrics import StepMetrics
 from vsft_jax.train.remedies import Remedies, distill_loss, one_sided, start_of
 
@@ -45,8 +46,9 @@ class Trainer:
     build: makes the model with fresh parameters, under jit. trains: paths of the parameters that
     are trained; for the others there is neither gradient nor optimiser state. accumulate:
     microbatches a step. skip_loss_above: a step whose loss is more than so many times the median of
-    the last `RECENT` ones that counted changes nothing; 0: any counts. remedies: what keeps the
-    skills of the start. tpu_options: XLA options for compiling the step, on TPU only.
+    the last `RECENT` ones that counted changes nothing; 0: any counts. router_coef: factor of the
+    loss that keeps experts busy alike, beside the mean loss of answer tokens. remedies: what keeps
+    the skills of the start. tpu_options: XLA options for compiling the step, on TPU only.
     """
 
     build: ModelBuilder
@@ -58,6 +60,7 @@ class Trainer:
     accumulate: int = 1
     loss_chunk: int = 1024
     skip_loss_above: float = 0.0
+    router_coef: float = 0.0
     remedies: Remedies = Remedies()
     tpu_options: Mapping[str, str | int | bool] = dataclasses.field(default_factory=dict)
 
@@ -125,39 +128,43 @@ class Trainer:
 
     def gradients(
         self, state: TrainState, rows: Mapping[str, jax.Array]
-    ) -> tuple[nnx.State, LossSums]:
+    ) -> tuple[nnx.State, tuple[LossSums, RouterSums]]:
         """Of the loss summed over the rows' answer tokens, and its sums.
 
         Where remedies distil, answers that are not about clips count by how far they are from the
-        start's.
+        start's. The routers' loss is added once for each answer token, as it is added to a mean.
         """
 
-        def loss_sum(trainable: nnx.State) -> tuple[jax.Array, LossSums]:
+        def loss_sum(trainable: nnx.State) -> tuple[jax.Array, tuple[LossSums, RouterSums]]:
             model = nnx.merge(self.graphdef, trainable, state.frozen)
-            hidden, weights = model.hidden_states(rows), rows["loss_weights"]
+            hidden, load = model.states_and_load(rows)
+            sums = answer_sums(model, hidden)
+            routers = RouterSums.of(load, self.build.config.text.experts_per_token)
+            return sums.loss + self.router_coef * routers.loss * sums.weight, (sums, routers)
+
+        def answer_sums(model: VisionLanguageModel, hidden: jax.Array) -> LossSums:
             kernel, chunk = model.output_kernel(), self.loss_chunk
             if not self.remedies.distill:
-                sums = token_loss(kernel, hidden, rows["targets"], weights, chunk)
-                return sums.loss, sums
+                return token_loss(kernel, hidden, rows["targets"], rows["loss_weights"], chunk)
             clips, pictures = (each["loss_weights"] for each in _kinds(rows))
             sums = token_loss(kernel, hidden, rows["targets"], clips, chunk)
             start = nnx.merge(self.graphdef, start_of(state.opt_state), state.frozen)
             before = (start.output_kernel(), start.hidden_states(rows))
             kept = distill_loss(kernel, hidden, *before, rows["targets"], pictures, chunk)
             kept = kept._replace(loss=self.remedies.distill * kept.loss)
-            sums = jax.tree.map(jnp.add, sums, kept)
-            return sums.loss, sums
+            return jax.tree.map(jnp.add, sums, kept)
 
         return jax.grad(loss_sum, has_aux=True)(state.trainable)
 
     def _step_gradient(
         self, state: TrainState, batch: Mapping[str, jax.Array]
-    ) -> tuple[nnx.State, LossSums]:
+    ) -> tuple[nnx.State, tuple[LossSums, RouterSums]]:
         """The gradient of the mean loss of a step over its microbatches, and the loss's sums."""
         parts = _kinds if self.remedies.project else lambda rows: [rows]
         zero = jnp.zeros((), jnp.float32)
-        nothing = (jax.tree.map(jnp.zeros_like, state.trainable), LossSums(zero, zero, zero))
-        Total = list[tuple[nnx.State, LossSums]]
+        no_sums = LossSums(zero, zero, zero), RouterSums(zero, zero, zero)
+        nothing = (jax.tree.map(jnp.zeros_like, state.trainable), no_sums)
+        Total = list[tuple[nnx.State, tuple[LossSums, RouterSums]]]
 
         def add_microbatch(total: Total, rows: Mapping[str, jax.Array]) -> tuple[Total, None]:
             found = [self.gradients(state, part) for part in parts(rows)]
@@ -168,14 +175,14 @@ class Trainer:
             total, _ = add_microbatch(total, batch)
         else:
             total, _ = jax.lax.scan(add_microbatch, total, _microbatches(batch, self.accumulate))
-        means = [sums.mean_of(grads) for grads, sums in total]
+        means = [sums.mean_of(grads) for grads, (sums, _) in total]
         together = jax.tree.map(lambda *x: sum(x), *(sums for _, sums in total))
         return one_sided(*means) if self.remedies.project else means[0], together
 
     def _step(
         self, state: TrainState, batch: Mapping[str, jax.Array]
     ) -> tuple[TrainState, StepMetrics]:
-        grads, sums = self._step_gradient(state, batch)
+        grads, (sums, routers) = self._step_gradient(state, batch)
         grad_norm = optax.tree.norm(grads)
         finite = jnp.isfinite(sums.loss) & jnp.isfinite(grad_norm)
         loss = sums.mean_of(sums.loss)
@@ -205,7 +212,7 @@ class Trainer:
             opt_state=opt_state,
             recent_losses=jnp.where(learns, recent, state.recent_losses),
         )
-        return state, StepMetrics.from_sums(sums, grad_norm, finite, spike)
+        return state, StepMetrics.from_sums(sums, routers, grad_norm, finite, spike)
 
 
 def _kinds(rows: Mapping[str, jax.Array]) -> list[Mapping[str, jax.Array]]:

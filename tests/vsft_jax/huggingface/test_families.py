@@ -39,6 +39,7 @@ LLAVA = {"image_token_index": "<image>", "video_token_index": "<video>"}
 FAMILIES = {
     "qwen2_5_vl": (reference.HF_CONFIG, QWEN, tiny_qwen),
     "qwen3_vl": (qwen3_reference.HF_CONFIG, QWEN, tiny_qwen),
+    "qwen3_vl with experts": (qwen3_reference.EXPERTS_CONFIG, QWEN, tiny_qwen),
     "llava_1_5": (test_llava_1_5.HF_CONFIG, {"image_token_index": "<image>"}, tiny_llama),
     "llava_next_video": (test_llava_next_video.HF_CONFIG, LLAVA, tiny_llama),
     "llava_onevision": (test_llava_onevision.HF_CONFIG, LLAVA, tiny_llama),
@@ -47,6 +48,7 @@ FAMILIES = {
 PROCESSORS = {
     "qwen2_5_vl": "Qwen2_5_VLProcessor",
     "qwen3_vl": "Qwen3VLProcessor",
+    "qwen3_vl with experts": "Qwen3VLProcessor",
     "llava_1_5": "LlavaProcessor",
     "llava_next_video": "LlavaNextVideoProcessor",
     "llava_onevision": "LlavaOnevisionProcessor",
@@ -67,7 +69,9 @@ def exported(request, tmp_path_factory):
     model = reference.randomise(AutoModelForImageTextToText.from_config(shape).eval())
     model.save_pretrained(directory, max_shard_size="200KB")
 
-    config = importlib.import_module(f"configs.{request.param}").get_config(f"path={directory}")
+    config = importlib.import_module(f"configs.{request.param.split()[0]}").get_config(
+        f"path={directory}"
+    )
     config.model.dtype = config.export.dtype = "float32"
     return request.param, directory, config, export(Run(config, tmp_path_factory.mktemp("run")))
 

@@ -25,6 +25,8 @@ COUNTS = {
     ("qwen3_vl", "4b"): 4_437_815_808,
     ("qwen3_vl", "8b"): 8_767_123_696,
     ("qwen3_vl", "32b"): None,
+    ("qwen3_vl", "30b-a3b"): None,
+    ("qwen3_vl", "235b-a22b"): None,
     ("smolvlm", "256m"): 256_484_928,
     ("smolvlm", "500m"): 507_482_304,
     ("smolvlm", "2.2b"): 2_246_784_880,
@@ -84,6 +86,9 @@ def test_parameters_are_those_of_transformers(published):
     if config.text.tie_word_embeddings:
         del expected["lm_head.weight"]
     found = tensor_shapes(table, shapes)
+    for name in (each for row in table if row.experts for each in row.names()):
+        # Files have them as released, the model in memory the other way round.
+        expected[name] = tuple(expected[name][i] for i in (0, 2, 1))
     assert found == expected
     count = sum(math.prod(shape) for shape in found.values())
     assert count == sum(leaf.size for leaf in jax.tree.leaves(tree))

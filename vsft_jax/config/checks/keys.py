@@ -141,6 +141,7 @@ KEYS: dict[str, Check] = {
     "train.pack_window": integer(1),
     "train.max_bad_steps": integer(1),
     "train.skip_loss_above": number(least=0),
+    "train.router_coef": _or_none(number(least=0)),
     "train.watchdog_seconds": number(least=0),
     "train.trackers": listing(one_of("tensorboard", "wandb", "mlflow"), _TRACKERS, distinct=True),
     "train.profile_at": integer(0),

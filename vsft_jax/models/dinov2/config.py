@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from vsft_jax.models.shared.block import BlockSpec
 from vsft_jax.models.shared.config import Compute, check
 from vsft_jax.models.shared.hf.config_json import require
-from vsft_jax.models.shared.layers import BlockSpec
 
 # Pixel statistics of ImageNet, as in the models' preprocessor_config.json.
 IMAGE_MEAN = (0.485, 0.456, 0.406)

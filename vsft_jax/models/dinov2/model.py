@@ -12,7 +12,8 @@ from jax import Array
 
 from vsft_jax.models.dinov2.config import ModelConfig
 from vsft_jax.models.shared.attention import attention
-from vsft_jax.models.shared.layers import Block, LayerNorm
+from vsft_jax.models.shared.block import Block
+from vsft_jax.models.shared.layers import LayerNorm
 from vsft_jax.models.shared.patch_embed import PatchEmbed
 from vsft_jax.models.shared.stacks import make_blocks, scan_stack
 
@@ -55,7 +56,7 @@ class Dinov2(nnx.Module):
             return out, None
 
         def step(block: Block, x: Array, _: None) -> tuple[Array, Any]:
-            return block(x, None, attend)
+            return block(x, None, attend)[:2]
 
         return self.norm(scan_stack(self.blocks, step, x, remat=config.remat)[0])
 

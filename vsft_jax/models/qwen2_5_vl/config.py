@@ -6,10 +6,10 @@ from typing import Any
 
 from vsft_jax.models.shared import config as shared
 from vsft_jax.models.shared import qwen
+from vsft_jax.models.shared.block import BlockSpec
 from vsft_jax.models.shared.config import check
 from vsft_jax.models.shared.hf import config_json
 from vsft_jax.models.shared.hf.config_json import require
-from vsft_jax.models.shared.layers import BlockSpec
 from vsft_jax.models.shared.patch_embed import CLIP_MEAN, CLIP_STD
 from vsft_jax.models.shared.qwen import SPECIAL_TOKENS
 

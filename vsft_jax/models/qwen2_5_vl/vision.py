@@ -15,7 +15,8 @@ from jax import Array
 
 from vsft_jax.models.qwen2_5_vl.config import ModelConfig
 from vsft_jax.models.shared.attention import attention
-from vsft_jax.models.shared.layers import Block, Linear, RMSNorm, Rotary, rotary_frequencies
+from vsft_jax.models.shared.block import Block
+from vsft_jax.models.shared.layers import Linear, RMSNorm, Rotary, rotary_frequencies
 from vsft_jax.models.shared.patch_embed import PatchEmbed
 from vsft_jax.models.shared.stacks import make_blocks, scan_kinds
 from vsft_jax.sharding import shard_rows

@@ -1,4 +1,4 @@
-"""Qwen3-VL (arXiv 2511.21631), the dense sizes."""
+"""Qwen3-VL (arXiv 2511.21631), dense and with experts."""
 
 from vsft_jax.models.family import Family
 from vsft_jax.models.qwen3_vl import config, hf, layout, model

@@ -6,10 +6,10 @@ from typing import Any
 
 from vsft_jax.models.shared import config as shared
 from vsft_jax.models.shared import qwen
+from vsft_jax.models.shared.block import BlockSpec
 from vsft_jax.models.shared.config import check
 from vsft_jax.models.shared.hf import config_json
 from vsft_jax.models.shared.hf.config_json import require
-from vsft_jax.models.shared.layers import BlockSpec
 from vsft_jax.models.shared.qwen import SPECIAL_TOKENS
 
 __all__ = ["PUBLISHED", "SPECIAL_TOKENS", "ModelConfig", "TextConfig", "VisionConfig"]
@@ -56,7 +56,7 @@ class VisionConfig(qwen.VisionConfig):
 
 @dataclasses.dataclass(frozen=True)
 class TextConfig(shared.TextConfig):
-    """A Qwen3 decoder with three-dimensional positions."""
+    """A Qwen3 decoder with three-dimensional positions. With experts mlp_width is that of one."""
 
     rope_theta: float = 5_000_000.0
     mrope_section: tuple[int, ...] = (24, 20, 20)
@@ -80,8 +80,31 @@ class ModelConfig(qwen.ModelConfig):
         )
 
 
+_MOE = "qwen3_vl_moe"
+# transformers' defaults of text_config by model type, where they differ.
+_TEXT_DEFAULTS: dict[str, dict[str, Any]] = {
+    "qwen3_vl": {
+        "num_hidden_layers": 32,
+        "hidden_size": 4096,
+        "intermediate_size": 22016,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 32,
+        "head_dim": 128,
+    },
+    _MOE: {
+        "num_hidden_layers": 24,
+        "hidden_size": 2048,
+        "moe_intermediate_size": 1408,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 16,
+        "num_experts_per_tok": 4,
+        "router_aux_loss_coef": 0.001,
+    },
+}
+
+
 def from_hf(config: Mapping[str, Any], **compute: Any) -> ModelConfig:
-    """Reads a transformers `config.json` of model type "qwen3_vl".
+    """Reads a transformers `config.json` of model type "qwen3_vl" or "qwen3_vl_moe".
 
     Args:
         config: the parsed file. A key that is left out takes transformers' default, because saved
@@ -92,11 +115,12 @@ def from_hf(config: Mapping[str, Any], **compute: Any) -> ModelConfig:
         ValueError: another model type, a variant that this code does not compute, or no rope_theta,
             whose default is not the same in all versions of transformers.
     """
-    config_json.require_family(config, "qwen3_vl", "text_config", "vision_config")
-    text, vision = config["text_config"], config["vision_config"]
+    config_json.require_family(config, tuple(_TEXT_DEFAULTS), "text_config", "vision_config")
+    kind, vision = config["model_type"], config["vision_config"]
+    text = {**_TEXT_DEFAULTS[kind], **config["text_config"]}
     rope = config_json.rope(text)
     config_json.rope_type(text, ("default", "yarn"))
-    theta = rope.get("rope_theta", text.get("rope_theta"))
+    theta: Any = rope.get("rope_theta", text.get("rope_theta"))
     require(theta is not None, "text_config has no rope_theta")
     for key, value, supported in (
         ("text_config.mrope_interleaved", rope.get("mrope_interleaved", True), True),
@@ -111,28 +135,32 @@ def from_hf(config: Mapping[str, Any], **compute: Any) -> ModelConfig:
     ):
         require(value == supported, f"{key} is {value!r}, only {supported!r} is supported")
 
-    # transformers looks on top alone here, while its other families also take the text's word.
+    # transformers looks on top alone here, while its other families also take the text's word. With
+    # experts it writes a true one into text_config that nobody said.
     require(
-        config.get("tie_word_embeddings") is not False or not text.get("tie_word_embeddings"),
+        kind == _MOE
+        or config.get("tie_word_embeddings") is not False
+        or not text.get("tie_word_embeddings"),
         "tie_word_embeddings is false on top and true in text_config: make both true where the "
         "checkpoint has no lm_head.weight, else both false",
     )
 
-    heads = text.get("num_attention_heads", 32)
+    heads = text["num_attention_heads"]
     max_positions = text.get("max_position_embeddings", 128000)
+    experts = _experts(text) if kind == _MOE else {"mlp_width": text["intermediate_size"]}
     text_config = TextConfig(
-        depth=text.get("num_hidden_layers", 32),
-        width=text.get("hidden_size", 4096),
-        mlp_width=text.get("intermediate_size", 22016),
+        depth=text["num_hidden_layers"],
+        width=text["hidden_size"],
         heads=heads,
-        kv_heads=text.get("num_key_value_heads", 32) or heads,
+        kv_heads=text["num_key_value_heads"] or heads,
         vocab_size=text.get("vocab_size", 151936),
-        head_dim=text.get("head_dim", 128),
+        head_dim=text.get("head_dim") or text["hidden_size"] // heads,
         rope_theta=float(theta),
         mrope_section=tuple(rope.get("mrope_section", (24, 20, 20))),
         norm_eps=text.get("rms_norm_eps", 1e-6),
-        tie_word_embeddings=config_json.tied(config, text),
+        tie_word_embeddings=config_json.tied(config, {} if kind == _MOE else text),
         max_positions=max_positions,
+        **experts,
         **config_json.yarn(text, max_positions),
     )
     positions = vision.get("num_position_embeddings", 2304)
@@ -162,12 +190,49 @@ def from_hf(config: Mapping[str, Any], **compute: Any) -> ModelConfig:
     return ModelConfig(vision_config, text_config, **ids, **compute)
 
 
+def _experts(text: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of `TextConfig` for the experts of a text_config. Raises ValueError where they are not
+    in every layer, or not weighted as transformers does it."""
+    for key, value, wanted in (
+        ("decoder_sparse_step", text.get("decoder_sparse_step", 1), 1),
+        ("mlp_only_layers", list(text.get("mlp_only_layers") or []), []),
+        # transformers does not read it, and scales as if it were true.
+        ("norm_topk_prob", text.get("norm_topk_prob", True), True),
+    ):
+        require(value == wanted, f"text_config.{key} is {value!r}, only {wanted!r} is supported")
+    experts = text.get("num_local_experts", text.get("num_experts", 60))
+    require(experts > 0, f"text_config.num_experts is {experts}: expected at least 1")
+    return {
+        "mlp_width": text["moe_intermediate_size"],
+        "experts": experts,
+        "experts_per_token": text["num_experts_per_tok"],
+        "router_coef": text["router_aux_loss_coef"],
+    }
+
+
+def _experts_to_hf(text: shared.TextConfig) -> dict[str, Any]:
+    """Keys of a text_config for the MLPs, inverse of `_experts`."""
+    if not text.experts:
+        return {"model_type": "qwen3_vl_text", "intermediate_size": text.mlp_width}
+    return {
+        "model_type": f"{_MOE}_text",
+        "moe_intermediate_size": text.mlp_width,
+        "num_experts": text.experts,
+        "num_experts_per_tok": text.experts_per_token,
+        "norm_topk_prob": True,
+        "decoder_sparse_step": 1,
+        "mlp_only_layers": [],
+        "router_aux_loss_coef": text.router_coef,
+    }
+
+
 def to_hf(config: ModelConfig) -> dict[str, Any]:
     """A `config.json` that transformers reads; inverse of `from_hf`.
 
     Rotary numbers stand in it twice: as transformers 5 reads them, and as 4.57 does.
     """
     text, vision = config.text, config.vision
+    kind = _MOE if text.experts else "qwen3_vl"
     rope = {
         "rope_type": "default",
         "mrope_section": list(text.mrope_section),
@@ -175,15 +240,14 @@ def to_hf(config: ModelConfig) -> dict[str, Any]:
         **config_json.yarn_to_hf(text),
     }
     return {
-        "architectures": ["Qwen3VLForConditionalGeneration"],
-        "model_type": "qwen3_vl",
+        "architectures": [f"Qwen3VL{'Moe' * bool(text.experts)}ForConditionalGeneration"],
+        "model_type": kind,
         **{name: getattr(config, name) for name in SPECIAL_TOKENS},
         "tie_word_embeddings": text.tie_word_embeddings,
         "text_config": {
-            "model_type": "qwen3_vl_text",
+            **_experts_to_hf(text),
             "num_hidden_layers": text.depth,
             "hidden_size": text.width,
-            "intermediate_size": text.mlp_width,
             "num_attention_heads": text.heads,
             "num_key_value_heads": text.kv_heads,
             "head_dim": text.head_dim,
@@ -197,7 +261,7 @@ def to_hf(config: ModelConfig) -> dict[str, Any]:
         },
         "vision_config": {
             # The name that every version reads.
-            "model_type": "qwen3_vl",
+            "model_type": kind,
             "depth": vision.depth,
             "hidden_size": vision.width,
             "intermediate_size": vision.mlp_width,
@@ -221,10 +285,16 @@ def _tied(text: TextConfig) -> TextConfig:
     return dataclasses.replace(text, tie_word_embeddings=True)
 
 
-# config.json of Qwen/Qwen3-VL-{2B,4B,8B,32B}-Instruct.
+def _sparse(text: TextConfig) -> TextConfig:
+    return dataclasses.replace(text, experts=128, experts_per_token=8, router_coef=0.001)
+
+
+# config.json of Qwen/Qwen3-VL-{2B,4B,8B,32B,30B-A3B,235B-A22B}-Instruct.
 PUBLISHED = {
     "2b": ModelConfig(_SMALL_TOWER, _tied(TextConfig(28, 2048, 6144, 16, 8, 151936))),
     "4b": ModelConfig(_SMALL_TOWER, _tied(TextConfig(36, 2560, 9728, 32, 8, 151936))),
     "8b": ModelConfig(VisionConfig(), TextConfig(36, 4096, 12288, 32, 8, 151936)),
     "32b": ModelConfig(VisionConfig(), TextConfig(64, 5120, 25600, 64, 8, 151936)),
+    "30b-a3b": ModelConfig(VisionConfig(), _sparse(TextConfig(48, 2048, 768, 32, 4, 151936))),
+    "235b-a22b": ModelConfig(VisionConfig(), _sparse(TextConfig(94, 4096, 1536, 64, 4, 151936))),
 }

@@ -16,7 +16,8 @@ from jax import Array
 
 from vsft_jax.models.qwen3_vl.config import ModelConfig
 from vsft_jax.models.shared.attention import attention
-from vsft_jax.models.shared.layers import Block, LayerNorm, Linear, Rotary, rotary_frequencies
+from vsft_jax.models.shared.block import Block
+from vsft_jax.models.shared.layers import LayerNorm, Linear, Rotary, rotary_frequencies
 from vsft_jax.models.shared.patch_embed import PatchEmbed
 from vsft_jax.models.shared.stacks import make_blocks, make_stack, scan_stack
 from vsft_jax.sharding import shard_rows
@@ -94,7 +95,7 @@ class VisionTower(nnx.Module):
             block: Block, carry: tuple[Array, Array], slot: Array
         ) -> tuple[tuple[Array, Array], None]:
             x, tapped = carry
-            x, _ = block(shard_rows(x), rotary, attend)
+            x, *_ = block(shard_rows(x), rotary, attend)
             return (x, jax.lax.dynamic_update_index_in_dim(tapped, x, slot, 0)), None
 
         x = shard_rows(self.patch_embed(patches) + self._positions(coords))

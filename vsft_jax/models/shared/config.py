@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from vsft_jax.models.shared import attention, stacks
-from vsft_jax.models.shared.layers import BlockSpec, rotary_frequencies, yarn_frequencies
+from vsft_jax.models.shared.block import BlockSpec
+from vsft_jax.models.shared.layers import rotary_frequencies, yarn_frequencies
 
 
 def check(holds: bool, message: str) -> None:
@@ -60,7 +61,8 @@ class TextConfig:
         trained on before; 1.0 for none. yarn_fast, yarn_slow, yarn_truncate: see
         `layers.yarn_frequencies`. yarn_attention: factor on turned queries and keys.
     max_positions: longest sequence that the model was made for; what is longer is only warned of.
-    qk_norm, qkv_bias: see `layers.BlockSpec`.
+    qk_norm, qkv_bias, experts, experts_per_token: see `block.BlockSpec`.
+    router_coef: what the model was trained with as a factor of its experts' `balance`.
     """
 
     depth: int
@@ -85,6 +87,9 @@ class TextConfig:
     yarn_truncate: bool = True
     yarn_attention: float = 1.0
     max_positions: int = 4096
+    experts: int = 0
+    experts_per_token: int = 0
+    router_coef: float = 0.0
 
     def __post_init__(self) -> None:
         check(
@@ -96,6 +101,11 @@ class TextConfig:
             or (len(self.mrope_section) == 3 and 2 * sum(self.mrope_section) == self.head_dim),
             f"text mrope_section {self.mrope_section} must be three numbers that sum to half of "
             f"head_dim {self.head_dim}",
+        )
+        check(
+            (0 < self.experts_per_token <= self.experts)
+            or not (self.experts or self.experts_per_token),
+            f"text experts_per_token {self.experts_per_token} must be 1 … experts {self.experts}",
         )
 
     @property
@@ -113,6 +123,8 @@ class TextConfig:
             qkv_bias=self.qkv_bias,
             bias=False,
             qk_norm=self.qk_norm,
+            experts=self.experts,
+            experts_per_token=self.experts_per_token,
         )
 
     @property

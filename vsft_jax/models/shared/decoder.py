@@ -1,7 +1,7 @@
 """The language model of every family: a decoder-only transformer with rotary positions.
 
-Llama, Vicuna, Qwen2 and Qwen3 differ in the numbers and switches of `TextConfig` alone.
-Follows transformers `models/{llama,qwen2,qwen2_5_vl,qwen3_vl}/modeling_*.py`.
+Llama, Vicuna, Qwen2, Qwen3 and Qwen3 MoE differ in the numbers and switches of `TextConfig` alone.
+Follows transformers `models/{llama,qwen2,qwen2_5_vl,qwen3_vl,qwen3_vl_moe}/modeling_*.py`.
 """
 
 from typing import Any, NamedTuple
@@ -13,8 +13,10 @@ from jax import Array
 from jax.sharding import AbstractMesh, PartitionSpec
 
 from vsft_jax.models.shared.attention import attention
+from vsft_jax.models.shared.block import Block
 from vsft_jax.models.shared.config import ModelConfig, TextConfig
-from vsft_jax.models.shared.layers import Block, Linear, RMSNorm, Rotary
+from vsft_jax.models.shared.experts import Load
+from vsft_jax.models.shared.layers import Linear, RMSNorm, Rotary
 from vsft_jax.models.shared.stacks import make_blocks, scan_stack
 from vsft_jax.sharding import platform, position_axis, row_axes, shard_rows
 
@@ -101,7 +103,7 @@ class Decoder(nnx.Module):
 
     def __call__(
         self, x: Array, positions: Array, segment_ids: Array, deepstack: Array | None = None
-    ) -> Array:
+    ) -> tuple[Array, Load | None]:
         """Packed rows to final hidden states.
 
         Args:
@@ -111,15 +113,18 @@ class Decoder(nnx.Module):
             deepstack: float[S, B, L, D], added to the hidden states after layers 0 … S - 1.
 
         Returns:
-            float[B, L, D].
+            float[B, L, D], and of a model with experts the load of each layer's, float32[layers, B,
+            E], to which padding adds nothing; None of one without.
         """
-        return self._run(x, positions, segment_ids, deepstack, keep=False)[0]
+        x, (_, load) = self._run(x, positions, segment_ids, deepstack, keep=False)
+        return x, load
 
     def prefill(
         self, x: Array, positions: Array, segment_ids: Array, deepstack: Array | None = None
     ) -> tuple[Array, KVCache]:
         """As `__call__`, and the keys and values of all layers: a cache of S = L slots."""
-        return self._run(x, positions, segment_ids, deepstack, keep=True)
+        x, (cache, _) = self._run(x, positions, segment_ids, deepstack, keep=True)
+        return x, cache
 
     def _run(
         self,
@@ -128,8 +133,8 @@ class Decoder(nnx.Module):
         segment_ids: Array,
         deepstack: Array | None,
         keep: bool,
-    ) -> tuple[Array, Any]:
-        rotary = self._rotary(positions)
+    ) -> tuple[Array, tuple[Any, Load | None]]:
+        rotary, real = self._rotary(positions), segment_ids > 0
 
         def attend(q: Array, k: Array, v: Array) -> tuple[Array, Any]:
             out = attention(
@@ -143,7 +148,7 @@ class Decoder(nnx.Module):
             return out, KVCache(k, v) if keep else None
 
         def step(block: Block, x: Array, layer: Array) -> tuple[Array, Any]:
-            x, cache = block(shard_rows(x), rotary, attend)
+            x, cache, load = block(shard_rows(x), rotary, attend, real)
             if deepstack is not None:
                 # Indexed instead of scanned over: only S of the layers have something to add.
                 last = deepstack.shape[0] - 1
@@ -151,11 +156,11 @@ class Decoder(nnx.Module):
                     deepstack, jnp.minimum(layer, last), keepdims=False
                 )
                 x = x + jnp.where(layer <= last, extra, 0)
-            return x, cache
+            return x, (cache, load)
 
         layers = jnp.arange(self.config.text.depth)
-        x, cache = scan_stack(self.layers, step, x, layers, remat=self.config.remat)
-        return self.norm(x), cache
+        x, extras = scan_stack(self.layers, step, x, layers, remat=self.config.remat)
+        return self.norm(x), extras
 
     def decode(
         self,
@@ -203,7 +208,7 @@ class Decoder(nnx.Module):
                 )
                 return out, KVCache(keys, values)
 
-            return block(x, rotary, attend), None
+            return block(x, rotary, attend)[:2], None
 
         layers = jnp.arange(self.config.text.depth)
         (x, cache), _ = scan_stack(self.layers, step, (x, cache), layers, remat="none")

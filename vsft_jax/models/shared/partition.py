@@ -39,6 +39,9 @@ def partition_rules() -> list[PartitionRule]:
         (rf"{stack}/(q|k|v|mlp/gate|mlp/up)/bias", (None, "tensor")),
         (rf"{stack}/(o|mlp/down)/kernel", (None, ("tensor", "fsdp"), None)),
         (rf"{stack}/((o|mlp/down)/bias|norm[12]/(scale|bias)|[qk]_norm/scale)", (None, None)),
+        # Experts stay whole where the axes divide their number: gathered, they lie side by side.
+        (r"llm/layers/mlp/experts/(gate|up|down)/kernel", (None, ("tensor", "fsdp"), None, None)),
+        (r"llm/layers/mlp/router/kernel", (None, "fsdp", None)),
         # The columns of a patch divide by few mesh sizes, the width by most.
         (r"visual/patch_embed/kernel", (None, "fsdp")),
         (r"visual/position", (None, "fsdp")),

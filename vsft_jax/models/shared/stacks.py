@@ -9,7 +9,7 @@ import jax
 from flax import nnx
 from jax import Array
 
-from vsft_jax.models.shared.layers import Block, BlockSpec
+from vsft_jax.models.shared.block import Block, BlockSpec
 
 # Name of a policy -> which named activations of a layer the backward pass finds stored; the rest
 # is computed again. None: store whatever the derivative needs (fastest, most memory).

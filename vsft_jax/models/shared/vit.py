@@ -13,8 +13,9 @@ from flax import nnx
 from jax import Array
 
 from vsft_jax.models.shared.attention import attention
+from vsft_jax.models.shared.block import Block, BlockSpec
 from vsft_jax.models.shared.config import ModelConfig, check
-from vsft_jax.models.shared.layers import Block, BlockSpec, LayerNorm
+from vsft_jax.models.shared.layers import LayerNorm
 from vsft_jax.models.shared.patch_embed import CLIP_MEAN, CLIP_STD, PatchEmbed
 from vsft_jax.models.shared.stacks import make_blocks, scan_stack
 from vsft_jax.sharding import shard_rows
@@ -143,7 +144,7 @@ class VisionTower(nnx.Module):
             return out, None
 
         def step(block: Block, x: Array, _: None) -> tuple[Array, Any]:
-            return block(shard_rows(x), None, attend)
+            return block(shard_rows(x), None, attend)[:2]
 
         x = shard_rows(self.patch_embed(patches))
         if self.class_token is not None:

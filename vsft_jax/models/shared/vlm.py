@@ -10,6 +10,7 @@ from jax.sharding import PartitionSpec
 
 from input_pipeline.layout import NEWLINE
 from vsft_jax.models.shared.decoder import Attended, Decoder, KVCache
+from vsft_jax.models.shared.experts import Load
 from vsft_jax.sharding import position_axis, row_axes
 
 
@@ -46,6 +47,10 @@ class VisionLanguageModel(nnx.Module):
         Returns:
             float[B, L, D] in the config's dtype.
         """
+        return self.states_and_load(arrays)[0]
+
+    def states_and_load(self, arrays: Mapping[str, Array]) -> tuple[Array, Load | None]:
+        """`hidden_states`, and how experts were used, see `Decoder.__call__`."""
         x, deepstack = self.embed(arrays)
         return self.llm(x, arrays["positions"], arrays["segment_ids"], deepstack)
 

@@ -3,8 +3,10 @@
 import re
 from typing import NamedTuple
 
+from vsft_jax.models.shared.experts.grouped import tile_rows, tile_sides
 from vsft_jax.plan.chips import Chip
 from vsft_jax.plan.program.hlo import Instruction, arrays
+from vsft_jax.plan.program.prices import MEMORY_EFFICIENCY
 
 # Efficiency of the matrix units in a splash kernel by the side of its blocks, and the cycles around
 # each block, computed or passed over. From the instruction bundles that libtpu 0.0.52 schedules for
@@ -31,10 +33,13 @@ EVERY_BLOCK = Visits()
 
 
 def kernel_cost(call: Instruction, chip: Chip, visits: Visits = EVERY_BLOCK) -> tuple[float, float]:
-    """(seconds, floating-point operations) of one splash attention call.
+    """(seconds, floating-point operations) of one call: of splash attention, or of a product of
+    groups, whose rows are all taken to belong to some group.
 
     Other Pallas kernels count as nothing.
     """
+    if call.kernel in ("gmm", "tgmm"):
+        return _grouped_cost(call, chip)
     found = re.match(r"splash_mha_(fwd|dq|dkv)", call.kernel)
     if not found:
         return 0.0, 0.0
@@ -59,3 +64,24 @@ def kernel_cost(call: Instruction, chip: Chip, visits: Visits = EVERY_BLOCK) -> 
     padded = -(-width // chip.matrix_unit) * chip.matrix_unit
     seconds = operations * padded / speed + heads * blocks * _BLOCK_CYCLES / chip.clock / cores
     return seconds, operations * width
+
+
+def _grouped_cost(call: Instruction, chip: Chip) -> tuple[float, float]:
+    """Of a product of groups of rows with matrices (`gmm`), or of rows with rows that gives the
+    matrices' gradients (`tgmm`)."""
+    inputs = arrays(call.find(r"operand_layout_constraints=\{(.*?\})\}"))
+    (_, (rows, inner)), (_, last) = inputs[-2:]
+    matrices = arrays(call.shape)[0][1] if call.kernel == "tgmm" else last
+    # Of a product with turned matrices the inputs are their last side.
+    groups, outputs = matrices[0], matrices[1] * matrices[2] // inner
+    depth, width = tile_sides(inner, outputs)
+    tile, across = tile_rows(rows, groups), -(-outputs // width)
+    visited = rows / tile + groups  # a tile where groups meet once for each
+    cores = min(chip.cores, across)
+    steps = visited * across * -(-inner // depth)
+    operations = 2 * visited * tile * inner * outputs
+    speed = chip.peak * cores / chip.cores * _LARGE_BLOCK_EFFICIENCY
+    busy = operations / speed + steps * _BLOCK_CYCLES / chip.clock / cores
+    moved = 2 * (rows * inner * across + groups * inner * outputs + rows * outputs)
+    seconds = max(busy, moved / (MEMORY_EFFICIENCY * chip.bandwidth))
+    return seconds, 2.0 * rows * inner * outputs

@@ -46,7 +46,7 @@ def _added(
 
     def add(total: nnx.State, row: Mapping[str, Any]) -> tuple[nnx.State, None]:
         one = {name: x[None] for name, x in row.items()}
-        grads, sums = trainer.gradients(state, one)
+        grads, (sums, _) = trainer.gradients(state, one)
         return jax.tree.map(lambda t, g: t + g**2, total, sums.mean_of(grads)), None
 
     return jax.lax.scan(add, total, dict(batch))[0]

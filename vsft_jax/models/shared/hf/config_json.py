@@ -12,10 +12,12 @@ def require(holds: bool, message: str) -> None:
     check(holds, f"config.json: {message}")
 
 
-def require_family(config: Mapping[str, Any], model_type: str, *parts: str) -> None:
-    """Raises ValueError for another model's config.json, and for one without these parts."""
+def require_family(config: Mapping[str, Any], model_type: str | Sequence[str], *parts: str) -> None:
+    """Raises ValueError for another model's config.json (model_type: one, or several), and for one
+    without these parts."""
     found = config.get("model_type")
-    require(found == model_type, f"model_type {found!r} is not {model_type}")
+    known = [model_type] if isinstance(model_type, str) else model_type
+    require(found in known, f"model_type {found!r} is not {' or '.join(known)}")
     for part in parts:
         require(part in config, f"{part} is missing")
 

@@ -23,13 +23,17 @@ class Tensor:
     """One tensor of a checkpoint, or with `{i}` in its name one for each layer of a stack.
 
     name: in the key layout of transformers 5.
-    parts: paths of our parameters; a checkpoint's tensor is their concatenation over its axis 0.
+    parts: paths of our parameters; a checkpoint's tensor is their concatenation over its axis 0,
+        of experts over its last one.
         () for a tensor that transformers has and the model does not depend on: a checkpoint may
         hold it or not, and it is written as `shape` times `fill`.
     depth: layers of the stack, 0 outside of one.
     transpose: our kernels are [inputs, outputs], transformers' weights [outputs, inputs].
     shape: of the checkpoint's tensor where it is not a matrix or vector (convolution), else ().
     fill: see `parts`.
+    experts: kernels [E, inputs, outputs] of experts. A checkpoint holds them so, as released, or as
+        [E, outputs, inputs], as transformers 5 writes them and takes those to be whose two sides
+        are alike.
     """
 
     name: str
@@ -38,6 +42,7 @@ class Tensor:
     transpose: bool = False
     shape: tuple[int, ...] = ()
     fill: float = 0.0
+    experts: bool = False
 
     def names(self) -> list[str]:
         """The tensor's name, or those of all layers."""
@@ -86,12 +91,25 @@ def decoder_rows(text: TextConfig, theirs: str = "model.language_model") -> list
     rows += linear(f"{names}.self_attn.o_proj", f"{layer}/o", depth=depth, bias=False)
     for part in ("q_norm", "k_norm") if text.qk_norm else ():
         rows += norm(f"{names}.self_attn.{part}", f"{layer}/{part}", depth)
-    for part in ("gate", "up", "down"):
+    if text.experts:
+        rows += linear(f"{names}.mlp.gate", f"{layer}/mlp/router", depth=depth, bias=False)
+        rows += _experts(f"{names}.mlp.experts", f"{layer}/mlp/experts", depth)
+    for part in () if text.experts else ("gate", "up", "down"):
         rows += linear(f"{names}.mlp.{part}_proj", f"{layer}/mlp/{part}", depth=depth, bias=False)
     rows += norm(f"{theirs}.norm", f"{ours}/norm")
     if not text.tie_word_embeddings:
         rows += linear("lm_head", f"{ours}/head", bias=False)
     return rows
+
+
+def _experts(theirs: str, ours: str, depth: int) -> list[Tensor]:
+    gate_up, down = (
+        [_path(f"{ours}/{p}/kernel") for p in parts] for parts in (("gate", "up"), ("down",))
+    )
+    return [
+        Tensor(f"{theirs}.gate_up_proj", tuple(gate_up), depth, experts=True),
+        Tensor(f"{theirs}.down_proj", tuple(down), depth, experts=True),
+    ]
 
 
 def _path(joined: str) -> ParameterPath:
