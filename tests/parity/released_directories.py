@@ -162,8 +162,9 @@ _OWN_TOWER = {
 }
 
 
-def write_directory(name: str, directory: Path) -> Path:
-    """Everything but weights: config.json, tokenizer and processor files of a family."""
+def write_directory(name: str, directory: Path, **text: int) -> Path:
+    """Everything but weights: config.json, tokenizer and processor files of a family. text: further
+    numbers of its language model."""
     family = family_named(name)
     qwen = name.startswith("qwen")
     own = {"smolvlm": tiny_smollm}.get(name, tiny_qwen if qwen else tiny_llama)
@@ -175,7 +176,7 @@ def write_directory(name: str, directory: Path) -> Path:
     config = dataclasses.replace(
         published,
         vision=dataclasses.replace(published.vision, **_TOWER, **_OWN_TOWER.get(name, {})),
-        text=dataclasses.replace(published.text, **_TEXT, **sections),
+        text=dataclasses.replace(published.text, **(_TEXT | sections | text)),
         **ids,
     )
     for file, content in {"config.json": family.to_hf(config), **PROCESSORS[name]}.items():

@@ -11,6 +11,7 @@ import PIL.Image
 import pytest
 import torch
 from transformers import AutoModelForImageTextToText
+from transformers.models.qwen3_vl_moe.modeling_qwen3_vl_moe import load_balancing_loss_func
 
 from input_pipeline.media.frames import decode_frames
 from tests.conftest import devices
@@ -25,6 +26,7 @@ from vsft_jax.train import make_trainer, train
 from vsft_jax.train.record import read_jsonl
 
 STEPS, RATE, EPS, CLIP = 3, 1e-2, 1e-3, 0.7
+COEF = 0.05  # of the routers' loss, over all real tokens of a step
 SIDE = 128  # of the tower's input, pixels
 TURNS = [
     ("<image>What is it? <video>And this?", "A ball."),
@@ -33,9 +35,11 @@ TURNS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    root = tmp_path_factory.mktemp("smolvlm")
+@pytest.fixture(scope="module", params=["smolvlm", "qwen3_vl"])
+def run(request, tmp_path_factory):
+    """Of SmolVLM2, and of Qwen3-VL with experts."""
+    name, qwen = request.param, request.param == "qwen3_vl"
+    root = tmp_path_factory.mktemp(name)
     rng = np.random.default_rng(0)
     PIL.Image.fromarray(image(rng, SIDE, SIDE).pixels).save(root / "photo.png")
     _write_lossless(root / "clip.mkv", video(rng, 4, SIDE, SIDE).pixels)
@@ -49,20 +53,28 @@ def run(tmp_path_factory):
             record |= {"video": "clip.mkv"} if "<video>" in turns[0] else {}
             records.append(record)
         json.dump(records, file)
-    directory = write_directory("smolvlm", root / "model")
-    numbers = json.loads((directory / "config.json").read_text())
-    numbers["vision_config"]["image_size"] = SIDE
-    (directory / "config.json").write_text(json.dumps(numbers))
-    for name in ("preprocessor_config.json", "processor_config.json"):
-        (directory / name).unlink()  # which are those of a larger tower
+    experts = dict(experts=7, experts_per_token=3, mlp_width=24) if qwen else {}
+    directory = write_directory(name, root / "model", **experts)
+    if not qwen:
+        numbers = json.loads((directory / "config.json").read_text())
+        numbers["vision_config"]["image_size"] = SIDE
+        (directory / "config.json").write_text(json.dumps(numbers))
+        for file in ("preprocessor_config.json", "processor_config.json"):
+            (directory / file).unlink()  # which are those of a larger tower
     kind = AutoModelForImageTextToText
     shape = importlib.import_module("transformers").AutoConfig.from_pretrained(directory)
     randomise(kind.from_config(shape).eval()).save_pretrained(directory)
 
-    arguments = f"path={directory},annotations={root}/train.json,media_root={root},frames=2"
-    config = importlib.import_module("configs.smolvlm").get_config(arguments)
-    config.layout.update(row_tokens=512, row_patches=6 * 64, image_split=False)
-    config.layout.update(image_longest_edge=SIDE, clip_longest_edge=SIDE)
+    arguments = f"path={directory},annotations={root}/train.json,media_root={root}"
+    config = importlib.import_module(f"configs.{name}").get_config(
+        f"{arguments},frames={4 if qwen else 2}"
+    )
+    config.layout.update(row_tokens=512, row_patches=6 * 64)
+    if qwen:
+        config.layout.update(image_min_pixels=SIDE**2)
+        config.train.router_coef = COEF
+    else:
+        config.layout.update(image_split=False, image_longest_edge=SIDE, clip_longest_edge=SIDE)
     config.model.update(dtype="float32", remat="none")
     config.train.update(steps=STEPS, batch_rows=1, log_every=1, trackers=())
     rates = {"tower": RATE, "projector": RATE, "llm": RATE}
@@ -80,21 +92,63 @@ def _torch_steps(run) -> tuple[dict[str, np.ndarray], list[float]]:
         model.parameters(), lr=RATE, betas=(0.9, 0.98), eps=EPS, weight_decay=0.0
     )
     (store,), losses = prepare_training(run).stores().values(), []
-    examples = [_inputs(run, *store[i]) for i in range(len(store))]
+    prepare = _qwen_inputs if run.architecture.text.experts else _inputs
+    examples = [prepare(run, *store[i]) for i in range(len(store))]
     for _ in range(STEPS):
         optimizer.zero_grad()
+        outputs = [model(**inputs) for inputs, _ in examples]
         total = sum(
             torch.nn.functional.cross_entropy(
-                model(**inputs).logits[0, :-1], targets, ignore_index=-100, reduction="sum"
+                output.logits[0, :-1], targets, ignore_index=-100, reduction="sum"
             )
-            for inputs, targets in examples
+            for output, (_, targets) in zip(outputs, examples, strict=True)
         )
         loss = total / sum((targets >= 0).sum() for _, targets in examples)
-        loss.backward()
+        (loss + _router_loss(outputs)).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimizer.step()
         losses.append(loss.item())
     return {name: value.detach().numpy() for name, value in model.state_dict().items()}, losses
+
+
+def _router_loss(outputs) -> torch.Tensor | float:
+    if not hasattr(outputs[0], "router_logits"):
+        return 0.0
+    layers = zip(*(output.router_logits for output in outputs), strict=True)
+    return COEF * load_balancing_loss_func(tuple(map(torch.cat, layers)), 7, 3)
+
+
+def _frames(ref, medium) -> np.ndarray:
+    if ref.kind == "image":
+        return np.asarray(PIL.Image.open(ref.path))[None]
+    return decode_frames(ref, medium.frame_indices)
+
+
+def _qwen_inputs(run, example, layout):
+    """As `_inputs`. A picture is 8 × 8 patches of 16 pixels, four of them a token."""
+    encoded = run.tokenizer.encode(example, [run.layout.placeholder(m) for m in layout.media])
+    config = run.model_config
+    kinds = np.select(
+        [encoded.ids == config.image_token_id, encoded.ids == config.video_token_id], [1, 2]
+    )
+    ids, learnt, kinds = (
+        np.repeat(x, np.where(kinds > 0, 16, 1)) for x in (encoded.ids, encoded.loss_mask, kinds)
+    )
+    inputs = {
+        "input_ids": torch.tensor(ids[None], dtype=torch.long),
+        "mm_token_type_ids": torch.tensor(kinds[None], dtype=torch.int32),
+        "attention_mask": torch.ones(1, len(ids), dtype=torch.long),
+        "output_router_logits": True,
+    }
+    for ref, medium in zip(example.media, layout.media, strict=True):
+        frames = np.repeat(_frames(ref, medium), 2 if ref.kind == "image" else 1, axis=0)
+        count = len(frames) // 2
+        cut = frames.reshape(count, 2, 4, 2, 16, 4, 2, 16, 3).transpose(0, 2, 5, 3, 6, 8, 1, 4, 7)
+        values = (cut.reshape(64 * count, -1).astype(np.float32) / 255 - 0.5) / 0.5
+        pixels = "pixel_values" if ref.kind == "image" else "pixel_values_videos"
+        inputs |= {pixels: torch.tensor(values)}
+        inputs[f"{ref.kind}_grid_thw"] = torch.tensor([[count, 8, 8]])
+    return inputs, torch.tensor(np.where(learnt, ids, -100)[1:], dtype=torch.long)
 
 
 def _inputs(run, example, layout):
@@ -105,12 +159,7 @@ def _inputs(run, example, layout):
     ids, learnt = (np.repeat(x, repeats) for x in (encoded.ids, encoded.loss_mask))
     targets = np.where(learnt, ids, -100)[1:]
     inputs = {"input_ids": torch.tensor(ids[None], dtype=torch.long)}
-    frames = [
-        np.asarray(PIL.Image.open(ref.path))[None]
-        if ref.kind == "image"
-        else decode_frames(ref, medium.frame_indices)
-        for ref, medium in zip(example.media, layout.media, strict=True)
-    ]
+    frames = [_frames(*pair) for pair in zip(example.media, layout.media, strict=True)]
     if frames:
         pixels = np.concatenate(frames).transpose(0, 3, 1, 2)[None].astype(np.float32)
         inputs["pixel_values"] = torch.tensor((pixels / 255 - 0.5) / 0.5)
@@ -130,9 +179,13 @@ def test_three_steps_are_torchs(run):
     assert losses[-1] < losses[0] - 0.05
     before = AutoModelForImageTextToText.from_pretrained(run.model_directory).state_dict()
     found = params_to_hf(run.family, run.model_config, params)
+    # Experts are written as released, and lie in transformers' memory the other way round.
+    found = {n: x.swapaxes(1, 2) if ".experts." in n else x for n, x in found.items()}
     moved = {name: np.abs(expected[name] - before[name].numpy()).max() for name in found}
     # A bias of the tower's keys moves all of a query's scores alike: its gradient is zero.
     assert min(far for name, far in moved.items() if not name.endswith("k_proj.bias")) > 1e-4
     assert max(moved.values()) > RATE
+    if run.architecture.text.experts:
+        assert all(row["router_loss"] > 2.9 and 1 < row["busiest_expert"] < 7 / 3 for row in rows)
     for name, value in found.items():
         np.testing.assert_allclose(value, expected[name], atol=4e-5, err_msg=name)

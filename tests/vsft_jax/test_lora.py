@@ -17,9 +17,10 @@ from vsft_jax.errors import ConfigError
 from vsft_jax.lora import Lora, ModelBuilder
 from vsft_jax.models import FAMILIES, family_named
 from vsft_jax.models.qwen2_5_vl import FAMILY as qwen2_5_vl
+from vsft_jax.models.qwen3_vl import FAMILY as qwen3_vl
 from vsft_jax.models.shared.layers import Linear
 from vsft_jax.parameters import PRESETS, flatten, selector
-from vsft_jax.sharding import abstract_model, make_mesh
+from vsft_jax.sharding import abstract_model, make_mesh, shardings
 from vsft_jax.train.optimizer import make_optimizer, trainable
 from vsft_jax.train.step import Trainer
 
@@ -390,3 +391,42 @@ def test_adapters_shard_and_give_the_same_step():
     assert losses[0]["grad_norm"] == pytest.approx(losses[1]["grad_norm"], rel=1e-4)
     a = state.trainable["llm"]["layers"]["q"]["lora_a"]
     assert a.sharding.shard_shape(a.shape) == (3, 32 // 8, 4)
+
+
+def test_every_expert_has_adapters_of_its_own():
+    config = qwen3_vl.model_config(
+        qwen3_vl.vision_config(depth=1, width=16, mlp_width=24, heads=2, deepstack_layers=(0,)),
+        qwen3_vl.text_config(
+            *(2, 32, 24, 4, 2, 50),
+            **dict(head_dim=8, mrope_section=(2, 1, 1), experts=5, experts_per_token=2),
+        ),
+        dtype="float32",
+        remat="none",
+    )
+    build = ModelBuilder(qwen3_vl, config, ADAPTERS)
+    graphdef, params = jax.jit(lambda: nnx.split(build()))()
+    flat = flatten(params)
+    assert flat["llm/layers/mlp/experts/gate/lora_a"].shape == (2, 5, 32, 4)
+    assert flat["llm/layers/mlp/experts/down/lora_b"].shape == (2, 5, 4, 32)
+    assert "llm/layers/mlp/router/lora_a" not in flat
+    rng = np.random.default_rng(1)
+    moved = jax.tree_util.tree_map_with_path(
+        lambda path, x: (
+            rng.normal(0, 0.1, x.shape).astype(x.dtype)
+            if "experts" in (name := jax.tree_util.keystr(path)) and "lora_b" in name
+            else x
+        ),
+        params,
+    )
+    arrays = {n: x for n, x in _arrays().items() if not n.startswith(("patch", "visual"))}
+    found, before = (_logits(graphdef, each, arrays) for each in (moved, params))
+    assert abs(found - before).max() > 0.1
+    mesh = make_mesh({"data": 1, "fsdp": -1, "tensor": 2})
+    rules = lora.partition_rules(qwen3_vl.partition_rules())
+    with jax.set_mesh(mesh):
+        placed = jax.device_put(moved, shardings(moved, rules, mesh))
+        np.testing.assert_allclose(_logits(graphdef, placed, arrays), found, atol=1e-5)
+    merged = lora.merge(graphdef, moved)
+    assert not any(map(lora.is_adapter, flatten(merged)))
+    plain = nnx.graphdef(nnx.eval_shape(ModelBuilder(qwen3_vl, config)))
+    np.testing.assert_allclose(_logits(plain, merged, arrays), found, atol=1e-5)

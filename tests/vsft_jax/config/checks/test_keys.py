@@ -128,7 +128,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "train.project": NAME,
     "train.max_bad_steps": AT_LEAST_1,
     "train.skip_loss_above": NOT_NEGATIVE,
-    "train.router_coef": NOT_NEGATIVE,
+    "train.router_coef": ("a number at least 0, or None", -1e-5, math.nan, math.inf, "1", True),
     "train.watchdog_seconds": NOT_NEGATIVE,
     "train.tpu_options": ("a mapping", "", 3, {"xla_flag": None}),
     "optimizer.learning_rate.tower": NOT_NEGATIVE,
