@@ -114,7 +114,7 @@ def _time(plan: Plan) -> Table:
         )
 
     row("matrix products", "matrix")
-    row("attention kernels", "kernels")
+    row("kernels: attention, experts", "kernels")
     row("everything else on the chip", "other")
     row("waiting for collectives", "waiting")
     table.add_section()

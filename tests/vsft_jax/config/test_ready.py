@@ -162,6 +162,13 @@ def test_training_without_effect(config):
     ]
 
 
+def test_a_factor_for_experts_needs_some(config):
+    config.train.router_coef = 0.01
+    assert refused(check_before_training, config) == [
+        "config.train.router_coef = 0.01 has no effect: the model has no experts"
+    ]
+
+
 def test_an_evaluation_of_nothing(config):
     config.data.benchmarks = {}
     assert refused(check_before_evaluation, config) == [

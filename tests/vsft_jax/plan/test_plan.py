@@ -12,6 +12,7 @@ from rich.console import Console
 from configs import tiny
 from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
+from vsft_jax.models.shared.config import TextConfig
 from vsft_jax.parameters import flatten
 from vsft_jax.plan import compile as planning
 from vsft_jax.plan.chips import CHIPS, GIB, parse_topology
@@ -271,6 +272,43 @@ def test_a_kernel_in_a_loop_over_rows_is_known_by_where_it_comes_from():
     looped = call("closed_call.48", "splash_mha_fwd_residuals/while/body/closed_call")
     assert looped.kernel == alone.kernel == "splash_mha_fwd_residuals"
     assert kernel_cost(looped, V5E) == kernel_cost(alone, V5E) > (0, 0)
+
+
+def _grouped(name, origin, *shapes, gives):
+    inputs = ["s32[]", "s32[130]{0}", *shapes]
+    return _instruction(
+        f'%{name} = {gives} custom-call(%a), custom_call_target="tpu_custom_call", '
+        f"operand_layout_constraints={{{', '.join(f'{each}{{1,0}}' for each in inputs)}}}, "
+        f'metadata={{op_name="jit(loss)/{origin}/pallas_call"}}'
+    )
+
+
+def test_products_of_experts_count_the_tokens_that_are_there():
+    rows, kernels, out = "bf16[65536,2048]", "bf16[128,2048,768]", "bf16[65536,768]"
+    calls = [
+        _grouped("jvp_jit_gmm__.2", "jvp(jit(gmm))", rows, kernels, gives=out),
+        # Of the inputs, with turned matrices; and of the matrices.
+        _grouped("t.1", "transpose(jvp(jit(gmm)))", out, kernels, gives=rows),
+        _grouped("t.2", "transpose(jvp(jit(tgmm)))", rows, out, gives=kernels),
+    ]
+    assert [call.kernel for call in calls] == ["gmm", "gmm", "tgmm"]
+    v5p = parse_topology("v5p:4x4x4")[0]
+    for call in calls:
+        seconds, operations = kernel_cost(call, v5p)
+        assert operations == 2 * 65536 * 2048 * 768
+        assert 1 < seconds * v5p.peak / operations < 2  # tiles where groups meet are done twice
+
+
+def test_of_experts_those_that_a_token_goes_to_count():
+    text = TextConfig(1, 8, 4, 2, 2, 100, experts=10, experts_per_token=2)
+    shapes = {
+        "llm/layers/mlp/experts/gate/kernel": (3, 10, 8, 4),
+        "llm/layers/mlp/experts/gate/lora_a": (3, 10, 8, 5),
+        "llm/layers/mlp/router/kernel": (3, 8, 10),
+    }
+    given = dict(rows=1, row_tokens=7, row_patches=0, patches_per_unit=4)
+    found = model_flops(shapes, set(), lambda path: "llm", text, **given)
+    assert found.matrices == 2 * 7 * 3 * (2 * 8 * 4 + 2 * 8 * 5 + 8 * 10)
 
 
 @pytest.mark.parametrize(
