@@ -10,23 +10,25 @@ _ROOT = Path(__file__).parents[2]
 _JOIN = """
 import sys
 import jax
-jax.distributed.initialize("localhost:" + sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
-assert jax.device_count() == 2 and jax.local_device_count() == 1
+port, place = sys.argv[1], int(sys.argv[2])
+jax.distributed.initialize("localhost:" + port, num_processes=count, process_id=place)
+assert jax.device_count() == count and jax.local_device_count() == 1
 """
 
 
-def start(program: str, *arguments: str) -> list[subprocess.Popen]:
-    """Both processes at work. The program finds its arguments in sys.argv[3:]."""
+def start(program: str, *arguments: str, count: int = 2) -> list[subprocess.Popen]:
+    """The processes at work. The program finds its arguments in sys.argv[3:]."""
     port, environment = _free_port(), _environment()
+    program = f"count = {count}\n{_JOIN}{program}"
     return [
         subprocess.Popen(
-            [sys.executable, "-c", _JOIN + program, port, str(i), *arguments],
+            [sys.executable, "-c", program, port, str(i), *arguments],
             cwd=_ROOT,
             env=environment,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for i in range(2)
+        for i in range(count)
     ]
 
 
@@ -66,7 +68,7 @@ def _environment() -> dict[str, str]:
 
 
 def finish(workers: list[subprocess.Popen], returncode: int = 0) -> None:
-    """Waits for both, which must end like this."""
+    """Waits for all, which must end like this."""
     for worker in workers:
         _, errors = worker.communicate(timeout=300)
         assert worker.returncode == returncode, errors[-3000:]

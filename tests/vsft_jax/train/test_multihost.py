@@ -39,11 +39,11 @@ train(run, during_training(run))
 """
 
 
-def start_workers(config, folder: Path, run: str) -> list[subprocess.Popen]:
-    """Two processes that train in <folder>/<run>, on one device each."""
+def start_workers(config, folder: Path, run: str, count: int = 2) -> list[subprocess.Popen]:
+    """Processes that train in <folder>/<run>, on one device each."""
     path = folder / "config.json"
     path.write_text(config.to_json())
-    return two_processes.start(_WORKER, str(path), str(folder / run))
+    return two_processes.start(_WORKER, str(path), str(folder / run), count=count)
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +98,28 @@ def test_two_processes_give_the_losses_of_one_and_resume_from_its_checkpoint(alo
     with devices(1):
         train(Run(config, tmp_path / "two"))
     assert [row["step"] for row in _steps(tmp_path / "two")] == [1, 2, 3, 4]
+
+
+@pytest.mark.slow
+def test_four_processes_save_what_two_and_one_go_on_from_and_they_again(alone, tmp_path):
+    """From one checkpoint, each number of processes takes the step that the others take."""
+    config, four = alone[0].copy_and_resolve_references(), tmp_path / "four"
+    two_processes.finish(start_workers(config, tmp_path, "four", count=4))
+    _compare(four, alone[1])
+
+    config.train.evaluate_every = 0
+    for step, count in enumerate([2, 1, 4], start=4):
+        config.train.steps = step
+        same = tmp_path / f"by one alone at {step}"
+        shutil.copytree(four, same)
+        two_processes.finish(start_workers(config, tmp_path, "four", count=count))
+        with devices(1):
+            train(Run(config, same))
+        last = [_steps(workdir)[-1] for workdir in (four, same)]
+        assert [row["step"] for row in last] == [step, step]
+        for name in ("loss", "grad_norm"):
+            assert last[0][name] == pytest.approx(last[1][name], rel=1e-6)
+    assert [row["step"] for row in _steps(four)] == [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.slow)])
