@@ -87,7 +87,7 @@ def test_own_clips_from_a_released_model_to_an_export(places, do, monkeypatch):
     assert f"--workdir={places['=runs/'][1:]}mine" in said["train"].err.splitlines()[-1]
     then = said["export"].err.splitlines()[-1].partition("; next: vsft ")[2]
     words = [word for word in shlex.split(then) if not word.startswith("--prompt=")]
-    exported = json.loads(do([*words, f"--prompt={commands[0].flag('prompt')}"], {}, SMALL).out)
+    exported = json.loads(do([*words, f"--prompt={commands[0].flag('prompt')}"], places, SMALL).out)
     assert exported["frame_budget"] == after["frame_budget"]
     assert exported["token_ids"] == after["token_ids"]
 

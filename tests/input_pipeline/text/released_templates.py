@@ -171,10 +171,12 @@ _QWEN, _TAGS = tiny_qwen.MEDIA_TOKENS, {"image": "<image>", "video": "<video>"}
 _IMAGES = {"image": "<image>", "video": "<image>"}
 
 # By family and size. All sizes of a line have the same template, but for their default system text.
+_QWEN3_VL = ("2b", "4b", "8b", "32b", "30b-a3b", "235b-a22b")
+
 RELEASED = {
     **{f"qwen2_5_vl {n}b": Released(tiny_qwen.TEMPLATE, _QWEN) for n in (3, 7, 32, 72)},
-    **{f"qwen3_vl {n}b": Released(QWEN3_VL, _QWEN) for n in (2, 4, 8, 32)},
-    **{f"qwen3_vl {n}b thinking": Released(QWEN3_VL_THINKING, _QWEN) for n in (2, 4, 8, 32)},
+    **{f"qwen3_vl {size}": Released(QWEN3_VL, _QWEN) for size in _QWEN3_VL},
+    **{f"qwen3_vl {size} thinking": Released(QWEN3_VL_THINKING, _QWEN) for size in _QWEN3_VL},
     "qwen3 hybrid": Released(QWEN3_HYBRID, _QWEN),
     **{f"llava_1_5 {n}b": Released(_VICUNA, _IMAGES, vicuna=True) for n in (7, 13)},
     "llava_next_video 7b": Released(_VICUNA, _TAGS, vicuna=True),

@@ -159,7 +159,7 @@ def test_a_step_that_projects_agrees_with_the_pictures_gradient():
     for accumulate in (1, 2):
         trainer = _trainer(accumulate, project=True)
         # Microbatches take every second row, so each has both kinds.
-        found, sums = jax.jit(trainer._step_gradient)(state, _batch())
+        found, (sums, _) = jax.jit(trainer._step_gradient)(state, _batch())
         norms = float(jnp.sqrt(inner(found, found) * inner(pictures, pictures)))
         assert float(inner(found, pictures)) >= -1e-5 * norms
         assert float(sums.weight) == 4 * 24
@@ -171,14 +171,14 @@ def test_a_step_that_distils_learns_from_clips_alone_at_the_start():
     """There the pictures' divergence is zero and flat; later it holds the model back."""
     trainer = _trainer(distill=2.0)
     state = trainer.init()
-    found, sums = jax.jit(trainer._step_gradient)(state, _batch())
+    found, (sums, _) = jax.jit(trainer._step_gradient)(state, _batch())
     plain = jax.jit(_trainer()._step_gradient)
-    alone, of_clips = plain(state, _rows(slice(0, 2)))
+    alone, (of_clips, _) = plain(state, _rows(slice(0, 2)))
     np.testing.assert_allclose(_flat(found), _flat(alone) / 2, rtol=1e-3, atol=1e-6)
     np.testing.assert_allclose(sums.loss, of_clips.loss, rtol=1e-5)
     moved = dataclasses.replace(state, trainable=jax.tree.map(lambda x: x * 1.05, state.trainable))
-    _, later = jax.jit(trainer._step_gradient)(moved, _batch())
-    _, without = plain(moved, _rows(slice(0, 2)))
+    _, (later, _) = jax.jit(trainer._step_gradient)(moved, _batch())
+    _, (without, _) = plain(moved, _rows(slice(0, 2)))
     assert float(later.loss) > float(without.loss)
 
 
