@@ -1,8 +1,8 @@
 """TPU chips and their pods, as far as planning needs to know them.
 
 Sources: Google Cloud's TPU specification pages (peak, bandwidth, links), libtpu 0.0.52 (memory that
-a program may use), "How to Scale Your Model" (network); clock rates follow from the peak and the
-number of matrix units.
+a program may use), "How to Scale Your Model" (network, from memory and unchecked, least certain of
+v7x); clock rates follow from the peak and the number of matrix units.
 """
 
 import dataclasses
