@@ -1,6 +1,5 @@
 """Builds the demo world on disk: media files, LLaVA annotations, tokenizer, world.json."""
 
-import contextlib
 import dataclasses
 import glob
 import hashlib
@@ -282,16 +281,16 @@ def _remove_left(folder: Path, begun: str) -> None:
     """Removes what builds of this host that were killed have left."""
     for left in folder.glob(f"{glob.escape(begun)}*"):
         process = left.name[len(begun) :].partition("-")[0]
-        if not process.isdecimal():
-            continue
-        with contextlib.suppress(PermissionError):  # it runs, as another user
-            try:
-                if int(process) != os.getpid():
-                    os.kill(int(process), 0)
-                    continue
-            except ProcessLookupError:
-                pass
+        if process == str(os.getpid()) or process.isdecimal() and _has_ended(int(process)):
             shutil.rmtree(left, ignore_errors=True)
+
+
+def _has_ended(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except OSError as error:  # or it runs, as another user
+        return isinstance(error, ProcessLookupError)
+    return False
 
 
 def _swap_in(building: Path, paths: WorldPaths, parameters: Mapping[str, int]) -> None:

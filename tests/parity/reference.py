@@ -5,6 +5,8 @@ code with the product, whose layout and batches can be compared with it.
 """
 
 import dataclasses
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -243,3 +245,18 @@ def hf_inputs(config: ModelConfig, parts, positions: bool = True) -> dict[str, t
         if media and kind == "video":
             inputs["second_per_grid_ts"] = torch.tensor([m.second_per_grid for m in media])
     return inputs
+
+
+def greedy(
+    model: torch.nn.Module, inputs: Mapping[str, Any], count: int, banned: Collection[int]
+) -> list[int]:
+    """transformers' next tokens, likeliest first, but for some that it may not write."""
+    with torch.no_grad():
+        output = model.generate(
+            **inputs,
+            max_new_tokens=count,
+            do_sample=False,
+            eos_token_id=None,
+            suppress_tokens=list(banned),
+        )
+    return output[0, inputs["input_ids"].shape[1] :].tolist()

@@ -15,6 +15,7 @@ from tests.parity.reference import (
     HF_CONFIG,
     Media,
     example_tokens,
+    greedy,
     hf_inputs,
     hf_model,
     media_patches,
@@ -304,15 +305,6 @@ def test_greedy_generation(torch_model, ours):
     banned = config.media_token_ids
     found = generate(graphdef, params, arrays, np.array(lengths), Decoding(32, (), banned, 0))
     for row, parts in enumerate(examples):
-        inputs = hf_inputs(config, parts, positions=False)
-        with torch.no_grad():
-            output = torch_model.generate(
-                **inputs,
-                max_new_tokens=32,
-                do_sample=False,
-                eos_token_id=None,
-                suppress_tokens=list(banned),
-            )
-        expected = output[0, lengths[row] :].tolist()
+        expected = greedy(torch_model, hf_inputs(config, parts, positions=False), 32, banned)
         assert len(expected) == 32 and len(set(expected)) > 4
         assert found.tokens[row].tolist() == expected

@@ -25,7 +25,7 @@ from tests.parity.qwen3_reference import (
     random_image,
     random_video,
 )
-from tests.parity.reference import random_text
+from tests.parity.reference import greedy, random_text
 from tests.vsft_jax.inference.one_prompt import generate
 from vsft_jax.huggingface.tensors import params_from_hf, params_to_hf
 from vsft_jax.inference import Decoding
@@ -388,14 +388,6 @@ def test_greedy_generation(torch_model, ours):
     banned = config.media_token_ids
     found = generate(graphdef, params, arrays, np.array(lengths), Decoding(32, (), banned, 0))
     for row, parts in enumerate(examples):
-        with torch.no_grad():
-            output = torch_model.generate(
-                **hf_inputs(config, parts),
-                max_new_tokens=32,
-                do_sample=False,
-                eos_token_id=None,
-                suppress_tokens=list(banned),
-            )
-        expected = output[0, lengths[row] :].tolist()
+        expected = greedy(torch_model, hf_inputs(config, parts), 32, banned)
         assert len(expected) == 32 and len(set(expected)) > 4
         assert found.tokens[row].tolist() == expected

@@ -22,6 +22,7 @@ from tests.parity.qwen3_reference import (
     our_config,
     packed_arrays,
 )
+from tests.parity.reference import greedy
 from tests.parity.test_qwen3_vl import EXAMPLES
 from tests.vsft_jax.inference.one_prompt import generate
 from vsft_jax.huggingface.tensors import params_from_hf, params_to_hf
@@ -108,15 +109,7 @@ def test_greedy_generation(torch_model, ours):
     banned = config.media_token_ids
     found = generate(graphdef, params, arrays, np.array(lengths), Decoding(32, (), banned, 0))
     for row, parts in enumerate(examples):
-        with torch.no_grad():
-            output = torch_model.generate(
-                **hf_inputs(config, parts),
-                max_new_tokens=32,
-                do_sample=False,
-                eos_token_id=None,
-                suppress_tokens=list(banned),
-            )
-        expected = output[0, lengths[row] :].tolist()
+        expected = greedy(torch_model, hf_inputs(config, parts), 32, banned)
         assert found.tokens[row].tolist() == expected
     assert len(set(np.ravel(found.tokens).tolist())) > 4
 

@@ -18,7 +18,7 @@ import pytest
 from configs import tiny
 from tests.conftest import devices
 from tests.soak.runs import STEPS, ended, lost_at_the_end, lost_on_the_way, rows, start
-from tests.vsft_jax import two_processes
+from tests.vsft_jax import several_processes
 from tests.vsft_jax.train import test_multihost as multihost
 from vsft_jax.checkpoints import steps_of
 from vsft_jax.config import Run
@@ -213,7 +213,7 @@ def test_two_processes_of_which_one_is_killed(shared_config, tmp_path, dying):
             workers[dying].kill()
     said = ended(workers[1 - dying])
     lost = [] if dying == 0 or "process 1 of 2" in said.splitlines()[-1] else [said[-1500:]]
-    two_processes.finish(multihost.start_workers(config, tmp_path, "two"))
+    several_processes.finish(multihost.start_workers(config, tmp_path, "two"))
     losses = [[row["loss"] for row in rows(tmp_path / name)] for name in ("two", "alone")]
     if len(losses[0]) != STEPS or not np.allclose(*losses, rtol=2e-5):
         lost.append(f"losses {losses}")

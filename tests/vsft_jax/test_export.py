@@ -18,7 +18,7 @@ from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTo
 
 from configs import default
 from tests.parity.reference import Text, hf_inputs, packed_arrays, random_media
-from tests.vsft_jax import two_processes
+from tests.vsft_jax import several_processes
 from tests.vsft_jax.hf_fixtures import edit_json, write_model
 from vsft_jax import export as hf_export
 from vsft_jax.checkpoints import Checkpoints
@@ -295,7 +295,7 @@ export(Run(config, sys.argv[4]), largest_file=150_000)
 
 
 def test_two_processes_import_and_export_together(source, exported, tmp_path):
-    two_processes.finish(two_processes.start(_WORKER, str(source[0]), str(tmp_path)))
+    several_processes.finish(several_processes.start(_WORKER, str(source[0]), str(tmp_path)))
     for path in exported[1].glob("*.safetensors*"):
         assert (tmp_path / "hf" / path.name).read_bytes() == path.read_bytes()
 

@@ -4,7 +4,7 @@ import contextlib
 
 import numpy as np
 
-from tests.vsft_jax import two_processes
+from tests.vsft_jax import several_processes
 from vsft_jax.checkpoints import Checkpoints
 
 _TOGETHER = """
@@ -83,4 +83,4 @@ def test_two_processes_agree_on_what_they_go_on_from(tmp_path):
             checkpoints.save(step, params, params, {"step": step})
     (path,) = (tmp_path / "checkpoints" / "2" / "meta").glob("metadata")
     path.write_bytes(path.read_bytes()[:-1])
-    two_processes.finish(two_processes.start(_TOGETHER, str(tmp_path)))
+    several_processes.finish(several_processes.start(_TOGETHER, str(tmp_path)))

@@ -68,10 +68,11 @@ def load_params(
                 check_tied(_equal(reader, given[HEAD], given[embedding_of(given)]), given)
         except ValueError as error:
             raise HFError(str(error)) from error
-        found = locate(table, parameter_shapes(family, config))
+        shapes = parameter_shapes(family, config)
+        found = locate(table, shapes)
         largest = max(_shard_bytes(leaf) for leaf in jax.tree.leaves(abstract))
         stored = {name: reader.shapes[theirs] for name, theirs in given.items()}
-        read = upright(lambda name, index: reader.read(given[name], index), family, config, stored)
+        read = upright(lambda name, index: reader.read(given[name], index), table, shapes, stored)
         loader = _Loader(read, pool, largest)
         total = sum(_shard_bytes(leaf) * len(_shards(leaf)) for leaf in jax.tree.leaves(abstract))
         with Progress(f"read {Path(directory).name}", total >> 20, unit="MB") as progress:

@@ -184,16 +184,15 @@ def match(
 
 def upright(
     read: Read,
-    family: PortedModel,
-    config: Any,
+    table: Iterable[Tensor],
+    shapes: Mapping[ParameterPath, tuple[int, ...]],
     found: Mapping[str, tuple[int, ...]],
 ) -> Read:
     """`read` as if a checkpoint held experts as the table has them, however it holds them.
 
-    found: name in the table -> shape in the checkpoint.
+    shapes: of the parameters. found: name in the table -> shape in the checkpoint.
     """
-    table = family.checkpoint_table(config)
-    expected = tensor_shapes(table, parameter_shapes(family, config))
+    expected = tensor_shapes(table, shapes)
     turned = {
         name
         for row in table
@@ -230,16 +229,16 @@ def params_from_hf(
     if _tied(config) and HEAD in given:
         embedding = given[embedding_of(given)]
         check_tied(np.array_equal(tensors[given[HEAD]], tensors[embedding]), given)
-    shapes = parameter_shapes(family, config)
+    table, shapes = family.checkpoint_table(config), parameter_shapes(family, config)
 
     def stored(name: str, index: tuple[slice, ...]) -> np.ndarray:
         return np.asarray(tensors[given[name]])[index]
 
     found = {name: np.shape(tensors[theirs]) for name, theirs in given.items()}
-    read = upright(stored, family, config, found)
+    read = upright(stored, table, shapes, found)
     flat = {
         path: jnp.asarray(location.read_all(read, config.param_dtype))
-        for path, location in locate(family.checkpoint_table(config), shapes).items()
+        for path, location in locate(table, shapes).items()
     }
     return jax.tree_util.tree_map_with_path(
         lambda path, _: flat[path_names(path)], family.parameters(config)

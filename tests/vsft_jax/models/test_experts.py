@@ -9,7 +9,8 @@ import pytest
 from flax import nnx
 
 from vsft_jax.models.shared.experts import Experts, balance
-from vsft_jax.models.shared.experts.grouped import by_tiles, grouped_product
+from vsft_jax.models.shared.experts.grouped import grouped_product
+from vsft_jax.models.shared.experts.tiles import by_tiles
 from vsft_jax.models.shared.partition import partition_rules
 from vsft_jax.sharding import field_sharding, make_mesh, shardings
 

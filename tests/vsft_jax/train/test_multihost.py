@@ -15,7 +15,7 @@ from front import configs
 from input_pipeline import mirrors
 from tests.bucket import bucket
 from tests.conftest import devices
-from tests.vsft_jax import two_processes
+from tests.vsft_jax import several_processes
 from vsft_jax.checkpoints import Checkpoints
 from vsft_jax.config import Run
 from vsft_jax.train import train
@@ -43,7 +43,7 @@ def start_workers(config, folder: Path, run: str, count: int = 2) -> list[subpro
     """Processes that train in <folder>/<run>, on one device each."""
     path = folder / "config.json"
     path.write_text(config.to_json())
-    return two_processes.start(_WORKER, str(path), str(folder / run), count=count)
+    return several_processes.start(_WORKER, str(path), str(folder / run), count=count)
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +82,13 @@ def test_a_tensor_axis_across_processes(alone, tmp_path):
     """Both processes have a part of every row, and load them all."""
     config = alone[0].copy_and_resolve_references()
     config.mesh.update(data=1, fsdp=1, tensor=2)
-    two_processes.finish(start_workers(config, tmp_path, "two"))
+    several_processes.finish(start_workers(config, tmp_path, "two"))
     _compare(tmp_path / "two", alone[1])
 
 
 def test_two_processes_give_the_losses_of_one_and_resume_from_its_checkpoint(alone, tmp_path):
     config = alone[0].copy_and_resolve_references()
-    two_processes.finish(start_workers(config, tmp_path, "two"))
+    several_processes.finish(start_workers(config, tmp_path, "two"))
     _compare(tmp_path / "two", alone[1])
     saved = json.loads((tmp_path / "two" / "config.json").read_text())
     assert saved["config"]["train"]["steps"] == 3
@@ -104,7 +104,7 @@ def test_two_processes_give_the_losses_of_one_and_resume_from_its_checkpoint(alo
 def test_four_processes_save_what_two_and_one_go_on_from_and_they_again(alone, tmp_path):
     """From one checkpoint, each number of processes takes the step that the others take."""
     config, four = alone[0].copy_and_resolve_references(), tmp_path / "four"
-    two_processes.finish(start_workers(config, tmp_path, "four", count=4))
+    several_processes.finish(start_workers(config, tmp_path, "four", count=4))
     _compare(four, alone[1])
 
     config.train.evaluate_every = 0
@@ -112,7 +112,7 @@ def test_four_processes_save_what_two_and_one_go_on_from_and_they_again(alone, t
         config.train.steps = step
         same = tmp_path / f"by one alone at {step}"
         shutil.copytree(four, same)
-        two_processes.finish(start_workers(config, tmp_path, "four", count=count))
+        several_processes.finish(start_workers(config, tmp_path, "four", count=count))
         with devices(1):
             train(Run(config, same))
         last = [_steps(workdir)[-1] for workdir in (four, same)]
@@ -138,7 +138,7 @@ def test_hosts_that_share_no_disk_work_in_a_bucket(alone, world, tmp_path, monke
             *("--config.eval.batch_rows=4", "--config.eval.max_new_tokens=4"),
         ]
         flags = [f"--workdir={address}", "--config.train.steps=3"]
-        two_processes.finish(two_processes.start_hosts(count, tmp_path, *begun, *flags))
+        several_processes.finish(several_processes.start_hosts(count, tmp_path, *begun, *flags))
         _compare(mirrors.copy_of(address), alone[1])
 
         more = ["--config.train.evaluate_every=0", f"--workdir={address}"]
@@ -147,7 +147,7 @@ def test_hosts_that_share_no_disk_work_in_a_bucket(alone, world, tmp_path, monke
             configs.override(config, [more[0], "--config.train.steps=4"])
             train(Run(config, mirrors.copy_of(address)))
         more.append("--config.train.steps=5")
-        two_processes.finish(two_processes.start_hosts(count, tmp_path, *more))
+        several_processes.finish(several_processes.start_hosts(count, tmp_path, *more))
         mirrors.fetch()
         rows = _steps(mirrors.copy_of(address))
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5]

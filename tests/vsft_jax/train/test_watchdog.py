@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.vsft_jax import two_processes
+from tests.vsft_jax import several_processes
 from vsft_jax.config import Run
 from vsft_jax.train import loop, train
 from vsft_jax.train.watchdog import EXIT_CODE, Watchdog
@@ -90,7 +90,7 @@ with Peers():
     ],
 )
 def test_the_others_say_in_a_line_who_died(dying, how, said):
-    workers = two_processes.start(_PEERS, str(dying), how)
+    workers = several_processes.start(_PEERS, str(dying), how)
     try:
         _, errors = workers[1 - dying].communicate(timeout=60)
     finally:

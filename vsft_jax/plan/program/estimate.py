@@ -77,7 +77,7 @@ class Estimator:
 
     def _run(self, instructions: list[Instruction]) -> Cost:
         cost = Cost()
-        free = {True: 0.0, False: 0.0}  # when network and links will have done what was started
+        free = {"network": 0.0, "links": 0.0}  # when they will have done what was started so far
         ends: dict[str, float] = {}  # collective in the background -> when it ends
         inside = {each.name: each for each in instructions}
         for instruction in instructions:
@@ -92,9 +92,9 @@ class Estimator:
                     step.kind, step.size, step.group, self.topology
                 )
                 _count(cost.collectives, step.kind, [1, step.size, seconds])
-                far = step.kind == BETWEEN_SLICES
-                free[far] = max(free[far], cost.seconds) + seconds
-                ends[step.key] = free[far]
+                way = "network" if step.kind == BETWEEN_SLICES else "links"
+                free[way] = max(free[way], cost.seconds) + seconds
+                ends[step.key] = free[way]
             if step.phase != "start":
                 wait = max(0.0, ends.pop(step.key, 0.0) - cost.seconds)
                 cost.add(Cost(wait, waiting=wait))

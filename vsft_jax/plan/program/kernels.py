@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from vsft_jax.models.shared.experts.grouped import tile_rows, tile_sides
+from vsft_jax.models.shared.experts.tiles import tile_rows, tile_sides
 from vsft_jax.plan.chips import Chip
 from vsft_jax.plan.program.hlo import Instruction, arrays
 from vsft_jax.plan.program.prices import MEMORY_EFFICIENCY
