@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 .PHONY: demo demo-full test soak lint clean
 
-demo: .venv/.user                ## ten to fifteen minutes on two cores, leaves runs/demo/report.html
+demo: .venv/.user                ## seven minutes on two idle cores, leaves runs/demo/report.html
 	$(BIN)/vsft --config=configs/demo.py --workdir=runs/demo --job=study
 
 demo-full: .venv/.user           ## policies, remedies, five seeds: docs/study.md; hours on two cores, resumes
