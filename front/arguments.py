@@ -28,6 +28,8 @@ _JOBS_OF = {
     "prompt": ("predict",),
     "prompts": ("predict",),
     "run": ("report",),
+    "cell": ("study",),
+    "launch": ("study",),
     "media": ("predict", "chat"),
     "against": ("compare",),
     "even_unlike": ("compare",),
@@ -53,6 +55,8 @@ class Arguments:
     prompts: str | None
     media: tuple[str, ...]
     run: tuple[str, ...]
+    cell: tuple[str, ...]
+    launch: str | None
     against: str | None
     even_unlike: bool
     distributed: bool
@@ -79,6 +83,8 @@ def parse(argv: Sequence[str], program: str) -> Arguments:
         prompts=typed.prompts,
         media=tuple(typed.media),
         run=tuple(typed.run),
+        cell=tuple(typed.cell),
+        launch=typed.launch,
         against=typed.against,
         even_unlike=typed.even_unlike,
         distributed=typed.distributed,
@@ -126,6 +132,21 @@ def _parser(program: str) -> _Parser:
         action="append",
         default=[],
         help="report: a run to compare; repeatable; the base is called base, or the first",
+    )
+    add(
+        "--cell",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="study: this model alone, beside others elsewhere; repeatable",
+    )
+    add(
+        "--launch",
+        metavar="COMMAND",
+        nargs="?",
+        const="vsft",
+        help="study: train nothing, print what it costs and a line for each model that is left, "
+        "COMMAND (vsft) before it, {cell} in it its name",
     )
     add("--distributed", action="store_true", help="join a run of several processes (TPU pods)")
     add(

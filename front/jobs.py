@@ -2,7 +2,9 @@
 
 import dataclasses
 import functools
+import hashlib
 import json
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -123,9 +125,27 @@ def _plan(request: Request) -> Done:
 
 
 def _study(request: Request) -> Done:
-    from evaluation.run_study import run_study
+    from evaluation.run_study import run_study, what_is_left
 
-    return Done(f"the report: {shown(run_study(request.run))}", request.of_folder("report"))
+    typed = request.typed
+    if typed.launch is None:
+        report = run_study(request.run, typed.cell)
+        return Done(f"the report: {shown(report)}", request.of_folder("report"))
+    lots = what_is_left(request.run)
+    for lot in lots:
+        cells = shlex.join(f"--cell={name}" for name in lot.cells)
+        note = f"  # when {lot.waits_for} is done" if lot.waits_for else ""
+        command = typed.launch.replace("{cell}", _resource_name(lot.cells[0]))
+        print(f"{command} {request.again('study')} {cells}{note}", flush=True)
+    return Done(f"{len(lots)} lines, a model each; when they are done", request.again("study"))
+
+
+def _resource_name(cell: str) -> str:
+    """A cell's name as `python -m launch` takes one: at most 40 of a-z, 0-9 and -."""
+    plain = re.sub(r"[^a-z0-9]+", "-", cell.lower()).strip("-")
+    if plain == cell and len(cell) <= 40 and cell[:1].isalpha():
+        return cell
+    return f"cell-{plain[:26].rstrip('-')}-{hashlib.sha256(cell.encode()).hexdigest()[:8]}"
 
 
 def _report(request: Request) -> Done:

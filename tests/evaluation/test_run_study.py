@@ -13,6 +13,7 @@ from evaluation.compare import compare_folders
 from evaluation.evaluate import evaluate_checkpoint
 from evaluation.records import ResultError
 from evaluation.results import PREDICTIONS_FILE, BenchmarkResult, read_predictions
+from evaluation.study import plan_cells
 from input_pipeline.frame_budget import spec_hash
 from tests.conftest import devices
 from vsft_jax.checkpoints import Checkpoints
@@ -221,12 +222,57 @@ def test_each_cell_asks_its_own_model_or_that_which_it_shares(config, tmp_path, 
     assert Path(asked_with.train.init_from).name == "base", "which it is mixed with"
 
 
+def test_machines_share_a_study_by_its_cells(config, tmp_path, monkeypatch):
+    """What is left comes in lots, the base first; a lot is done alone, and where its start is not
+    trained nothing is done."""
+    done = []
+
+    def note(job):
+        return lambda run, *_: done.append((job, run.workdir.name))
+
+    monkeypatch.setattr(study, "train", note("train"))
+    monkeypatch.setattr(study, "evaluate_checkpoint", note("ask"))
+    monkeypatch.setattr(study, "load_model", lambda run: run.workdir.name)
+    monkeypatch.setattr(study, "evaluate_model", note("ask another's"))
+    remedies = {"half": {"remedy": {"interpolate": 0.5}}, "l2": {"remedy": {"l2": 0.1}}}
+    run = Run(
+        changed(config, study={"remedies": remedies, "remedies_of": ("hybrid",)}),
+        tmp_path,
+    )
+    lots = study.what_is_left(run)
+    assert lots == [
+        (("base",), ""),
+        (("fixed-4-seed0",), "base"),
+        (("hybrid-seed0", "hybrid-half-seed0"), "base"),
+        (("hybrid-l2-seed0",), "base"),
+    ]
+    assert not done and not (tmp_path / "cells").exists()
+    with pytest.raises(ConfigError, match="--cell=hybrid-seed0 needs the model of cell base"):
+        study.run_study(run, ("hybrid-seed0",))
+    with pytest.raises(ConfigError, match="no such cell.*did you mean hybrid-seed0"):
+        study.run_study(run, ("hybrid-seed00",))
+    assert not done
+    (tmp_path / "cells" / "base" / "checkpoints" / "1").mkdir(parents=True)
+    report = study.run_study(run, ("hybrid-half-seed0", "hybrid-seed0"))
+    asked = [("ask", "hybrid-seed0"), ("ask another's", "hybrid-half-seed0")]
+    assert done == [("train", "hybrid-seed0"), *asked]
+    assert "Not finished" in report.with_suffix(".md").read_text()
+
+
+def test_a_cell_is_left_until_its_last_answer(config, finished, tmp_path):
+    """Of a finished study nothing is left; without a result file its cell is."""
+    workdir = shutil.copytree(finished, tmp_path / "copy")
+    assert study.what_is_left(Run(config, workdir)) == []
+    (workdir / "cells" / "hybrid-seed0" / "eval" / "hybrid" / "world_video.json").unlink()
+    assert study.what_is_left(Run(config, workdir)) == [(("hybrid-seed0",), "")]
+
+
 def test_a_study_is_policies_by_remedies_by_seeds(config, finished):
     remedies = {
         "low-rate": {"optimizer": {"learning_rate": {"llm": 1e-5}}},
         "half": {"remedy": {"interpolate": 0.5}},
     }
-    planned = study.plan_cells(
+    planned = plan_cells(
         changed(config, study={"remedies": remedies, "remedies_of": ("hybrid",), "seeds": (0, 1)}),
         finished,
         [{"kind": "fixed", "frames": 4}, {**config.study.frames.hybrid.to_dict()}],
@@ -266,7 +312,7 @@ def test_cell_json_says_what_is_tuned_and_with_which_policy(config, finished):
     assert base["frame_policy"] is None and base["start"] == "scratch"
     assert record["config"]["train.init_from"] == f"base~{base['config_hash']}"
     lora = changed(config, lora={"rank": 4})
-    planned = study.plan_cells(lora, finished, [record["frame_policy"]])
+    planned = plan_cells(lora, finished, [record["frame_policy"]])
     assert [each.cell.strategy for each in planned] == ["lora-4", "lora-4"]
 
 

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from configs import demo
 from evaluation.results import Prediction, Provenance, save_evaluation, summarise
-from evaluation.run_study import cell_folder, plan_cells
+from evaluation.study import cell_folder, plan_cells
 from evaluation.study_files import Budget, Cell, IndexSummary
 from input_pipeline.frame_budget import canonical_spec, resolve_spec, spec_label
 
