@@ -256,7 +256,7 @@ def test_machines_share_a_study_by_its_cells(config, tmp_path, monkeypatch):
     report = study.run_study(run, ("hybrid-half-seed0", "hybrid-seed0"))
     asked = [("ask", "hybrid-seed0"), ("ask another's", "hybrid-half-seed0")]
     assert done == [("train", "hybrid-seed0"), *asked]
-    assert "Not finished" in report.with_suffix(".md").read_text()
+    assert "No fine-tuned model and its base are both" in report.with_suffix(".md").read_text()
 
 
 def test_a_cell_is_left_until_its_last_answer(config, finished, tmp_path):

@@ -43,12 +43,12 @@ def test_each_line_is_the_study_of_a_model(lines, tmp_path):
     assert parse(shlex.split(third, comments=True)[1:], "vsft").cell == ("hybrid~3f2a-seed0",)
 
 
-def test_launch_takes_them_as_they_are(lines, capsys):
+def test_launch_takes_them_as_they_are(lines, capfd):
     command = "python -m launch jobset --name={cell} --tpu=v5e:2x2 --image=i --print --"
     for line in lines([f"--launch={command}"]):
         words = shlex.split(line, comments=True)[3:]
         assert launch(words) == 0
-        assert "--cell=" in capsys.readouterr().out
+        assert "--cell=" in capfd.readouterr().out
 
 
 def test_names_of_resources_are_short_plain_and_of_one_cell_each():

