@@ -212,6 +212,7 @@ def base_of(config: ConfigDict) -> ConfigDict:
 
 
 def with_frames(config: ConfigDict, spec: Spec) -> ConfigDict:
+    """A copy of the config with another frame policy."""
     changed = _copy(config)
     with changed.unlocked():
         changed.frames = ConfigDict(dict(spec))
