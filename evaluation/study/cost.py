@@ -95,9 +95,7 @@ def cost_lines(costs: Sequence[Cost]) -> list[str]:
         for line in table
     ]
     if total.chip_hours is None:
-        lines.append(
-            "chip-hours are given where --job=plan with this config and workdir priced a step"
-        )
+        lines.append("–: --job=plan with this workdir has not priced a step of rows of that size")
     return lines
 
 
