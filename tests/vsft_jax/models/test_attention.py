@@ -12,13 +12,15 @@ from vsft_jax.models.shared.attention import IMPLEMENTATIONS, attend, attention,
 from vsft_jax.sharding import batch_sharding, make_mesh
 
 
-def _numpy_attention(q, k, v, q_segments, kv_segments, causal=False):
+def _numpy_attention(q, k, v, q_segments, kv_segments, causal=False, window=None, ahead=None):
     out = np.zeros(q.shape)
     group = q.shape[2] // k.shape[2]
     for b in range(q.shape[0]):
         allowed = q_segments[b][:, None] == kv_segments[b][None, :]
         if causal:
-            allowed &= np.tri(*allowed.shape, dtype=bool)
+            behind = np.subtract.outer(*map(np.arange, allowed.shape))
+            allowed &= behind >= (0 if ahead is None else -ahead[b][:, None])
+            allowed &= behind < (window or np.inf)
         for head in range(q.shape[2]):
             scores = q[b, :, head] @ k[b, :, head // group].T / np.sqrt(q.shape[-1])
             weights = np.exp(scores) * allowed
@@ -142,6 +144,10 @@ def test_refuses_unclear_calls():
         attention(q, k, v, q_segment_ids=ids)
     with pytest.raises(ValueError, match="bidirectional"):
         attention(q, k, v, segment_ids=ids, max_segment_length=2, causal=True)
+    with pytest.raises(ValueError, match="ahead is for causal self-attention"):
+        attention(q, k, v, segment_ids=ids, ahead=ids)
+    with pytest.raises(ValueError, match="a window is for causal attention"):
+        attention(q, k, v, segment_ids=ids, window=2)
 
 
 def _value_and_gradients(q, k, v, segments, **options):
@@ -163,7 +169,8 @@ def _check(tiled, q, k, v, segments, expected_options=None, **options):
     )
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-5)
-    plain = _numpy_attention(q, k, v, segments, segments, options.get("causal", False))
+    known = {name: options[name] for name in ("causal", "window", "ahead") if name in options}
+    plain = _numpy_attention(q, k, v, segments, segments, **known)
     real = segments > 0
     np.testing.assert_allclose(np.asarray(found[0])[real], plain[real], atol=2e-5)
 
@@ -178,6 +185,45 @@ def test_tiles_equal_plain_attention(tiled, width, kv_heads, causal, length):
     are no multiple of a block, segments that begin and end inside blocks, padding."""
     q, k, v = _qkv(length, kv_heads=kv_heads, width=width)
     _check(tiled, q, k, v, _runs(length, 150, padding=40), causal=causal)
+
+
+def _pictures(length, longest, seed=2):
+    """int[2, length]: how much of its picture is still to come at each place, 0 in text."""
+    rng, rows = np.random.default_rng(seed), []
+    for _ in range(2):
+        row = []
+        while len(row) < length:
+            row += [0] * int(rng.integers(1, 20))
+            row += range(int(rng.integers(1, longest)), -1, -1)
+        rows.append(row[:length])
+    return np.minimum(rows, np.arange(length)[::-1]).astype(np.int32)
+
+
+@TILED
+@pytest.mark.parametrize("pictures", [False, True])
+@pytest.mark.parametrize("window", [40, 150])
+def test_windows_and_pictures_seen_whole(tiled, window, pictures):
+    """A window smaller and larger than a tile; pictures that cross tiles, windows and segments."""
+    q, k, v = _qkv(400, kv_heads=2, width=64)
+    more = {"ahead": _pictures(400, 90)} if pictures else {}
+    _check(tiled, q, k, v, _runs(400, 250, padding=40), causal=True, window=window, **more)
+
+
+def test_a_window_over_given_positions():
+    """Keys in slots of any order: nearness goes by their positions."""
+    q, k, v = _qkv(3, 40)
+    rng = np.random.default_rng(4)
+    places = np.stack([rng.permutation(40), rng.permutation(40)]).astype(np.int32)
+    ones, keys = np.ones((2, 3), np.int32), np.ones((2, 40), np.int32)
+    found = attention(
+        *(q, k, v),
+        q_segment_ids=ones,
+        kv_segment_ids=keys,
+        window=9,
+        positions=(np.full((2, 3), 40), places),
+    )
+    near = (places > 31).astype(np.int32)
+    np.testing.assert_allclose(found, _numpy_attention(q, k, v, ones, near), atol=1e-5)
 
 
 @TILED

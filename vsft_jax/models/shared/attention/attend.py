@@ -33,6 +33,9 @@ def attention(
     kv_segment_ids: Array | None = None,
     also_segment_ids: Array | None = None,
     causal: bool = False,
+    window: int | None = None,
+    ahead: Array | None = None,
+    positions: tuple[Array, Array] | None = None,
     max_segment_length: int | None = None,
     within_share: bool = False,
     implementation: str = "auto",
@@ -52,6 +55,12 @@ def attention(
             q_segment_ids only.
         causal: a position attends to itself and earlier ones only; where Lq < Lk the queries are
             the last Lq positions.
+        window: a position attends to itself and at most `window` - 1 earlier ones. With `causal`,
+            or with `positions`.
+        ahead: int[B, L], how many of the positions after itself each attends to as well, such as
+            the rest of a picture. With segment_ids and `causal` only.
+        positions: int[B, Lq] and int[B, Lk], what the window counts in place of places in the row.
+            With q_segment_ids only.
         max_segment_length: promise that every segment except padding is one contiguous run of
             at most this many positions. Scores are then computed for neighbouring blocks only,
             in O(L · max_segment_length) instead of O(L²). Self-attention without `causal` only.
@@ -80,26 +89,37 @@ def attention(
         raise ValueError("attention needs segment ids for the queries and for the keys")
     if max_segment_length is not None and (causal or q.shape[1] != k.shape[1]):
         raise ValueError("max_segment_length is for bidirectional self-attention")
+    if (ahead is not None and (segment_ids is None or not causal)) or (
+        positions is not None and segment_ids is not None
+    ):
+        raise ValueError("ahead is for causal self-attention, positions are for other attention")
+    if window is not None and not causal and positions is None:
+        raise ValueError("a window is for causal attention")
 
     if implementation == "auto":
         implementation = _OF_PLATFORM.get(platform(), "xla")
     if segment_ids is not None and q.shape[1] > 1:
-        local = _local(implementation, q.shape[1], causal, max_segment_length)
+        local = _local(
+            implementation,
+            q.shape[1],
+            causal=causal,
+            window=window,
+            max_segment_length=max_segment_length,
+        )
         if local is not None:
-            return per_device(local, q, k, v, segment_ids, within_share=within_share)
+            return per_device(local, q, k, v, segment_ids, ahead, within_share=within_share)
     return _by_xla(
-        *(q, k, v, q_segment_ids, kv_segment_ids),
+        *(q, k, v, q_segment_ids, kv_segment_ids, ahead),
         causal=causal,
+        window=window,
         max_segment_length=max_segment_length,
         also_segment_ids=also_segment_ids,
+        positions=positions,
     )
 
 
-def _local(
-    implementation: str, length: int, causal: bool, max_segment_length: int | None
-) -> Local | None:
+def _local(implementation: str, length: int, **options: Any) -> Local | None:
     """What each device computes of self-attention; None for what is left to the compiler."""
-    options: dict[str, Any] = dict(causal=causal, max_segment_length=max_segment_length)
     if implementation == "splash":
         # Importing Pallas takes an eighth of a second, a twentieth of a first answer on a CPU.
         from vsft_jax.models.shared.attention.splash import splash_attention
@@ -117,12 +137,15 @@ def _by_tiles(
     v: Array,
     q_segment_ids: Array,
     kv_segment_ids: Array,
+    ahead: Array | None,
     first: Array | int,
     **options: Any,
 ) -> Array:
     if q.shape[1] != k.shape[1]:  # a share of a row's queries
-        return _by_xla(q, k, v, q_segment_ids, kv_segment_ids, first, **options)
-    return segment_attention(q, k, v, q_segment_ids, causal=options["causal"])
+        return _by_xla(q, k, v, q_segment_ids, kv_segment_ids, ahead, first, **options)
+    return segment_attention(
+        *(q, k, v, q_segment_ids, ahead), causal=options["causal"], window=options["window"]
+    )
 
 
 def _by_xla(
@@ -131,15 +154,23 @@ def _by_xla(
     v: Array,
     q_segment_ids: Array,
     kv_segment_ids: Array,
+    ahead: Array | None = None,
     first: Array | int | None = None,
     *,
     causal: bool,
+    window: int | None,
     max_segment_length: int | None,
     also_segment_ids: Array | None = None,
+    positions: tuple[Array, Array] | None = None,
 ) -> Array:
     near = max_segment_length is not None and 3 * max_segment_length < q.shape[1]
     if near and max_segment_length is not None and q.shape[1] == k.shape[1]:
         out = block_local(q, k, v, q_segment_ids, kv_segment_ids, max_segment_length)
     else:
-        out = dense(q, k, v, q_segment_ids, kv_segment_ids, causal, also_segment_ids, first)
+        out = dense(
+            *(q, k, v, q_segment_ids, kv_segment_ids, causal, also_segment_ids, first),
+            window=window,
+            ahead=ahead,
+            positions=positions,
+        )
     return checkpoint_name(out, "attention")

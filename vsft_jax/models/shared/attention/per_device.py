@@ -11,12 +11,20 @@ from jax.sharding import AbstractMesh, PartitionSpec
 
 from vsft_jax.sharding import position_axis
 
-# (q, k, v, segment ids of the queries, of the keys, place of the first query among the keys).
-Local = Callable[[Array, Array, Array, Array, Array, Array | int], Array]
+# (q, k, v, segment ids of the queries, of the keys, how far queries look ahead, place of the first
+# query among the keys).
+Local = Callable[[Array, Array, Array, Array, Array, Array | None, Array | int], Array]
 
 
 def per_device(
-    local: Local, q: Array, k: Array, v: Array, segment_ids: Array, *, within_share: bool
+    local: Local,
+    q: Array,
+    k: Array,
+    v: Array,
+    segment_ids: Array,
+    ahead: Array | None,
+    *,
+    within_share: bool,
 ) -> Array:
     """`local` on each device's share, under a mesh (`jax.set_mesh`); on everything without one.
 
@@ -26,24 +34,25 @@ def per_device(
     """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.are_all_axes_manual:
-        return local(q, k, v, segment_ids, segment_ids, 0)
+        return local(q, k, v, segment_ids, segment_ids, ahead, 0)
     rows = _axes(mesh, ("data", "fsdp"), q.shape[0])
     heads = _axes(mesh, ("tensor",), q.shape[2])
     positions = position_axis(mesh, q.shape[1])
     if heads:
         k, v = (_repeat_heads(x, q.shape[2], mesh.shape["tensor"]) for x in (k, v))
 
-    def on_device(q: Array, k: Array, v: Array, ids: Array) -> Array:
+    def on_device(q: Array, k: Array, v: Array, ids: Array, ahead: Array | None) -> Array:
         if positions is None or within_share:
-            return local(q, k, v, ids, ids, 0)
+            return local(q, k, v, ids, ids, ahead, 0)
         k, v, all_ids = (jax.lax.all_gather(x, positions, axis=1, tiled=True) for x in (k, v, ids))
-        return local(q, k, v, ids, all_ids, jax.lax.axis_index(positions) * q.shape[1])
+        first = jax.lax.axis_index(positions) * q.shape[1]
+        return local(q, k, v, ids, all_ids, ahead, first)
 
     each, ids = PartitionSpec(rows, positions, heads), PartitionSpec(rows, positions)
     sharded = jax.shard_map(
-        on_device, in_specs=(each, each, each, ids), out_specs=each, check_vma=False
+        on_device, in_specs=(each, each, each, ids, ids), out_specs=each, check_vma=False
     )
-    return sharded(q, k, v, segment_ids)
+    return sharded(q, k, v, segment_ids, ahead)
 
 
 def _axes(mesh: AbstractMesh, names: tuple[str, ...], size: int) -> tuple[str, ...] | None:

@@ -7,7 +7,7 @@ scores anew from its logarithm (after arXiv 2205.14135), so memory grows with th
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,16 @@ TILE = 64
 _MASKED = -1e30  # as in whole_rows.py
 
 
-def segment_attention(q: Array, k: Array, v: Array, segment_ids: Array, *, causal: bool) -> Array:
+def segment_attention(
+    q: Array,
+    k: Array,
+    v: Array,
+    segment_ids: Array,
+    ahead: Array | None = None,
+    *,
+    causal: bool,
+    window: int | None = None,
+) -> Array:
     """Self-attention inside segments; arguments as in `attention.attention`.
 
     The output and the softmax's logarithm are named "attention" for remat: without the latter the
@@ -39,23 +48,31 @@ def segment_attention(q: Array, k: Array, v: Array, segment_ids: Array, *, causa
         return x.reshape(*x.shape[:3], -1, width)
 
     ids = jnp.pad(segment_ids, [(0, 0), (0, end)]).reshape(q.shape[0], -1, TILE)
-    row = functools.partial(_row, causal)
-    out = jax.lax.map(lambda each: row(*each), (tiled(q * width**-0.5), tiled(k), tiled(v), ids))
+    ends = None
+    if causal:
+        here = jnp.arange(length + end)
+        further = 0 if ahead is None else jnp.pad(ahead, [(0, 0), (0, end)])
+        ends = jnp.broadcast_to(here + further, (q.shape[0], length + end)).reshape(ids.shape)
+    row = functools.partial(_row, window)
+    rows = (tiled(q * width**-0.5), tiled(k), tiled(v), ids, ends)
+    out = jax.lax.map(lambda each: row(*each), rows)
     out = out.reshape(*out.shape[:3], heads // groups, TILE, width)
     return jnp.moveaxis(out, 4, 2).reshape(q.shape[0], -1, heads, width)[:, :length]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _row(causal: bool, q: Array, k: Array, v: Array, ids: Array) -> Array:
-    """q: [N, G, R * T, K], k and v: [N, G, T, K], ids: int[N, T] -> as q."""
-    return _forward(causal, q, k, v, ids)[0]
+def _row(window: int | None, q: Array, k: Array, v: Array, ids: Array, ends: Array | None) -> Array:
+    """q: [N, G, R * T, K], k and v: [N, G, T, K], ids: int[N, T] -> as q. ends: int[N, T], the last
+    key that each query may look at; None: all."""
+    return _forward(window, q, k, v, ids, ends)[0]
 
 
 def _row_forward(
-    causal: bool, q: Array, k: Array, v: Array, ids: Array
-) -> tuple[Array, tuple[Array, ...]]:
-    out, log_total = (checkpoint_name(x, "attention") for x in _forward(causal, q, k, v, ids))
-    return out, (q, k, v, ids, out, log_total)
+    window: int | None, q: Array, k: Array, v: Array, ids: Array, ends: Array | None
+) -> tuple[Array, tuple[Array | None, ...]]:
+    found = _forward(window, q, k, v, ids, ends)
+    out, log_total = (checkpoint_name(x, "attention") for x in found)
+    return out, (q, k, v, ids, ends, out, log_total)
 
 
 class _Tile(NamedTuple):
@@ -66,15 +83,18 @@ class _Tile(NamedTuple):
     last: Array
     q: Array
     ids: Array
+    ends: Array | None
 
 
-def _forward(causal: bool, q: Array, k: Array, v: Array, ids: Array) -> tuple[Array, Array]:
+def _forward(
+    window: int | None, q: Array, k: Array, v: Array, ids: Array, ends: Array | None
+) -> tuple[Array, Array]:
     """(as q, log of the softmax's sums: float32[N, G, R * T, 1])."""
 
     def queries(tile: _Tile) -> tuple[Array, Array]:
         def keys(j: Array, so_far: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
             highest, total, out = so_far
-            scores = _scores(tile, k[j], ids[j], j, causal)
+            scores = _scores(tile, k[j], ids[j], j, window)
             higher = jnp.maximum(highest, scores.max(axis=-1, keepdims=True))
             weights = jnp.exp(scores - higher)
             kept = jnp.exp(highest - higher)
@@ -87,13 +107,13 @@ def _forward(causal: bool, q: Array, k: Array, v: Array, ids: Array) -> tuple[Ar
         highest, total, out = jax.lax.fori_loop(tile.first, tile.last, keys, start)
         return (out / total).astype(v.dtype), highest + jnp.log(total)
 
-    return jax.lax.map(queries, _tiles(q, ids, causal))
+    return jax.lax.map(queries, _tiles(q, ids, ends, window))
 
 
 def _row_backward(
-    causal: bool, kept: tuple[Array, ...], g: Array
-) -> tuple[Array, Array, Array, None]:
-    q, k, v, ids, out, log_total = kept
+    window: int | None, kept: tuple[Any, ...], g: Array
+) -> tuple[Array, Array, Array, None, None]:
+    q, k, v, ids, ends, out, log_total = kept
     # What a score's weight changes in the output, less what all of them change it by.
     shared = (g.astype(jnp.float32) * out.astype(jnp.float32)).sum(axis=-1, keepdims=True)
 
@@ -104,7 +124,7 @@ def _row_backward(
 
         def keys(j: Array, so_far: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
             dq, dk, dv = so_far
-            weights = jnp.exp(_scores(tile, k[j], ids[j], j, causal) - log_total)
+            weights = jnp.exp(_scores(tile, k[j], ids[j], j, window) - log_total)
             dv = _add(dv, j, _product("gms,gmk->gsk", weights.astype(g.dtype), g))
             scores = weights * (_product("gmk,gsk->gms", g, v[j]) - shared)
             scores = scores.astype(q.dtype)
@@ -116,14 +136,16 @@ def _row_backward(
         return (dk, dv), dq.astype(q.dtype)
 
     zeros = (jnp.zeros(k.shape, jnp.float32), jnp.zeros(v.shape, jnp.float32))
-    (dk, dv), dq = jax.lax.scan(queries, zeros, (_tiles(q, ids, causal), g, log_total, shared))
-    return dq, dk.astype(k.dtype), dv.astype(v.dtype), None
+    (dk, dv), dq = jax.lax.scan(
+        queries, zeros, (_tiles(q, ids, ends, window), g, log_total, shared)
+    )
+    return dq, dk.astype(k.dtype), dv.astype(v.dtype), None, None
 
 
 _row.defvjp(_row_forward, _row_backward)
 
 
-def _tiles(q: Array, ids: Array, causal: bool) -> _Tile:
+def _tiles(q: Array, ids: Array, ends: Array | None, window: int | None) -> _Tile:
     """Every tile of a row's queries, stacked. Padding, segment 0, looks at its own tile only."""
     count = len(ids)
     real = ids > 0
@@ -132,18 +154,24 @@ def _tiles(q: Array, ids: Array, causal: bool) -> _Tile:
     # Never false where a query and a key share a segment, for any ids.
     needed = (lowest[:, None] <= highest) & (highest[:, None] >= lowest)
     needed |= jnp.eye(count, dtype=bool)
-    needed = jnp.tril(needed) if causal else needed
+    begins = TILE * jnp.arange(count)
+    if ends is not None:
+        needed &= begins <= ends.max(axis=1)[:, None]
+    if window is not None:
+        needed &= begins + TILE - 1 > begins[:, None] - window
     first = needed.argmax(axis=1)
     last = count - needed[:, ::-1].argmax(axis=1)
-    return _Tile(jnp.arange(count), first, last, q, ids)
+    return _Tile(jnp.arange(count), first, last, q, ids, ends)
 
 
-def _scores(tile: _Tile, k: Array, ids: Array, place: Array, causal: bool) -> Array:
+def _scores(tile: _Tile, k: Array, ids: Array, place: Array, window: int | None) -> Array:
     """float32[G, R * T, T] of a tile of queries and one of keys."""
     allowed = tile.ids[:, None] == ids
-    if causal:
-        here = jnp.arange(TILE)
-        allowed &= (tile.place * TILE + here)[:, None] >= place * TILE + here
+    here = jnp.arange(TILE)
+    if tile.ends is not None:
+        allowed &= tile.ends[:, None] >= place * TILE + here
+    if window is not None:
+        allowed &= (tile.place * TILE + here)[:, None] - (place * TILE + here) < window
     scores = _product("gmk,gsk->gms", tile.q, k)
     bias = jnp.where(allowed, 0.0, _MASKED)
     return (scores.reshape(len(scores), -1, TILE, TILE) + bias).reshape(scores.shape)

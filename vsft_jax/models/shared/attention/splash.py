@@ -38,6 +38,9 @@ LOCAL_BLOCK = 256
 # computed by a kernel of its own, which makes scores again: seven products instead of five.
 _MOST_PARTIAL = 2**31
 _PAD_SEGMENT = -1
+# A row's place and how far it looks ahead share 31 bits: rows up to 131,072 positions, pictures up
+# to 16,384.
+_PLACE_BITS = 17
 
 
 def splash_attention(
@@ -46,9 +49,11 @@ def splash_attention(
     v: Array,
     q_segment_ids: Array,
     kv_segment_ids: Array,
+    ahead: Array | None,
     first: Array | int,
     *,
     causal: bool,
+    window: int | None,
     max_segment_length: int | None,
     interpret: bool,
 ) -> Array:
@@ -73,17 +78,19 @@ def splash_attention(
         return jnp.moveaxis(padded(x), 2, 1)
 
     ids = [padded(x.astype(jnp.int32), _PAD_SEGMENT) for x in (q_segment_ids, kv_segment_ids)]
+    ahead = None if ahead is None else padded(ahead.astype(jnp.int32))
     row = functools.partial(
         _row,
         first=first,
         block=block,
         causal=causal,
+        window=window,
         local=local,
         fused=not local and partial <= _MOST_PARTIAL,
         interpret=interpret,
     )
     scaled = q * jnp.asarray(q.shape[-1] ** -0.5, q.dtype)
-    out = jax.vmap(row)(heads_first(scaled), heads_first(k), heads_first(v), *ids)
+    out = jax.vmap(row)(heads_first(scaled), heads_first(k), heads_first(v), *ids, ahead)
     return jnp.moveaxis(out, 1, 2)[:, : q.shape[1]]
 
 
@@ -100,20 +107,25 @@ def _row(
     v: Array,
     q_ids: Array,
     kv_ids: Array,
+    ahead: Array | None,
     *,
     first: Array | int,
     block: int,
     causal: bool,
+    window: int | None,
     local: bool,
     fused: bool,
     interpret: bool,
 ) -> Array:
     """One row: q float[H, Lq, K], k and v float[G, Lk, K], ids int32[Lq] and int32[Lk] ->
     float[H, Lq, K]."""
-    needed = _needed_blocks(q_ids, kv_ids, first, block, causal)
+    needed = _needed_blocks(q_ids, kv_ids, ahead, first, block, causal, window)
 
-    # For causal attention the kernel compares positions; these are the queries'.
+    # For causal attention the kernel compares positions; these are the queries', each with how far
+    # it looks ahead in its high bits.
     positions: Any = first + np.arange(len(q_ids), dtype=np.int32) if causal else None
+    if ahead is not None:
+        positions = positions + (ahead << _PLACE_BITS)
 
     def mask_info(needed: Array, *, transpose: bool) -> splash_attention_mask_info.MaskInfo:
         """needed: as `_needed_blocks`, or transposed. transpose: for the pass over blocks of keys,
@@ -159,18 +171,31 @@ def _row(
         mask_value=splash_attention_kernel.DEFAULT_MASK_VALUE,
         attn_logits_soft_cap=None,
         residual_checkpoint_name="attention",
-        mask_function=_not_later if causal else None,
+        mask_function=functools.partial(_in_reach, window, ahead is not None) if causal else None,
         interpret=interpret,
     )
     return cast(Array, kernel(q, k, v, SegmentIds(q_ids, kv_ids)))  # a tuple with residuals only
 
 
-def _not_later(q_positions: Array, k_positions: Array) -> Array:
-    return q_positions >= k_positions
+def _in_reach(
+    window: int | None, looks_ahead: bool, q_positions: Array, k_positions: Array
+) -> Array:
+    ends = q_positions
+    if looks_ahead:
+        q_positions = ends & (2**_PLACE_BITS - 1)
+        ends = q_positions + (ends >> _PLACE_BITS)
+    allowed = ends >= k_positions
+    return allowed if window is None else allowed & (q_positions - k_positions < window)
 
 
 def _needed_blocks(
-    q_ids: Array, kv_ids: Array, first: Array | int, block: int, causal: bool
+    q_ids: Array,
+    kv_ids: Array,
+    ahead: Array | None,
+    first: Array | int,
+    block: int,
+    causal: bool,
+    window: int | None,
 ) -> Array:
     """bool[Lq / block, Lk / block]: whether queries (rows) and keys (columns) may share a segment.
 
@@ -180,8 +205,15 @@ def _needed_blocks(
     lowest, highest = q_cut.min(axis=1)[:, None], q_cut.max(axis=1)[:, None]
     needed = (lowest <= kv_cut.max(axis=1)) & (highest >= kv_cut.min(axis=1))
     if causal:
+        begins = np.arange(0, len(kv_ids), block)
         last = first + np.arange(block - 1, len(q_ids), block)
-        needed &= np.arange(0, len(kv_ids), block) <= last[:, None]
+        if ahead is not None:
+            places = first + np.arange(len(q_ids))
+            last = (places + ahead).reshape(-1, block).max(axis=1)
+        needed &= begins <= last[:, None]
+        if window is not None:
+            first_of_each = first + np.arange(0, len(q_ids), block)
+            needed &= begins + block - 1 > first_of_each[:, None] - window
     return needed
 
 

@@ -23,11 +23,16 @@ def dense(
     causal: bool,
     also_segment_ids: Array | None = None,
     first: Array | int | None = None,
+    *,
+    window: int | None = None,
+    ahead: Array | None = None,
+    positions: tuple[Array, Array] | None = None,
 ) -> Array:
     """All queries against all keys, in tiles of queries; arguments as in `attention`.
 
-    Tiles keep the working set small, and under `causal` a tile leaves out the keys after it, where
-    `first` is known: the keys before the first query, by default all that are more than queries.
+    Tiles keep the working set small, and under `causal` a tile leaves out the keys after it, and
+    those before its window, where `first` is known: the keys before the first query, by default all
+    that are more than queries.
     """
     batch, length, heads, width = q.shape
     kv_heads = k.shape[2]
@@ -41,10 +46,17 @@ def dense(
     outs = []
     for start in range(0, length, size):
         queries = slice(start, min(start + size, length))
-        keys = slice(None)
+        keys = slice(0, k.shape[2])
         if causal and isinstance(first, int):
-            keys = slice(0, first + queries.stop)
-        q_index = first + jnp.arange(queries.start, queries.stop) if causal else None
+            begin = 0
+            if window is not None and positions is None:
+                begin = max(0, first + queries.start - window + 1)
+            keys = slice(begin, k.shape[2] if ahead is not None else first + queries.stop)
+        q_index = first + jnp.arange(queries.start, queries.stop)
+        k_index = jnp.arange(keys.start, keys.stop)
+        places = (q_index[None], k_index[None])
+        if positions is not None:
+            places = (positions[0][:, queries], positions[1][:, keys])
         outs.append(
             tile(
                 q[..., queries, :],
@@ -52,8 +64,10 @@ def dense(
                 v[:, :, keys],
                 q_segment_ids[:, queries],
                 kv_segment_ids[:, keys],
-                q_index,
-                None if also_segment_ids is None else also_segment_ids[:, queries],
+                _cut(also_segment_ids, queries),
+                _ends(q_index, _cut(ahead, queries)) if causal else None,
+                k_index,
+                None if window is None else (*places, window),
             )
         )
     out = jnp.moveaxis(jnp.concatenate(outs, axis=3), 3, 1)
@@ -66,15 +80,24 @@ def _tile(
     v: Array,
     q_segment_ids: Array,
     kv_segment_ids: Array,
-    q_index: Array | None,
     also_segment_ids: Array | None,
+    ends: Array | None,
+    k_index: Array,
+    window: tuple[Array, Array, int] | None,
 ) -> Array:
-    """q: [B, G, H/G, Q, K], k and v: [B, G, S, K]; q_index: int[Q] for causal -> as q."""
+    """q: [B, G, H/G, Q, K], k and v: [B, G, S, K] -> as q.
+
+    ends: int[1 or B, Q], the last key of each query; k_index: int[S], which keys these are. window:
+    places of queries, int[1 or B, Q], and of keys, int[1 or B, S], and how near they must be.
+    """
     allowed = q_segment_ids[:, :, None] == kv_segment_ids[:, None, :]
     if also_segment_ids is not None:
         allowed |= also_segment_ids[:, :, None] == kv_segment_ids[:, None, :]
-    if q_index is not None:
-        allowed &= q_index[:, None] >= jnp.arange(k.shape[2])
+    if ends is not None:
+        allowed &= ends[:, :, None] >= k_index
+    if window is not None:
+        q_place, k_place, size = window
+        allowed &= q_place[:, :, None] - k_place[:, None, :] < size
     # Adding (instead of selecting) keeps the mask out of what the backward pass has to store.
     bias = jnp.where(allowed, 0.0, _MASKED)[:, None, None]
     scores = jnp.einsum("bghqk,bgsk->bghqs", q, k, preferred_element_type=jnp.float32) + bias
@@ -86,6 +109,14 @@ def _tile(
     )
     # Dividing after the product saves a pass over [Q, S].
     return (out / total).astype(v.dtype)
+
+
+def _cut(x: Array | None, queries: slice) -> Array | None:
+    return None if x is None else x[:, queries]
+
+
+def _ends(q_index: Array, ahead: Array | None) -> Array:
+    return q_index[None] if ahead is None else q_index + ahead
 
 
 def block_local(
