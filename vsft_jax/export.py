@@ -89,7 +89,7 @@ def export(run: Run, *, largest_file: int = LARGEST_FILE) -> Path:
 def _tensors(run: Run, model: LoadedModel, dtype: np.dtype) -> list[_Tensor]:
     """Every tensor under its published name."""
     family, shape = run.family, run.model_config
-    table = family.checkpoint_table(shape)
+    table = [row for row in family.checkpoint_table(shape) if row.written]
     take = jax.jit(_part, static_argnames="dtype")
 
     def fetch(array: jax.Array, layer: int | None) -> np.ndarray:
@@ -272,6 +272,8 @@ def _config(run: Run, dtype: np.dtype) -> dict[str, Any]:
     changed = run.config.model.vision or run.config.model.text
     stored = read_json(source / "config.json") if source and not changed else made
     kept = {key: value for key, value in stored.items() if key != "quantization_config"}
+    # What is no part of the family's models has no weights here.
+    kept |= {key: value for key, value in made.items() if value is None}
     kept.setdefault("architectures", made["architectures"])
     return {"torch_dtype": dtype.name} | _with_dtype(kept, dtype)
 

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 from vsft_jax.errors import ConfigError
 
 # Which matrices to tune so that little is forgotten: arXiv 2510.08564 compares "attention" and
-# "gate_up" with tuning everything.
+# "gate_up" with tuning everything. Where layers are of several kinds, their names stand between:
+# "llm/layers/full/q".
 PRESETS = {
-    "attention": "llm/layers/(q|k|v|o)",
-    "gate_up": "llm/layers/mlp/(experts/)?(gate|up)",
-    "linear": "llm/layers/(q|k|v|o|mlp/(experts/)?(gate|up|down))",
+    "attention": r"llm/layers(/\w+)?/(q|k|v|o)",
+    "gate_up": r"llm/layers(/\w+)?/mlp/(experts/)?(gate|up)",
+    "linear": r"llm/layers(/\w+)?/(q|k|v|o|mlp/(experts/)?(gate|up|down))",
 }
 
 

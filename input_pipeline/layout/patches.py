@@ -5,12 +5,15 @@ import numpy as np
 from input_pipeline.layout.vision_layout import MediaLayout
 
 
-def patchify(frames: np.ndarray, patch: int, pair: int = 1, merge: int = 1) -> np.ndarray:
+def patchify(
+    frames: np.ndarray, patch: int, pair: int = 1, merge: int = 1, *, channels_last: bool = False
+) -> np.ndarray:
     """uint8[F, height, width, 3] -> uint8[t·h·w, C] in the reading order of transformers.
 
     patch: its side in pixels. pair: frames that a patch spans. merge: side in patches of what
     becomes one visual token. Rows are ordered (t, h / merge, w / merge, merge, merge), columns
-    (channel, frame of the pair, patch row, patch column). An image, or the odd last frame of a
+    (channel, frame of the pair, patch row, patch column), or with channels_last
+    (frame of the pair, patch row, patch column, channel). An image, or the odd last frame of a
     clip, is repeated to fill its pair. Height and width must be multiples of patch · merge.
     """
     missing = -len(frames) % pair
@@ -28,7 +31,8 @@ def patchify(frames: np.ndarray, patch: int, pair: int = 1, merge: int = 1) -> n
         patch,
         channels,
     )
-    return blocks.transpose(0, 2, 5, 3, 6, 8, 1, 4, 7).reshape(-1, 3 * pair * patch**2)
+    columns = (1, 4, 7, 8) if channels_last else (8, 1, 4, 7)
+    return blocks.transpose(0, 2, 5, 3, 6, *columns).reshape(-1, 3 * pair * patch**2)
 
 
 def patch_order(side: int, merge: int) -> np.ndarray:

@@ -129,8 +129,10 @@ class Host:
 
     def __init__(self, rules: VisionLayout, folder: Path):
         self.rules, self.folder = rules, folder
-        self.chat = chat(rules)
+        self.chat = self.make_chat(rules)
         self.files: dict[int, str] = {}
+
+    make_chat = staticmethod(chat)
 
     def example(self, parts: Sequence[str | Picture]) -> Example:
         """One user turn, and an answer of one word."""

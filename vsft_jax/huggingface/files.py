@@ -217,7 +217,7 @@ def write_safetensors(
     with naming(path), unfinished.open("wb") as file:
         file.write(len(encoded).to_bytes(8, "little") + encoded)
         for name, shape, dtype in tensors:
-            array = np.ascontiguousarray(make(name).astype(dtype, copy=False))
+            array = np.asarray(make(name).astype(dtype, copy=False), order="C")
             if array.shape != tuple(shape):
                 raise ValueError(f"{name} is {array.shape}, announced as {shape}")
             file.write(array.reshape(-1).view(np.uint8).data)

@@ -79,6 +79,9 @@ class Location:
 
     def read(self, piece: Piece, read: Read) -> np.ndarray:
         """A piece in the parameter's orientation but the checkpoint's dtype."""
+        if self.tensor.number:
+            largest = float(np.finfo(np.float32).max)
+            return np.clip(np.reshape(read(piece.name, ()), 1), -largest, largest)
         if self.tensor.shape:
             # A kernel's columns are spread over the axes of a convolution: cut after flattening.
             whole = tuple(slice(0, size) for size in self.tensor.shape[1:])
@@ -130,6 +133,7 @@ def tensor_shapes(
         shape = row.shape or ((rows, inner[0]) if row.transpose else (rows, *inner[1:]))
         if row.experts:
             shape = (*inner[:-1], rows)
+        shape = () if row.number else shape
         found |= dict.fromkeys(row.names(), shape)
     return found
 
@@ -283,9 +287,11 @@ def hf_tensors(
         if row.experts and array.shape == _turned(array.shape):
             array = array.swapaxes(1, 2)
         array = np.ascontiguousarray(array)
+        if row.number:
+            return array.reshape(())
         return array.reshape(row.shape) if row.shape else array
 
-    for row in family.checkpoint_table(config):
+    for row in filter(lambda row: row.written, family.checkpoint_table(config)):
         for layer, name in enumerate(row.names()):
             given = family.released_name(name) if layout == "released" else name
             yield given, functools.partial(make, row, layer)

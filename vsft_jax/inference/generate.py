@@ -21,7 +21,7 @@ from jax.sharding import PartitionSpec
 
 from vsft_jax.inference.decoding import Decoding, Endings, Generated, Step
 from vsft_jax.inference.token_sampling import draw, row_keys
-from vsft_jax.models.shared.decoder import Attended, KVCache
+from vsft_jax.models.shared.decoder import Attended
 from vsft_jax.models.shared.vlm import VisionLanguageModel
 from vsft_jax.sharding import row_axes
 
@@ -58,7 +58,7 @@ class _State(NamedTuple):
     step: Array  # tokens decided so far
     token: Array  # int32[B, G], the last ones
     done: Array  # bool[B, G]
-    cache: KVCache
+    cache: Any  # arrays [layers, B, S, ...], [layers, B, S, kv_heads, K] where they have heads
     slots: Array  # int32[B, L + W + G (T - 1)], see `_prefill`
     out: Generated
 
@@ -327,7 +327,7 @@ def _last_step(state: _State) -> Step:
 
 def _prefill(
     model: VisionLanguageModel, arrays: Mapping[str, Array], endings: Endings
-) -> tuple[Array, KVCache, Array]:
+) -> tuple[Array, Any, Array]:
     """The hidden states of the last tokens, float[B, G, D]; the cache; and the ids of its slots,
     int32[B, L + W]: minus the segment of a beginning, the number of a prompt, 0 for empty ones."""
     _, cache = model.prefill(arrays)
@@ -347,10 +347,11 @@ def _prefill(
     return jnp.take_along_axis(hidden, last, axis=1), cache, slots
 
 
-def _longer(cache: KVCache, slots: int) -> KVCache:
-    """With so many more slots, empty ones."""
-    more = [(0, 0), (0, 0), (0, slots), (0, 0), (0, 0)]
-    return jax.tree.map(lambda x: jnp.pad(x, more), cache)
+def _longer(cache: Any, slots: int) -> Any:
+    """With so many more slots, empty ones. cache: arrays [layers, B, S, ...]."""
+    return jax.tree.map(
+        lambda x: jnp.pad(x, [(0, 0), (0, 0), (0, slots)] + [(0, 0)] * (x.ndim - 3)), cache
+    )
 
 
 def _for_decoding(graphdef: nnx.GraphDef, params: nnx.State) -> VisionLanguageModel:
@@ -364,18 +365,21 @@ def _for_decoding(graphdef: nnx.GraphDef, params: nnx.State) -> VisionLanguageMo
     return nnx.merge(graphdef, nnx.merge_state(params, nnx.State({"llm": llm})))
 
 
-def _shard(cache: KVCache) -> KVCache:
+def _shard(cache: Any) -> Any:
     """Keeps a cache split over its rows, and over its heads where tensor parallelism divides them.
 
     Long prompts' caches can outgrow the parameters, so no device may hold more than its part. XLA
     finds the same by itself today; this holds it to it.
     """
-    mesh = jax.sharding.get_abstract_mesh()
-    _, rows, _, heads, _ = cache.keys.shape
-    axes = row_axes(mesh, rows)
-    if not axes:
-        return cache
-    divides = "tensor" in mesh.axis_names and heads % mesh.shape["tensor"] == 0
-    free = PartitionSpec.UNCONSTRAINED
-    spec = PartitionSpec(None, axes, None, "tensor" if divides else free, free)
-    return jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, spec), cache)
+    mesh, free = jax.sharding.get_abstract_mesh(), PartitionSpec.UNCONSTRAINED
+
+    def shard(x: Array) -> Array:
+        axes = row_axes(mesh, x.shape[1])
+        if not axes:
+            return x
+        heads: list[Any] = [free] * (x.ndim - 3)
+        if heads and "tensor" in mesh.axis_names and x.shape[3] % mesh.shape["tensor"] == 0:
+            heads[0] = "tensor"
+        return jax.lax.with_sharding_constraint(x, PartitionSpec(None, axes, None, *heads))
+
+    return jax.tree.map(shard, cache)

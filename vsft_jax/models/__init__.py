@@ -16,6 +16,7 @@ FAMILIES = (
     "llava_next_video",
     "llava_onevision",
     "smolvlm",
+    "gemma4",
 )
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Set
 from typing import NamedTuple
 
-from vsft_jax.models.shared.decoder import TextConfig
+from vsft_jax.models.shared.config import TextConfig
 
 _MATRICES = ("kernel", "lora_a", "lora_b")
 _ORDER = ("tower", "projector", "llm")  # as activations pass through them
@@ -61,7 +61,7 @@ def model_flops(
     matrices = 0.0
     for path, shape in shapes.items():
         name = path.rsplit("/", 1)[-1]
-        tied = name == "embedding" and text.tie_word_embeddings
+        tied = path == "llm/embed/embedding" and text.tie_word_embeddings
         if name not in _MATRICES and not tied:
             continue
         part = component_of(path)

@@ -52,7 +52,12 @@ class RouterSums(NamedTuple):
 
 
 def token_loss(
-    kernel: Array, hidden: Array, targets: Array, weights: Array, chunk: int
+    kernel: Array,
+    hidden: Array,
+    targets: Array,
+    weights: Array,
+    chunk: int,
+    logit_cap: float = 0.0,
 ) -> LossSums:
     """Cross-entropy of the next token, computed `chunk` positions of every row at a time.
 
@@ -67,13 +72,14 @@ def token_loss(
         chunk: positions at a time; logits are float32[B, chunk, V] and are computed again in the
             backward pass. Positions of weight 0 come last, and chunks of nothing else are left out.
             With chunk >= L all are computed, once, and kept.
+        logit_cap: see `VisionLanguageModel.logit_cap`.
 
     Raises:
         ValueError: chunk is not positive.
     """
     if chunk <= 0:
         raise ValueError(f"the loss chunk must be a positive number of positions, not {chunk}")
-    local = functools.partial(_local_loss, chunk=chunk)
+    local = functools.partial(_local_loss, chunk=chunk, cap=logit_cap)
     kernel = kernel.astype(hidden.dtype)
     mesh = jax.sharding.get_abstract_mesh()
     rows = row_axes(mesh, hidden.shape[0])
@@ -99,18 +105,18 @@ def token_loss(
 
 
 def _local_loss(
-    kernel: Array, hidden: Array, targets: Array, weights: Array, *, chunk: int
+    kernel: Array, hidden: Array, targets: Array, weights: Array, *, chunk: int, cap: float
 ) -> LossSums:
     length = hidden.shape[1]
     if chunk >= length:
-        return _sums(kernel.astype(jnp.float32), hidden, targets, weights)
+        return _sums(cap, kernel.astype(jnp.float32), hidden, targets, weights)
 
     # Few positions are answers. With those first in every row, most chunks have nothing to predict.
     idle = weights == 0
     order = jnp.argsort(idle, axis=1, stable=True)
     turns = -(-(length - idle.sum(axis=1).min()) // chunk)
     pieces = [chunks(jnp.take_along_axis(x, order, axis=1), chunk) for x in (targets, weights)]
-    return _first_chunks(kernel, chunks(_ordered(hidden, order), chunk), *pieces, turns)
+    return _first_chunks(cap, kernel, chunks(_ordered(hidden, order), chunk), *pieces, turns)
 
 
 def chunks(x: Array, size: int) -> Array:
@@ -119,9 +125,15 @@ def chunks(x: Array, size: int) -> Array:
     return jnp.moveaxis(x.reshape(x.shape[0], -1, size, *x.shape[2:]), 1, 0)
 
 
-def _sums(wide: Array, hidden: Array, targets: Array, weights: Array) -> LossSums:
+def capped(logits: Array, cap: float) -> Array:
+    """See `VisionLanguageModel.logit_cap`."""
+    return cap * jnp.tanh(logits / cap) if cap else logits
+
+
+def _sums(cap: float, wide: Array, hidden: Array, targets: Array, weights: Array) -> LossSums:
     """Of all positions at once. wide: float32[D, V]; products are in hidden's type."""
     logits = jnp.dot(hidden, wide.astype(hidden.dtype), preferred_element_type=jnp.float32)
+    logits = capped(logits, cap)
     highest = jax.lax.stop_gradient(logits.max(axis=-1))
     log_total = highest + jnp.log(jnp.exp(logits - highest[..., None]).sum(axis=-1))
     # Selected and not looked up: the gradient is then one more term beside the softmax, where that
@@ -151,27 +163,27 @@ def _ordered_backward(order: Array, g: Array) -> tuple[Array, None]:
 _ordered.defvjp(_ordered_forward, _ordered_backward)
 
 
-@jax.custom_vjp
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _first_chunks(
-    kernel: Array, hidden: Array, targets: Array, weights: Array, turns: Array
+    cap: float, kernel: Array, hidden: Array, targets: Array, weights: Array, turns: Array
 ) -> LossSums:
     """Sums over the first `turns` chunks; what the others hold counts as nothing. hidden: float[N,
     B, chunk, D], targets and weights: [N, B, chunk]. Reverse-mode gradients only, once."""
     wide = kernel.astype(jnp.float32)
 
     def add(i: Array, total: LossSums) -> LossSums:
-        return jax.tree.map(jnp.add, total, _sums(wide, hidden[i], targets[i], weights[i]))
+        return jax.tree.map(jnp.add, total, _sums(cap, wide, hidden[i], targets[i], weights[i]))
 
     zero = jnp.zeros((), jnp.float32)
     return jax.lax.fori_loop(0, turns, add, LossSums(zero, zero, zero))
 
 
-def _first_chunks_forward(*arguments: Array) -> tuple[LossSums, tuple[Array, ...]]:
-    return _first_chunks(*arguments), arguments
+def _first_chunks_forward(cap: float, *arguments: Array) -> tuple[LossSums, tuple[Array, ...]]:
+    return _first_chunks(cap, *arguments), arguments
 
 
 def _first_chunks_backward(
-    arguments: tuple[Array, ...], g: LossSums
+    cap: float, arguments: tuple[Array, ...], g: LossSums
 ) -> tuple[Array, Array, None, Array, None]:
     kernel, hidden, targets, weights, turns = arguments
     # Gradients of the chunks add up in the wide type.
@@ -181,7 +193,7 @@ def _first_chunks_backward(
         total, each = so_far
 
         def loss(wide: Array, hidden: Array) -> Array:
-            return _sums(wide, hidden, targets[i], weights[i]).loss
+            return _sums(cap, wide, hidden, targets[i], weights[i]).loss
 
         to_kernel, to_hidden = jax.vjp(loss, wide, hidden[i])[1](g.loss)
         return total + to_kernel, jax.lax.dynamic_update_index_in_dim(each, to_hidden, i, 0)

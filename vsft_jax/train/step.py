@@ -143,14 +143,15 @@ class Trainer:
             return sums.loss + self.router_coef * routers.loss * sums.weight, (sums, routers)
 
         def answer_sums(model: VisionLanguageModel, hidden: jax.Array) -> LossSums:
-            kernel, chunk = model.output_kernel(), self.loss_chunk
+            kernel, chunk, cap = model.output_kernel(), self.loss_chunk, model.logit_cap
             if not self.remedies.distill:
-                return token_loss(kernel, hidden, rows["targets"], rows["loss_weights"], chunk)
+                weights = rows["loss_weights"]
+                return token_loss(kernel, hidden, rows["targets"], weights, chunk, cap)
             clips, pictures = (each["loss_weights"] for each in _kinds(rows))
-            sums = token_loss(kernel, hidden, rows["targets"], clips, chunk)
+            sums = token_loss(kernel, hidden, rows["targets"], clips, chunk, cap)
             start = nnx.merge(self.graphdef, start_of(state.opt_state), state.frozen)
             before = (start.output_kernel(), start.hidden_states(rows))
-            kept = distill_loss(kernel, hidden, *before, rows["targets"], pictures, chunk)
+            kept = distill_loss(kernel, hidden, *before, rows["targets"], pictures, chunk, cap)
             kept = kept._replace(loss=self.remedies.distill * kept.loss)
             return jax.tree.map(jnp.add, sums, kept)
 

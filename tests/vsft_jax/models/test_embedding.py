@@ -19,13 +19,12 @@ _MESHES = (
 )
 
 
-class _Numbers:
-    vocab_size, width = 22, 16
+_SIZES = (22, 16)  # vocabulary and width
 
 
 @pytest.mark.parametrize("shape", _MESHES)
 def test_tables_in_columns_give_one_devices_vectors_and_gradient(monkeypatch, shape):
-    embed = decoder.Embedding(_Numbers, dtype="float32", param_dtype="float32", rngs=nnx.Rngs(0))
+    embed = decoder.Embedding(*_SIZES, dtype="float32", param_dtype="float32", rngs=nnx.Rngs(0))
     graphdef, params = nnx.split(embed)
     rng = np.random.default_rng(1)
     tokens = rng.integers(0, 22, (12, 6)).astype(np.int32)

@@ -14,7 +14,7 @@ from jax.sharding import AbstractMesh, PartitionSpec
 
 from vsft_jax.models.shared.attention import attention
 from vsft_jax.models.shared.block import Block
-from vsft_jax.models.shared.config import ModelConfig, TextConfig
+from vsft_jax.models.shared.config import ModelConfig
 from vsft_jax.models.shared.experts import Load
 from vsft_jax.models.shared.layers import Linear, RMSNorm, Rotary
 from vsft_jax.models.shared.stacks import make_blocks, scan_stack
@@ -46,9 +46,11 @@ class Attended(NamedTuple):
 class Embedding(nnx.Module):
     """Token ids to vectors."""
 
-    def __init__(self, text: TextConfig, *, dtype: str, param_dtype: str, rngs: nnx.Rngs):
-        init = nnx.initializers.normal(text.width**-0.5)
-        self.embedding = nnx.Param(init(rngs.params(), (text.vocab_size, text.width), param_dtype))
+    def __init__(
+        self, vocab_size: int, width: int, *, dtype: str, param_dtype: str, rngs: nnx.Rngs
+    ):
+        init = nnx.initializers.normal(width**-0.5)
+        self.embedding = nnx.Param(init(rngs.params(), (vocab_size, width), param_dtype))
         self.dtype = dtype
 
     def __call__(self, tokens: Array) -> Array:
@@ -94,7 +96,9 @@ class Decoder(nnx.Module):
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         text, param_dtype = config.text, config.param_dtype
         self.config = config
-        self.embed = Embedding(text, dtype=config.dtype, param_dtype=param_dtype, rngs=rngs)
+        self.embed = Embedding(
+            *(text.vocab_size, text.width), dtype=config.dtype, param_dtype=param_dtype, rngs=rngs
+        )
         self.layers = make_blocks(text.depth, text.block, param_dtype=param_dtype, rngs=rngs)
         self.norm = RMSNorm(text.width, eps=text.norm_eps, param_dtype=param_dtype)
         head_options: dict[str, Any] = dict(bias=False, param_dtype=param_dtype, rngs=rngs)

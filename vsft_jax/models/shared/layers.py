@@ -99,11 +99,12 @@ class Mlp(nnx.Module):
         bias: bool,
         param_dtype: str,
         rngs: nnx.Rngs,
+        linear: type[Linear] = Linear,
     ):
         options: dict[str, Any] = dict(bias=bias, param_dtype=param_dtype, rngs=rngs)
-        self.gate = Linear(width, mlp_width, **options) if gated else None
-        self.up = Linear(width, mlp_width, **options)
-        self.down = Linear(mlp_width, width, **options)
+        self.gate = linear(width, mlp_width, **options) if gated else None
+        self.up = linear(width, mlp_width, **options)
+        self.down = linear(mlp_width, width, **options)
         self.activation = activation
 
     def __call__(self, x: Array) -> Array:

@@ -33,7 +33,8 @@ def partition_rules() -> list[PartitionRule]:
     Matrices are split over 'fsdp' on the model-width side and over 'tensor' on the other, so that
     tensor parallelism needs one reduction after attention and one after the MLP.
     """
-    stack = "(visual/blocks|llm/layers)"
+    # Layers of several kinds are a stack for each: "llm/layers/full".
+    stack = r"(visual/blocks|llm/layers(/\w+)?)"
     return [
         (rf"{stack}/(q|k|v|mlp/gate|mlp/up)/kernel", (None, "fsdp", "tensor")),
         (rf"{stack}/(q|k|v|mlp/gate|mlp/up)/bias", (None, "tensor")),
@@ -42,10 +43,15 @@ def partition_rules() -> list[PartitionRule]:
         # Experts stay whole where the axes divide their number: gathered, they lie side by side.
         (r"llm/layers/mlp/experts/(gate|up|down)/kernel", (None, ("tensor", "fsdp"), None, None)),
         (r"llm/layers/mlp/router/kernel", (None, "fsdp", None)),
+        (rf"{stack}/(post_norm[12]/scale|inputs/norm/scale|scalar)", (None, None)),
+        (rf"{stack}/(\w|mlp/\w+)/(input|output)_(min|max)", (None, None)),
+        (rf"{stack}/inputs/gate/kernel", (None, "fsdp", "tensor")),
+        (rf"{stack}/inputs/proj/kernel", (None, ("tensor", "fsdp"), None)),
         # The columns of a patch divide by few mesh sizes, the width by most.
         (r"visual/patch_embed/kernel", (None, "fsdp")),
         (r"visual/position", (None, "fsdp")),
         (r"visual/(patch_embed/bias|class_token|(pre|post)_norm/(scale|bias))", (None,)),
+        (r"visual/std_(scale|bias)", (None,)),
         (r"merger/(fc1|proj)/kernel", ("fsdp", "tensor")),
         (r"merger/fc1/bias", ("tensor",)),
         (r"merger/fc2/kernel", (("tensor", "fsdp"), None)),
@@ -55,7 +61,7 @@ def partition_rules() -> list[PartitionRule]:
         (r"merger/deepstack/fc1/bias", (None, "tensor")),
         (r"merger/deepstack/fc2/kernel", (None, ("tensor", "fsdp"), None)),
         (r"merger/deepstack/(norm/(scale|bias)|fc2/bias)", (None, None)),
-        (r"llm/embed/embedding", ("tensor", "fsdp")),
-        (r"llm/head/kernel", ("fsdp", "tensor")),
-        (r"llm/norm/scale", (None,)),
+        (r"llm/(layer_)?embed/embedding", ("tensor", "fsdp")),
+        (r"llm/(head|layer_proj)/kernel", ("fsdp", "tensor")),
+        (r"llm/(layer_)?norm/scale", (None,)),
     ]

@@ -2,10 +2,11 @@
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
@@ -69,12 +70,7 @@ def scan_kinds(
     `remat`: a key of `REMAT`.
     """
     graphdef, params = nnx.split(stack)
-    depth = len(kinds)
-    period = next(
-        size
-        for size in range(1, depth + 1)
-        if depth % size == 0 and tuple(kinds) == tuple(kinds[:size]) * (depth // size)
-    )
+    depth, period = len(kinds), _period(kinds)
     runs = [(kind, len(list(run))) for kind, run in itertools.groupby(kinds[:period])]
 
     def layer(x: Array, layer_params: nnx.State, kind: Any) -> tuple[Array, None]:
@@ -91,6 +87,90 @@ def scan_kinds(
 
     cut = jax.tree.map(lambda p: p.reshape(depth // period, period, *p.shape[1:]), params)
     return jax.lax.scan(one_period, x, cut)[0]
+
+
+def scan_mixed(
+    stacks: Mapping[str, nnx.Module],
+    step: Callable[[str, Any, Any, Any], tuple[Any, Any]],
+    x: Any,
+    order: Sequence[str],
+    per_layer: Any = None,
+    *,
+    remat: str,
+    last_only: bool = False,
+) -> tuple[Any, dict[str, Any]]:
+    """Runs `step(kind, layer, x, (place, per_layer[i])) -> (x, extra)` through layers of several
+    kinds, each kind a stack of its own by `make_stack`, because their shapes differ.
+
+    Compiled like `scan_kinds`.
+
+    Args:
+        order: the kind of each layer; every stack is used up. place: of a layer in its stack.
+        per_layer: arrays with a leading layer axis, in that order.
+        remat: a key of `REMAT`.
+        last_only: return the extra of each kind's last layer alone. No more than a period's are
+            held at a time.
+
+    Returns:
+        The last x, and the extras by kind with a leading layer axis.
+    """
+    split = {kind: nnx.split(stacks[kind]) for kind in dict.fromkeys(order)}
+    depth, period = len(order), _period(order)
+    periods, first = depth // period, tuple(order[:period])
+    runs = [(kind, len(list(run))) for kind, run in itertools.groupby(first)]
+
+    def cut(tree: Any, size: int) -> Any:
+        return jax.tree.map(lambda p: p.reshape(periods, size, *p.shape[1:]), tree)
+
+    layers = {
+        kind: cut((params, jnp.arange(order.count(kind))), first.count(kind))
+        for kind, (_, params) in split.items()
+    }
+
+    def layer(x: Any, scanned: tuple, kind: str) -> tuple[Any, Any]:
+        (params, place), value = scanned
+        return step(kind, nnx.merge(split[kind][0], params), x, (place, value))
+
+    def one_period(carry: Any, scanned: tuple) -> tuple[Any, Any]:
+        (x, _), (layers, values) = carry, scanned
+        found: dict[str, list[Any]] = {kind: [] for kind in split}
+        start, starts = 0, dict.fromkeys(split, 0)
+        for kind, length in runs:
+            at = starts[kind]
+            part = jax.tree.map(lambda p: p[at : at + length], layers[kind])  # noqa: B023
+            value = jax.tree.map(lambda p: p[start : start + length], values)  # noqa: B023
+            body = _rematted(functools.partial(layer, kind=kind), remat)
+            x, extra = jax.lax.scan(body, x, (part, value))
+            found[kind].append(extra)
+            start, starts[kind] = start + length, at + length
+        if last_only:
+            return (x, {k: jax.tree.map(lambda p: p[-1:], v[-1]) for k, v in found.items()}), None
+        return (x, None), {
+            kind: jax.tree.map(lambda *p: jnp.concatenate(p), *extras)
+            for kind, extras in found.items()
+        }
+
+    scanned = (layers, cut(per_layer, period))
+    # What the last layers leave is carried, not stacked: the backward pass need not keep it.
+    before = None
+    if last_only:
+        one = jax.tree.map(lambda p: p[0], scanned)
+        shapes = jax.eval_shape(lambda x: one_period((x, None), one)[0][1], x)
+        before = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    (x, last), extras = jax.lax.scan(one_period, (x, before), scanned)
+    if last_only:
+        return x, last or {}
+    return x, jax.tree.map(lambda p: p.reshape(-1, *p.shape[2:]), extras)
+
+
+def _period(kinds: Sequence[Any]) -> int:
+    """Layers after which their kinds repeat."""
+    depth, found = len(kinds), tuple(kinds)
+    return next(
+        size
+        for size in range(1, depth + 1)
+        if depth % size == 0 and found == found[:size] * (depth // size)
+    )
 
 
 def _rematted(body: Callable, remat: str) -> Callable:

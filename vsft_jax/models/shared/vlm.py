@@ -1,6 +1,7 @@
 """What every family's model is to the code around it: a tower, a projector and a language model."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ from jax import Array
 from jax.sharding import PartitionSpec
 
 from input_pipeline.layout import NEWLINE
-from vsft_jax.models.shared.decoder import Attended, Decoder, KVCache
+from vsft_jax.models.shared.decoder import Attended
 from vsft_jax.models.shared.experts import Load
 from vsft_jax.sharding import position_axis, row_axes
 
@@ -27,11 +28,12 @@ class VisionLanguageModel(nnx.Module):
     first part of every parameter's path, and says how media reach the language model: `embed`.
     """
 
-    llm: Decoder
+    llm: Any
 
-    def embed(self, arrays: Mapping[str, Array]) -> tuple[Array, Array | None]:
-        """Input of the language model: float[B, L, D], visual tokens in their places, and what is
-        added after its first layers, float[S, B, L, D] or None."""
+    def embed(self, arrays: Mapping[str, Array]) -> tuple[Array, Any]:
+        """Input of the language model: float[B, L, D], visual tokens in their places, and what it
+        takes beside that: of the shared decoder what is added after its first layers, float[S, B,
+        L, D] or None."""
         raise NotImplementedError
 
     def hidden_states(self, arrays: Mapping[str, Array]) -> Array:
@@ -54,7 +56,7 @@ class VisionLanguageModel(nnx.Module):
         x, deepstack = self.embed(arrays)
         return self.llm(x, arrays["positions"], arrays["segment_ids"], deepstack)
 
-    def prefill(self, arrays: Mapping[str, Array]) -> tuple[Array, KVCache]:
+    def prefill(self, arrays: Mapping[str, Array]) -> tuple[Array, Any]:
         """`hidden_states`, and the keys and values to go on from."""
         x, deepstack = self.embed(arrays)
         return self.llm.prefill(x, arrays["positions"], arrays["segment_ids"], deepstack)
@@ -63,12 +65,12 @@ class VisionLanguageModel(nnx.Module):
         self,
         tokens: Array,
         positions: Array,
-        cache: KVCache,
+        cache: Any,
         slot: Array,
         attended: Attended,
         *,
         causal: bool = False,
-    ) -> tuple[Array, KVCache]:
+    ) -> tuple[Array, Any]:
         """More text: tokens int32[B, n]; the rest as in `Decoder.decode`."""
         x = self.llm.embed(tokens)
         return self.llm.decode(x, positions, cache, slot, attended, causal=causal)
@@ -80,6 +82,11 @@ class VisionLanguageModel(nnx.Module):
     def output_kernel(self) -> Array:
         """The matrix from hidden states to logits, float[D, V]."""
         return self.llm.output_kernel()
+
+    @property
+    def logit_cap(self) -> float:
+        """Products with that matrix become cap · tanh(product / cap); 0: they are the logits."""
+        return 0.0
 
 
 def has_media(arrays: Mapping[str, Array]) -> bool:

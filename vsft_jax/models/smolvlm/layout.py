@@ -15,6 +15,7 @@ from input_pipeline.layout import FixedResolution, MediaLayout, PatchIndices, To
 from input_pipeline.layout.patches import patch_order, patchify
 from input_pipeline.layout.tiles import Size, cut_tiles
 from input_pipeline.media import MediaInfo, resize
+from vsft_jax.models.shared.clock import minutes_and_seconds
 from vsft_jax.models.shared.hf.processor import Settings, Stated, require_processor
 from vsft_jax.models.smolvlm.config import VisionConfig
 
@@ -99,7 +100,9 @@ class Layout(FixedResolution):
         """Each input stands behind its place in the image or its time in the clip."""
         whole = f"{_BORDER}{_WHOLE}{_IMAGE}{_BORDER}"
         if medium.kind == "video":
-            frames = "".join(f"\nFrame from {_clock(t)}:{whole}" for t in medium.frame_times)
+            frames = "".join(
+                f"\nFrame from {minutes_and_seconds(t)}:{whole}" for t in medium.frame_times
+            )
             # What rounding took from a whole second is given back.
             seconds = int(medium.interval * len(medium.frame_times) + 1e-6)
             intro = _INTRO.format(
@@ -197,11 +200,6 @@ def _edge(size: Size, longest: int) -> Size:
         return max(1, height + height % 2), longest
     width = int(longest * (width / height))
     return longest, max(1, width + width % 2)
-
-
-def _clock(seconds: float) -> str:
-    """Minutes and seconds, as in 01:07."""
-    return f"{int(seconds // 60):02d}:{int(seconds % 60):02d}"
 
 
 def stated_layout(vision: VisionConfig, stated: Stated) -> dict[str, Any]:

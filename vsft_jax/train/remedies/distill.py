@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from vsft_jax.train.loss import LossSums, chunks
+from vsft_jax.train.loss import LossSums, capped, chunks
 
 
 def distill_loss(
@@ -15,6 +15,7 @@ def distill_loss(
     targets: Array,
     weights: Array,
     chunk: int,
+    logit_cap: float = 0.0,
 ) -> LossSums:
     """Sums as `token_loss` gives them, with KL(start ‖ model) of the next token for the loss.
 
@@ -26,13 +27,13 @@ def distill_loss(
         hidden, start_hidden: float[B, L, D]. No gradient flows into the start's.
         targets: int[B, L], which only the count of right tokens looks at.
         weights: float32[B, L], 0 where nothing is to be kept.
-        chunk: positions at a time, positive.
+        chunk: positions at a time, positive. logit_cap: see `VisionLanguageModel.logit_cap`.
     """
     start_hidden, start_kernel = map(jax.lax.stop_gradient, (start_hidden, start_kernel))
 
     def log_probabilities(hidden: Array, kernel: Array) -> Array:
         logits = jnp.dot(hidden, kernel.astype(hidden.dtype), preferred_element_type=jnp.float32)
-        return jax.nn.log_softmax(logits)
+        return jax.nn.log_softmax(capped(logits, logit_cap))
 
     @jax.checkpoint
     def add(total: LossSums, piece: tuple[Array, ...]) -> tuple[LossSums, None]:

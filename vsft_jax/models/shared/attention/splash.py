@@ -79,16 +79,19 @@ def splash_attention(
 
     ids = [padded(x.astype(jnp.int32), _PAD_SEGMENT) for x in (q_segment_ids, kv_segment_ids)]
     ahead = None if ahead is None else padded(ahead.astype(jnp.int32))
-    row = functools.partial(
-        _row,
-        first=first,
-        block=block,
-        causal=causal,
-        window=window,
-        local=local,
-        fused=not local and partial <= _MOST_PARTIAL,
-        interpret=interpret,
-    )
+
+    def row(*arrays: Any) -> Array:
+        return _row(
+            *arrays,
+            first=first,
+            block=block,
+            causal=causal,
+            window=window,
+            local=local,
+            fused=not local and partial <= _MOST_PARTIAL,
+            interpret=interpret,
+        )
+
     scaled = q * jnp.asarray(q.shape[-1] ** -0.5, q.dtype)
     out = jax.vmap(row)(heads_first(scaled), heads_first(k), heads_first(v), *ids, ahead)
     return jnp.moveaxis(out, 1, 2)[:, : q.shape[1]]

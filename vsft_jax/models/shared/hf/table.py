@@ -28,6 +28,10 @@ class Tensor:
         () for a tensor that transformers has and the model does not depend on: a checkpoint may
         hold it or not, and it is written as `shape` times `fill`.
     depth: layers of the stack, 0 outside of one.
+    written: whether an export has it; not for what older checkpoints hold without a use.
+    layers: their numbers in the checkpoint; () for 0 … depth - 1.
+    number: a bound that a checkpoint holds as a number without an axis, ours as a vector of one. An
+        infinite one is read as the largest finite number.
     transpose: our kernels are [inputs, outputs], transformers' weights [outputs, inputs].
     shape: of the checkpoint's tensor where it is not a matrix or vector (convolution), else ().
     fill: see `parts`.
@@ -43,10 +47,14 @@ class Tensor:
     shape: tuple[int, ...] = ()
     fill: float = 0.0
     experts: bool = False
+    layers: tuple[int, ...] = ()
+    number: bool = False
+    written: bool = True
 
     def names(self) -> list[str]:
         """The tensor's name, or those of all layers."""
-        return [self.name.format(i=i) for i in range(self.depth)] if self.depth else [self.name]
+        layers = self.layers or range(self.depth)
+        return [self.name.format(i=i) for i in layers] if self.depth else [self.name]
 
 
 # ── Rows that families share. Parameters are named by path, "llm/layers/q". ─────────────────────
