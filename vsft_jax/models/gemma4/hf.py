@@ -83,7 +83,7 @@ def _layer_rows(text: TextConfig, kind: str) -> list[Tensor]:
     if spec.shared:
         # Older checkpoints hold what these layers would have; transformers ignores it.
         kv, width = spec.kv_heads * spec.head_dim, text.width
-        left = {"k_proj": (kv, width), "v_proj": (kv, width)}
+        left: dict[str, tuple[int, ...]] = {"k_proj": (kv, width), "v_proj": (kv, width)}
         left |= {"k_norm": (spec.head_dim,)}
         rows += [
             Tensor(f"{layer}.self_attn.{part}.weight", (), depth, shape=shape, written=False)
