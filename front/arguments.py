@@ -35,7 +35,9 @@ _JOBS_OF = {
     "even_unlike": ("compare",),
 }
 _OVERRIDE = re.compile(r"--?(?:no)?config\.")
-_CONFIG = "config file, such as configs/demo.py:frames=8; --config.KEY=VALUE sets any of its values"
+_CONFIG = (
+    "config file, such as configs/smolvlm.py:frames=8; --config.KEY=VALUE sets any of its values"
+)
 _WORKDIR = (
     "where the job leaves everything, a folder or an address such as gs://bucket/run; without "
     "--config the config saved there is used"

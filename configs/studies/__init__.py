@@ -1,1 +1,1 @@
-"""Studies of released models, whole: a policy or remedy against another."""
+"""Studies, whole: a policy or remedy against another."""

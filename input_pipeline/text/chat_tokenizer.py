@@ -19,7 +19,7 @@ from input_pipeline.text import answers
 from input_pipeline.text.chat_template import ChatError, ChatTemplate, Rendered, Replacement
 from input_pipeline.text.template_files import read_json, read_template
 
-# Ends a turn where the vocabulary has it; else the tokenizer's eos_token does.
+# Ends a turn where the vocabulary has it; else the tokenizer's eot_token or eos_token does.
 END_OF_TURN = "<|im_end|>"
 END_OF_TEXT = "<|endoftext|>"
 # What a conversation's ids depend on.
@@ -86,7 +86,8 @@ class ChatTokenizer:
         self._control = tuple(dict.fromkeys([*special, *media_tokens.values()]))
         self.media_ids = {kind: self.token_id(token) for kind, token in media_tokens.items()}
         ends = [END_OF_TURN] if tokenizer.token_to_id(END_OF_TURN) is not None else []
-        ends += [e for e in (self._special_tokens.get("eos_token"),) if e and e not in ends]
+        stated = (self._special_tokens.get(key) for key in ("eot_token", "eos_token"))
+        ends += [e for e in stated if e and e not in ends]
         if not ends:
             raise TokenizerError(
                 f"nothing would end an answer: the vocabulary has no {END_OF_TURN} and "

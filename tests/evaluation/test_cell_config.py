@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from configs import default, demo
+from configs import default
+from configs.studies import demo
 from evaluation.cell_config import (
     _NO_PART,
     answer_changes,

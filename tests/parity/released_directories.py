@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tokenizers
 
-from tests.input_pipeline import tiny_llama, tiny_qwen, tiny_smollm
+from tests.input_pipeline import tiny_gemma, tiny_llama, tiny_qwen, tiny_smollm
 from vsft_jax.models import family_named
 
 _CLIP = {
@@ -15,6 +15,7 @@ _CLIP = {
     "image_std": [0.26862954, 0.26130258, 0.27577711],
 }
 _HALF = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
+_UNCHANGED = {"image_mean": [0.0, 0.0, 0.0], "image_std": [1.0, 1.0, 1.0]}
 _STEPS = {
     "do_convert_rgb": True,
     "do_normalize": True,
@@ -150,14 +151,52 @@ PROCESSORS = {
         },
         "processor_config.json": {"image_seq_len": 64, "processor_class": "SmolVLMProcessor"},
     },
+    # google/gemma-4-*-it: one file for all processors.
+    "gemma4": {
+        "processor_config.json": {
+            "audio_ms_per_token": 40,
+            "audio_seq_length": 750,
+            "feature_extractor": {
+                "feature_extractor_type": "Gemma4AudioFeatureExtractor",
+                "sampling_rate": 16000,
+            },
+            "image_processor": {
+                **_STEPS,
+                **_UNCHANGED,
+                "image_processor_type": "Gemma4ImageProcessor",
+                "image_seq_length": 280,
+                "max_soft_tokens": 280,
+                "patch_size": 16,
+                "pooling_kernel_size": 3,
+            },
+            "image_seq_length": 280,
+            "processor_class": "Gemma4Processor",
+            "video_processor": {
+                **_STEPS,
+                **_UNCHANGED,
+                "do_sample_frames": True,
+                "max_soft_tokens": 70,
+                "num_frames": 32,
+                "patch_size": 16,
+                "pooling_kernel_size": 3,
+                "return_metadata": False,
+                "video_processor_type": "Gemma4VideoProcessor",
+            },
+        }
+    },
 }
 
 _TEXT = dict(depth=2, width=64, mlp_width=80, heads=4, kv_heads=2, head_dim=16, vocab_size=448)
+_GEMMA = {
+    **dict(depth=6, full_layers=(1, 3, 5), shared_layers=2, layer_input_width=8),
+    **dict(full_head_dim=32, full_kv_heads=2, window=40),
+}
 _TOWER = dict(depth=2, width=32, mlp_width=48, heads=2)
 _OWN_TOWER = {
     "qwen2_5_vl": {"fullatt_block_indexes": (1,)},
     "qwen3_vl": {"deepstack_layers": (0,)},
     "llava_1_5": {"feature_layer": -1},
+    "gemma4": {"kv_heads": 2, "head_dim": 16},
     "llava_next_video": {"feature_layer": -1},
 }
 
@@ -167,16 +206,18 @@ def write_directory(name: str, directory: Path, **text: int) -> Path:
     numbers of its language model."""
     family = family_named(name)
     qwen = name.startswith("qwen")
-    own = {"smolvlm": tiny_smollm}.get(name, tiny_qwen if qwen else tiny_llama)
+    own = {"smolvlm": tiny_smollm, "gemma4": tiny_gemma}.get(
+        name, tiny_qwen if qwen else tiny_llama
+    )
     own.write_checkpoint(directory)
     tokenizer = tokenizers.Tokenizer.from_file(str(directory / "tokenizer.json"))
     ids = {field: tokenizer.token_to_id(t) for field, t in family.special_tokens.items()}
     published = family.published(family.sizes[0])
-    sections = {"mrope_section": (2, 3, 3)} if qwen else {}
+    own_text = _GEMMA if name == "gemma4" else {"mrope_section": (2, 3, 3)} if qwen else {}
     config = dataclasses.replace(
         published,
         vision=dataclasses.replace(published.vision, **_TOWER, **_OWN_TOWER.get(name, {})),
-        text=dataclasses.replace(published.text, **(_TEXT | sections | text)),
+        text=dataclasses.replace(published.text, **(_TEXT | own_text | text)),
         **ids,
     )
     for file, content in {"config.json": family.to_hf(config), **PROCESSORS[name]}.items():

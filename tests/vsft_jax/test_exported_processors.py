@@ -42,6 +42,7 @@ CHOICES = {
     "llava_next_video": {},
     "llava_onevision": {},
     "smolvlm": {"image_longest_edge": 1000, "clip_longest_edge": 300},
+    "gemma4": {"image_tokens": 140, "frame_tokens": 70},
 }
 FRAMES = 4
 
@@ -58,7 +59,7 @@ def files(tmp_path_factory):
 def config_of(name, path, **layout):
     config = importlib.import_module(f"configs.{name}").get_config(f"path={path}")
     config.model.update(dtype="float32", remat="none")
-    config.layout.update(row_tokens=6144, row_patches=12_288, **layout)
+    config.layout.update(row_tokens=6144, row_patches=13_824, **layout)
     config.data.decoder = "threads"
     config.eval.update(batch_rows=1, max_new_tokens=4)
     config.export.dtype = "float32"

@@ -14,6 +14,7 @@ from flax import nnx
 
 from vsft_jax.models import Family, PortedModel
 from vsft_jax.models.shared.hf.table import HEAD, ParameterPath, Tensor, embedding_of
+from vsft_jax.models.shared.layers import UNBOUNDED
 
 KeyLayout = Literal["released", "nested"]
 # (tensor name in the table, one slice for each of its axes) -> that part of the tensor.
@@ -80,8 +81,7 @@ class Location:
     def read(self, piece: Piece, read: Read) -> np.ndarray:
         """A piece in the parameter's orientation but the checkpoint's dtype."""
         if self.tensor.number:
-            largest = float(np.finfo(np.float32).max)
-            return np.clip(np.reshape(read(piece.name, ()), 1), -largest, largest)
+            return np.clip(np.reshape(read(piece.name, ()), 1), -UNBOUNDED, UNBOUNDED)
         if self.tensor.shape:
             # A kernel's columns are spread over the axes of a convolution: cut after flattening.
             whole = tuple(slice(0, size) for size in self.tensor.shape[1:])
@@ -288,7 +288,9 @@ def hf_tensors(
             array = array.swapaxes(1, 2)
         array = np.ascontiguousarray(array)
         if row.number:
-            return array.reshape(())
+            # Rounded to a smaller type it may have become less.
+            held = np.abs(array.astype(np.float32)) < 0.99 * UNBOUNDED
+            return np.where(held, array, np.copysign(np.inf, array)).reshape(())
         return array.reshape(row.shape) if row.shape else array
 
     for row in filter(lambda row: row.written, family.checkpoint_table(config)):

@@ -191,6 +191,7 @@ def _batches(
     if many and groups:
         _log(plans, sizes)
     beginnings, done = Beginnings(store, groups), set(answered)
+    unit = run.layout.patches_per_unit
     for plan in plans:
         steps = [step for step in _rows(plan, groups) if not done.issuperset(step.asked)]
         here = local_rows(model.mesh, plan.batch_rows)
@@ -199,7 +200,7 @@ def _batches(
             listed_rows([row for step in steps for row in step.rows], plan.batch_rows, here),
             model.tokenizer,
             run.layout,
-            RowShape(plan.shape.tokens, plan.shape.patches),
+            RowShape(plan.shape.tokens, -(-plan.shape.patches // unit) * unit),
             steps=len(steps),
             mode="prompt",
             decoder=run.decoder,

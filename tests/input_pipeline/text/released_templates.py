@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import tokenizers
 
-from tests.input_pipeline import tiny_llama, tiny_qwen, tiny_smollm
+from tests.input_pipeline import tiny_gemma, tiny_llama, tiny_qwen, tiny_smollm
 from vsft_jax.models.smolvlm.layout import CLIP_TEMPLATE
 
 # Qwen3-VL Instruct: no system text of its own; content is a text or a list.
@@ -129,16 +129,20 @@ _ONEVISION = _llava(
 
 
 class Released(NamedTuple):
-    """template: its source. vicuna: the tokenizer is Llama's. smol: it is SmolLM2's. end: what ends
-    an answer. clip_template: for conversations with clips, a clip written as an image."""
+    """template: its source. vicuna: the tokenizer is Llama's. smol: it is SmolLM2's. gemma: it is
+    Gemma's. end: what ends an answer. clip_template: for conversations with clips, a clip written
+    as an image."""
 
     template: str
     media_tokens: dict[str, str]
     vicuna: bool = False
     smol: bool = False
+    gemma: bool = False
 
     @property
     def end(self) -> str:
+        if self.gemma:
+            return "<turn|>"
         if self.smol:
             return "<end_of_utterance>"
         return "</s>" if self.vicuna else "<|im_end|>"
@@ -153,6 +157,8 @@ class Released(NamedTuple):
             tiny_llama.write_checkpoint(directory, self.media_tokens)
         elif self.smol:
             tiny_smollm.write_checkpoint(directory)
+        elif self.gemma:
+            tiny_gemma.write_checkpoint(directory)
         else:
             tiny_qwen.write_checkpoint(directory, self.template)
             path = directory / "tokenizer.json"
@@ -186,4 +192,10 @@ RELEASED = {
         f"smolvlm {size}": Released(tiny_smollm.TEMPLATE, tiny_smollm.MEDIA_TOKENS, smol=True)
         for size in ("256m", "500m", "2.2b")
     },
+    **{
+        f"gemma4 {size}": Released(tiny_gemma.TEMPLATE, tiny_gemma.MEDIA_TOKENS, gemma=True)
+        for size in ("e2b", "e4b")
+    },
+    # Its prompt says that the model does not think.
+    "gemma4 31b": Released(tiny_gemma.LARGE_TEMPLATE, tiny_gemma.MEDIA_TOKENS, gemma=True),
 }

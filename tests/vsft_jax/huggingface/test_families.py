@@ -12,8 +12,9 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
-from tests.input_pipeline import tiny_llama, tiny_qwen, tiny_smollm
+from tests.input_pipeline import tiny_gemma, tiny_llama, tiny_qwen, tiny_smollm
 from tests.parity import (
+    gemma4_reference,
     qwen3_reference,
     reference,
     test_llava_1_5,
@@ -34,6 +35,12 @@ QWEN = {
     "vision_start_token_id": "<|vision_start|>",
     "vision_end_token_id": "<|vision_end|>",
 }
+GEMMA = {
+    "image_token_id": "<|image|>",
+    "video_token_id": "<|video|>",
+    "boi_token_id": "<|image>",
+    "eoi_token_id": "<image|>",
+}
 LLAVA = {"image_token_index": "<image>", "video_token_index": "<video>"}
 # transformers' numbers, where they name special tokens, and a tokenizer.
 FAMILIES = {
@@ -44,6 +51,8 @@ FAMILIES = {
     "llava_next_video": (test_llava_next_video.HF_CONFIG, LLAVA, tiny_llama),
     "llava_onevision": (test_llava_onevision.HF_CONFIG, LLAVA, tiny_llama),
     "smolvlm": (test_smolvlm.HF_CONFIG, {"image_token_id": "<image>"}, tiny_smollm),
+    "gemma4": (gemma4_reference.SMALL, GEMMA, tiny_gemma),
+    "gemma4 large": (gemma4_reference.LARGE, GEMMA, tiny_gemma),
 }
 PROCESSORS = {
     "qwen2_5_vl": "Qwen2_5_VLProcessor",
@@ -53,6 +62,8 @@ PROCESSORS = {
     "llava_next_video": "LlavaNextVideoProcessor",
     "llava_onevision": "LlavaOnevisionProcessor",
     "smolvlm": "SmolVLMProcessor",
+    "gemma4": "Gemma4Processor",
+    "gemma4 large": "Gemma4Processor",
 }
 
 
@@ -65,6 +76,8 @@ def exported(request, tmp_path_factory):
     ids = Tokenizer.from_file(str(directory / "tokenizer.json"))
     numbers = copy.deepcopy(numbers) | {key: ids.token_to_id(t) for key, t in special.items()}
     numbers["text_config"]["vocab_size"] = 448
+    if "vocab_size_per_layer_input" in numbers["text_config"]:
+        numbers["text_config"]["vocab_size_per_layer_input"] = 448
     shape = AutoConfig.for_model(**numbers)
     model = reference.randomise(AutoModelForImageTextToText.from_config(shape).eval())
     model.save_pretrained(directory, max_shard_size="200KB")

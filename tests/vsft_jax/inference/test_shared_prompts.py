@@ -26,6 +26,7 @@ LAYOUT = {
     "llava_next_video": {"image_max_tiles": 2},
     "llava_onevision": {"image_max_tiles": 1},
     "smolvlm": {"image_split": False},
+    "gemma4": {"image_tokens": 70},
 }
 ASKED = (
     ("a", "What happens?"),

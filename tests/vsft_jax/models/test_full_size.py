@@ -27,6 +27,9 @@ COUNTS = {
     ("qwen3_vl", "32b"): None,
     ("qwen3_vl", "30b-a3b"): None,
     ("qwen3_vl", "235b-a22b"): None,
+    ("gemma4", "e2b"): None,
+    ("gemma4", "e4b"): None,
+    ("gemma4", "31b"): None,
     ("smolvlm", "256m"): 256_484_928,
     ("smolvlm", "500m"): 507_482_304,
     ("smolvlm", "2.2b"): 2_246_784_880,
@@ -85,7 +88,7 @@ def test_parameters_are_those_of_transformers(published):
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     if config.text.tie_word_embeddings:
         del expected["lm_head.weight"]
-    found = tensor_shapes(table, shapes)
+    found = tensor_shapes([row for row in table if row.written], shapes)
     for name in (each for row in table if row.experts for each in row.names()):
         # Files have them as released, the model in memory the other way round.
         expected[name] = tuple(expected[name][i] for i in (0, 2, 1))

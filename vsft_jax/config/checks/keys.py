@@ -121,6 +121,8 @@ KEYS: dict[str, Check] = {
     "layout.image_longest_edge": _pixels,
     "layout.image_split": _or_none(yes_or_no()),
     "layout.clip_longest_edge": _pixels,
+    "layout.image_tokens": _or_none(integer(1)),
+    "layout.frame_tokens": _or_none(integer(1)),
     "layout.row_tokens": integer(1),
     "layout.row_patches": integer(1),
     #

@@ -31,7 +31,7 @@ def checkpoint_table(config: ModelConfig) -> list[Tensor]:
 def _tower_rows(vision: VisionConfig) -> list[Tensor]:
     embedder = f"{_TOWER}.patch_embedder"
     rows = linear(f"{embedder}.input_proj", "visual/patch_embed", bias=False)
-    rows.append(tensor(f"{embedder}.position_embedding_table", "visual/position"))
+    rows.append(tensor(f"{embedder}.position_embedding_table", "visual/positions"))
     layer, block, depth = f"{_TOWER}.encoder.layers.{{i}}", "visual/blocks", vision.depth
     for theirs, ours in _NORMS.items():
         rows += norm(f"{layer}.{theirs}", f"{block}/{ours}", depth)

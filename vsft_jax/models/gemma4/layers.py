@@ -10,10 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from vsft_jax.models.shared.layers import Linear, RMSNorm
-
-# A bound of a clipped matrix that holds nothing back: finite, so that sums with it are.
-UNBOUNDED = 3e38
+from vsft_jax.models.shared.layers import UNBOUNDED, Linear, RMSNorm
 
 
 def normalise(x: Array, eps: float) -> Array:

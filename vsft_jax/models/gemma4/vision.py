@@ -91,7 +91,7 @@ class VisionTower(nnx.Module):
         init = nnx.initializers.normal(vision.width**-0.5)
         # Columns first, then rows.
         shape = (2, vision.positions, vision.width)
-        self.position = nnx.Param(init(rngs.params(), shape, param_dtype))
+        self.positions = nnx.Param(init(rngs.params(), shape, param_dtype))
 
         def make(rngs: nnx.Rngs) -> Layer:
             return Layer(vision, param_dtype=param_dtype, rngs=rngs)
@@ -123,7 +123,7 @@ class VisionTower(nnx.Module):
 
         x = self.patch_embed(patches)
         for axis in range(2):
-            learned = jnp.take(self.position[axis], coords[..., axis], axis=0, mode="clip")
+            learned = jnp.take(self.positions[axis], coords[..., axis], axis=0, mode="clip")
             x = x + learned.astype(x.dtype)
         x, _ = scan_stack(self.blocks, step, shard_rows(x), remat=config.remat_of_tower)
         return shard_rows(self._pooled(x))

@@ -16,6 +16,9 @@ from jax.ad_checkpoint import checkpoint_name
 
 from vsft_jax.sharding import platform, position_axis
 
+# A bound that holds nothing back: finite, so that sums and multiples of it are.
+UNBOUNDED = 1e38
+
 
 class Linear(nnx.Module):
     """x @ kernel (+ bias); kernel: [inputs, outputs].

@@ -50,6 +50,7 @@ def partition_rules() -> list[PartitionRule]:
         # The columns of a patch divide by few mesh sizes, the width by most.
         (r"visual/patch_embed/kernel", (None, "fsdp")),
         (r"visual/position", (None, "fsdp")),
+        (r"visual/positions", (None, "fsdp", None)),  # a table for each axis
         (r"visual/(patch_embed/bias|class_token|(pre|post)_norm/(scale|bias))", (None,)),
         (r"visual/std_(scale|bias)", (None,)),
         (r"merger/(fc1|proj)/kernel", ("fsdp", "tensor")),

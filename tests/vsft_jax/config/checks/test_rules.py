@@ -7,7 +7,8 @@ import pytest
 from ml_collections import ConfigDict
 
 import configs
-from configs import default, demo, tiny
+from configs import default, tiny
+from configs.studies import demo
 from vsft_jax.config import Run
 from vsft_jax.config.checks import check_study
 from vsft_jax.errors import ConfigError

@@ -30,8 +30,8 @@ class Tensor:
     depth: layers of the stack, 0 outside of one.
     written: whether an export has it; not for what older checkpoints hold without a use.
     layers: their numbers in the checkpoint; () for 0 … depth - 1.
-    number: a bound that a checkpoint holds as a number without an axis, ours as a vector of one. An
-        infinite one is read as the largest finite number.
+    number: a bound that a checkpoint holds as a number without an axis, ours as a vector of one; an
+        infinite one is `UNBOUNDED` here.
     transpose: our kernels are [inputs, outputs], transformers' weights [outputs, inputs].
     shape: of the checkpoint's tensor where it is not a matrix or vector (convolution), else ().
     fill: see `parts`.

@@ -1,18 +1,18 @@
 """The built-in demo: a 2-million-parameter model and a small rendered world, on two CPU cores.
 
-    vsft --config=configs/demo.py --workdir=runs/demo --job=study
+    vsft --config=configs/studies/demo.py --workdir=runs/demo --job=study
 
 trains a base on images and a few clips, then fine-tunes it on clips with two and with sixteen
 frames, with the hybrid rule and with its random-matched control, evaluates all of them on images
-and on clips and writes runs/demo/report.html. `configs/demo.py:full` is the study of docs/study.md:
+and on clips and writes runs/demo/report.html. With `:full` it is the study of docs/study.md:
 more policies, a longer base, remedies and five seeds.
 
 Arguments: frames=8 (or hybrid, random, instruction, similarity, duration) trains one model with
 that frame policy; stage=base trains on images instead of clips; init_from=DIR starts from another
 run's model.
 
-    vsft --config=configs/demo.py:stage=base --workdir=runs/base --job=train
-    vsft --config=configs/demo.py:frames=4,init_from=runs/base --workdir=runs/f4
+    vsft --config=configs/studies/demo.py:stage=base --workdir=runs/base --job=train
+    vsft --config=configs/studies/demo.py:frames=4,init_from=runs/base --workdir=runs/f4
 """
 
 from typing import Any
