@@ -106,7 +106,7 @@ class Oracle(llava_reference.Oracle):
         self.model, self.config = model, model.config
         self.processor = Gemma4ImageProcessorPil(max_soft_tokens=BUDGET)
         if not getattr(model, "was_given_buffers", False) and not model.name_or_path:
-            _fill_buffers(model)
+            fill_buffers(model)
 
     def inputs(self, ids: Sequence[int], media: Sequence[Picture]) -> dict[str, torch.Tensor]:
         """What the model's `forward` and `generate` take."""
@@ -153,7 +153,7 @@ class Oracle(llava_reference.Oracle):
         return out[0, -count:].tolist()
 
 
-def _fill_buffers(model: torch.nn.Module) -> None:
+def fill_buffers(model: torch.nn.Module) -> None:
     """What does not train, and the table of positions: values that matter."""
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():

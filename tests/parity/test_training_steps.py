@@ -15,6 +15,7 @@ from transformers.models.qwen3_vl_moe.modeling_qwen3_vl_moe import load_balancin
 
 from input_pipeline.media.frames import decode_frames
 from tests.conftest import devices
+from tests.parity.gemma4_reference import fill_buffers
 from tests.parity.llava_reference import _write_lossless, image, video
 from tests.parity.reference import randomise
 from tests.parity.released_directories import write_directory
@@ -28,6 +29,7 @@ from vsft_jax.train.record import read_jsonl
 STEPS, RATE, EPS, CLIP = 3, 1e-2, 1e-3, 0.7
 COEF = 0.05  # of the routers' loss, over all real tokens of a step
 SIDE = 128  # of the tower's input, pixels
+GEMMA_SIDE = 384  # 64 of at most 70 visual tokens
 TURNS = [
     ("<image>What is it? <video>And this?", "A ball."),
     ("How many times does it bounce?", "Three times."),
@@ -35,14 +37,15 @@ TURNS = [
 ]
 
 
-@pytest.fixture(scope="module", params=["smolvlm", "qwen3_vl"])
+@pytest.fixture(scope="module", params=["smolvlm", "qwen3_vl", "gemma4"])
 def run(request, tmp_path_factory):
-    """Of SmolVLM2, and of Qwen3-VL with experts."""
-    name, qwen = request.param, request.param == "qwen3_vl"
+    """Of SmolVLM2, Qwen3-VL with experts and Gemma 4."""
+    name, qwen, gemma = request.param, request.param == "qwen3_vl", request.param == "gemma4"
+    side = GEMMA_SIDE if gemma else SIDE
     root = tmp_path_factory.mktemp(name)
     rng = np.random.default_rng(0)
-    PIL.Image.fromarray(image(rng, SIDE, SIDE).pixels).save(root / "photo.png")
-    _write_lossless(root / "clip.mkv", video(rng, 4, SIDE, SIDE).pixels)
+    PIL.Image.fromarray(image(rng, side, side).pixels).save(root / "photo.png")
+    _write_lossless(root / "clip.mkv", video(rng, 4, side, side).pixels)
     with open(root / "train.json", "w") as file:
         records = []
         for i, turns in enumerate(TURNS):
@@ -55,7 +58,7 @@ def run(request, tmp_path_factory):
         json.dump(records, file)
     experts = dict(experts=7, experts_per_token=3, mlp_width=24) if qwen else {}
     directory = write_directory(name, root / "model", **experts)
-    if not qwen:
+    if name == "smolvlm":
         numbers = json.loads((directory / "config.json").read_text())
         numbers["vision_config"]["image_size"] = SIDE
         (directory / "config.json").write_text(json.dumps(numbers))
@@ -63,22 +66,27 @@ def run(request, tmp_path_factory):
             (directory / file).unlink()  # which are those of a larger tower
     kind = AutoModelForImageTextToText
     shape = importlib.import_module("transformers").AutoConfig.from_pretrained(directory)
-    randomise(kind.from_config(shape).eval()).save_pretrained(directory)
+    model = randomise(kind.from_config(shape).eval())
+    if gemma:
+        fill_buffers(model)
+    model.save_pretrained(directory)
 
     arguments = f"path={directory},annotations={root}/train.json,media_root={root}"
     config = importlib.import_module(f"configs.{name}").get_config(
         f"{arguments},frames={4 if qwen else 2}"
     )
     config.layout.update(row_tokens=512, row_patches=6 * 64)
-    if qwen:
+    if gemma:
+        config.layout.update(image_tokens=70, row_tokens=768, row_patches=5 * 576)
+    elif qwen:
         config.layout.update(image_min_pixels=SIDE**2)
         config.train.router_coef = COEF
     else:
         config.layout.update(image_split=False, image_longest_edge=SIDE, clip_longest_edge=SIDE)
     config.model.update(dtype="float32", remat="none")
     config.train.update(steps=STEPS, batch_rows=1, log_every=1, trackers=())
-    rates = {"tower": RATE, "projector": RATE, "llm": RATE}
-    config.optimizer.learning_rate.update(rates)
+    rate = RATE / 3 if gemma else RATE  # whose layers are three times as many
+    config.optimizer.learning_rate.update({"tower": rate, "projector": rate, "llm": rate})
     config.optimizer.update(warmup_steps=0, final_fraction=1.0, b2=0.98, eps=EPS, clip_norm=CLIP)
     config.data.decoder = "threads"
     return Run(config, root / "run")
@@ -88,11 +96,13 @@ def _torch_steps(run) -> tuple[dict[str, np.ndarray], list[float]]:
     """transformers' model after as many steps, and the loss before each."""
     model = AutoModelForImageTextToText.from_pretrained(run.model_directory)
     model.eval()
+    rate = run.config.optimizer.learning_rate.llm
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=RATE, betas=(0.9, 0.98), eps=EPS, weight_decay=0.0
+        model.parameters(), lr=rate, betas=(0.9, 0.98), eps=EPS, weight_decay=0.0
     )
     (store,), losses = prepare_training(run).stores().values(), []
-    prepare = _qwen_inputs if run.architecture.text.experts else _inputs
+    by_family = {"qwen3_vl": _qwen_inputs, "gemma4": _gemma_inputs}
+    prepare = by_family.get(run.family.name, _inputs)
     examples = [prepare(run, *store[i]) for i in range(len(store))]
     for _ in range(STEPS):
         optimizer.zero_grad()
@@ -112,7 +122,7 @@ def _torch_steps(run) -> tuple[dict[str, np.ndarray], list[float]]:
 
 
 def _router_loss(outputs) -> torch.Tensor | float:
-    if not hasattr(outputs[0], "router_logits"):
+    if getattr(outputs[0], "router_logits", None) is None:
         return 0.0
     layers = zip(*(output.router_logits for output in outputs), strict=True)
     return COEF * load_balancing_loss_func(tuple(map(torch.cat, layers)), 7, 3)
@@ -151,6 +161,26 @@ def _qwen_inputs(run, example, layout):
     return inputs, torch.tensor(np.where(learnt, ids, -100)[1:], dtype=torch.long)
 
 
+def _gemma_inputs(run, example, layout):
+    """As `_inputs`. A picture is 24 × 24 patches of 16 pixels, nine of them a token."""
+    encoded = run.tokenizer.encode(example, [run.layout.placeholder(m) for m in layout.media])
+    config = run.model_config
+    visual = np.isin(encoded.ids, [config.image_token_id, config.video_token_id])
+    ids, learnt = (np.repeat(x, np.where(visual, 64, 1)) for x in (encoded.ids, encoded.loss_mask))
+    inputs = {"input_ids": torch.tensor(ids[None], dtype=torch.long)}
+    places = np.stack(np.meshgrid(np.arange(24), np.arange(24)), axis=-1).reshape(-1, 2)
+    for ref, medium in zip(example.media, layout.media, strict=True):
+        assert (medium.height, medium.width) == (GEMMA_SIDE, GEMMA_SIDE)
+        frames = _frames(ref, medium)
+        cut = frames.reshape(-1, 24, 16, 24, 16, 3).swapaxes(2, 3).reshape(len(frames), 576, -1)
+        pixels = "pixel_values" if ref.kind == "image" else "pixel_values_videos"
+        inputs |= {pixels: torch.tensor(cut.astype(np.float32) / 255)}
+        inputs[f"{ref.kind}_position_ids"] = torch.tensor(places[None].repeat(len(frames), 0))
+        if ref.kind == "video":
+            inputs["num_frames_per_video"] = torch.tensor([len(frames)])
+    return inputs, torch.tensor(np.where(learnt, ids, -100)[1:], dtype=torch.long)
+
+
 def _inputs(run, example, layout):
     """What the torch model takes, and the token to learn at each place but the last."""
     encoded = run.tokenizer.encode(example, [run.layout.placeholder(m) for m in layout.media])
@@ -182,9 +212,11 @@ def test_three_steps_are_torchs(run):
     # Experts are written as released, and lie in transformers' memory the other way round.
     found = {n: x.swapaxes(1, 2) if ".experts." in n else x for n, x in found.items()}
     moved = {name: np.abs(expected[name] - before[name].numpy()).max() for name in found}
-    # A bias of the tower's keys moves all of a query's scores alike: its gradient is zero.
-    assert min(far for name, far in moved.items() if not name.endswith("k_proj.bias")) > 1e-4
-    assert max(moved.values()) > RATE
+    # A bias of the tower's keys moves all of a query's scores alike: its gradient is zero. Bounds
+    # and a layer's scalar do not train.
+    still = ("k_proj.bias", "put_min", "put_max", "layer_scalar")
+    assert min(far for name, far in moved.items() if not name.endswith(still)) > 1e-4
+    assert max(moved.values()) > run.config.optimizer.learning_rate.llm
     if run.architecture.text.experts:
         assert all(row["router_loss"] > 2.9 and 1 < row["busiest_expert"] < 7 / 3 for row in rows)
     for name, value in found.items():

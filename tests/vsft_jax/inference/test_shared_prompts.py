@@ -57,7 +57,7 @@ def media(tmp_path_factory):
 
 def _model(run):
     """Random weights, large enough that what is seen and asked decides."""
-    graphdef, params = nnx.split(run.family.model(run.model_config, rngs=nnx.Rngs(3)))
+    graphdef, params = nnx.split(run.family.model(run.model_config, rngs=nnx.Rngs(4)))
     return LoadedModel(
         graphdef=graphdef,
         params=jax.tree.map(lambda x: 3 * x if x.ndim > 1 else x, params),
