@@ -163,6 +163,7 @@ PROCESSORS = {
             "image_processor": {
                 **_STEPS,
                 **_UNCHANGED,
+                "do_normalize": False,
                 "image_processor_type": "Gemma4ImageProcessor",
                 "image_seq_length": 280,
                 "max_soft_tokens": 280,

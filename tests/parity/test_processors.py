@@ -134,6 +134,7 @@ _IMAGE, _VIDEO, _WHOLE = (
     "video_preprocessor_config.json",
     "processor_config.json",
 )
+_GREY = {"image_processor": {"image_mean": [0.5] * 3}}
 
 
 @pytest.mark.parametrize(
@@ -170,6 +171,9 @@ _IMAGE, _VIDEO, _WHOLE = (
         ("smolvlm", _IMAGE, {"size": {"longest_edge": 5000}}, "only a longest_edge of 1 … 4096"),
         ("smolvlm", _WHOLE, {"image_seq_len": 81}, "image_seq_len = 81, but the model's is 64"),
         ("llava_onevision", _WHOLE, {"vision_aspect_ratio": "anyres_max_4"}, "vision_aspect_ratio"),
+        ("gemma4", _WHOLE, {"video_processor": {"max_soft_tokens": 100}}, "must be one of"),
+        ("gemma4", _WHOLE, {"image_processor": {"pooling_kernel_size": 2}}, "the tower's is 3"),
+        ("gemma4", _WHOLE, {"video_processor": None, **_GREY}, "only 0 and 1"),
     ],
 )
 def test_what_is_not_computed_here_is_named_with_its_file(name, file, change, message, tmp_path):

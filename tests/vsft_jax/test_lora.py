@@ -119,38 +119,52 @@ STRATEGIES = {
     "projector": _config(tower=0.0, llm=0.0),
     "attention": _config("attention"),
     "gate_up": _config("gate_up"),
-    "projector and values": _config("merger|llm/layers/v/kernel"),
+    "projector and values": _config(r"merger|llm/layers(/\w+)?/v/kernel"),
     "lora": _config(rank=8),
     "lora without projector": _config(rank=8, tower=0.0, projector=0.0),
     "lora of attention": _config(rank=8, targets="attention", tower=0.0),
-    "lora, only the values": _config("llm/layers/v", rank=8),
+    "lora, only the values": _config(r"llm/layers(/\w+)?/v", rank=8),
+}
+# By kind of layer, if there are several, the matrices of attention.
+KINDS = {
+    "gemma4": {
+        **{"sliding/": "qkvo", "full/": "qkvo"},
+        **{"sliding_shared/": "qo", "full_shared/": "qo"},
+    }
 }
 
 
-def _expected(strategy: str, text, base: set[str]) -> set[str]:
+def _expected(strategy: str, name: str, text, base: set[str]) -> set[str]:
     """What should train, written out by hand."""
     tower = {path for path in base if path.startswith("visual/")}
     projector = {path for path in base if path.startswith("merger/")}
     llm = {path for path in base if path.startswith("llm/")}
     assert len(tower) + len(projector) + len(llm) == len(base) and tower and projector and llm
-    attention = {f"llm/layers/{part}/kernel" for part in "qkvo"}
-    attention |= {f"llm/layers/{part}/bias" for part in "qkv" if text.qkv_bias}
+    kinds = KINDS.get(name, {"": "qkvo"})
+    parts = {f"{kind}{part}" for kind, parts in kinds.items() for part in parts}
+    values = {part for part in parts if part.endswith("v")}
+    gate_up = {f"{kind}mlp/{part}" for kind in kinds for part in ("gate", "up")}
+    down = {f"{kind}mlp/down" for kind in kinds}
 
-    def adapters(*parts):
+    def kernels(parts):
+        return {f"llm/layers/{part}/kernel" for part in parts}
+
+    def adapters(parts):
         return {f"llm/layers/{part}/lora_{x}" for part in parts for x in "ab"}
 
-    mlp = ("mlp/gate", "mlp/up", "mlp/down")
+    attention = kernels(parts)
+    attention |= {f"llm/layers/{part}/bias" for part in "qkv" if text.qkv_bias}
     return {
         "everything": base,
         "no tower": projector | llm,
         "projector": projector,
         "attention": attention,
-        "gate_up": {"llm/layers/mlp/gate/kernel", "llm/layers/mlp/up/kernel"},
-        "projector and values": projector | {"llm/layers/v/kernel"},
-        "lora": tower | projector | adapters(*"qkvo", *mlp),
-        "lora without projector": adapters(*"qkvo", *mlp),
-        "lora of attention": projector | adapters(*"qkvo"),
-        "lora, only the values": adapters("v"),
+        "gate_up": kernels(gate_up),
+        "projector and values": projector | kernels(values),
+        "lora": tower | projector | adapters(parts | gate_up | down),
+        "lora without projector": adapters(parts | gate_up | down),
+        "lora of attention": projector | adapters(parts),
+        "lora, only the values": adapters(values),
     }[strategy]
 
 
@@ -167,13 +181,15 @@ def test_every_strategy_trains_what_it_says_in_every_family(name):
             found[build.lora] = flatten(abstract_model(build, rules, mesh)[1])
         leaves = found[build.lora]
         trains = trainable(config, leaves, family.component_of)
-        assert trains == _expected(strategy, shape.text, base), strategy
-    depth, width, rank = shape.text.depth, shape.text.width, 8
+        assert trains == _expected(strategy, name, shape.text, base), strategy
     adapted = found[Lora(8, 8.0, ALL)]
-    a, b = (adapted[f"llm/layers/mlp/up/lora_{x}"] for x in "ab")
-    assert a.shape == (depth, width, rank) and b.shape == (depth, rank, shape.text.mlp_width)
+    up = f"llm/layers/{next(iter(KINDS.get(name, {'': ''})))}mlp/up"
+    (depth, width, mlp_width), rank = adapted[f"{up}/kernel"].shape, 8
+    assert (width, mlp_width) == (shape.text.width, shape.text.mlp_width)
+    a, b = (adapted[f"{up}/lora_{x}"] for x in "ab")
+    assert a.shape == (depth, width, rank) and b.shape == (depth, rank, mlp_width)
     assert a.dtype == b.dtype == jnp.float32  # beside matrices in bfloat16
-    kernel = adapted["llm/layers/mlp/up/kernel"].sharding.spec
+    kernel = adapted[f"{up}/kernel"].sharding.spec
     assert tuple(a.sharding.spec) == (None, kernel[1], None)
     assert tuple(b.sharding.spec) == (None, None, kernel[2])
 
@@ -325,7 +341,7 @@ def test_what_is_frozen_stays_bit_for_bit_without_optimiser_state(strategy):
                 state, _ = trainer.step(state, _arrays())
             after = jax.device_get(flatten(state.params))
     base = {path for path in before if not lora.is_adapter(path)}
-    expected = _expected(strategy, TINY.text, base)
+    expected = _expected(strategy, "qwen2_5_vl", TINY.text, base)
     moved = {path for path in before if not np.array_equal(before[path], after[path])}
     assert moved == expected
     for moment in ("mu", "nu"):

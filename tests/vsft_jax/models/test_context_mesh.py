@@ -10,6 +10,7 @@ import pytest
 from flax import nnx
 
 from vsft_jax.models import family_named
+from vsft_jax.models.gemma4 import config as gemma4
 from vsft_jax.models.llava_next_video import config as llava
 from vsft_jax.models.qwen2_5_vl import config as qwen2_5_vl
 from vsft_jax.models.qwen3_vl import config as qwen3_vl
@@ -25,8 +26,24 @@ MROPE = TEXT | dict(mrope_section=(2, 1, 1))
 TOWER = dict(depth=2, width=16, mlp_width=16, heads=2)
 # Windows and whole frames; learned positions and features from inside the tower; class tokens (of
 # inputs of 8 places, of which this test's media have any number) and visual tokens that are
-# weighted sums, which are taken before they are projected.
+# weighted sums, which are taken before they are projected; windows in text, layers without keys and
+# with inputs of their own; pictures that see all of themselves.
+GEMMA = TEXT | dict(window=9, full_head_dim=16, logit_cap=5.0)
+GEMMA_TOWER = TOWER | dict(kv_heads=2, head_dim=8, merge_size=2, positions=8)
 MODELS = {
+    "gemma4": gemma4.ModelConfig(
+        gemma4.VisionConfig(**GEMMA_TOWER),
+        gemma4.TextConfig(
+            **(GEMMA | dict(depth=4, full_layers=(1, 3), full_kv_heads=2, layer_input_width=8)),
+            shared_layers=2,
+        ),
+        **COMPUTE,
+    ),
+    "gemma4 large": gemma4.ModelConfig(
+        gemma4.VisionConfig(**GEMMA_TOWER, clipped=False, standardize=True),
+        gemma4.TextConfig(**GEMMA, full_layers=(1,), k_eq_v=True, two_way_media=True),
+        **COMPUTE,
+    ),
     "qwen2_5_vl": qwen2_5_vl.ModelConfig(
         qwen2_5_vl.VisionConfig(**TOWER, fullatt_block_indexes=(1,)),
         qwen2_5_vl.TextConfig(**MROPE),
@@ -54,9 +71,8 @@ def arrays(name):
     """Three examples a row, which end inside shares, and padding; visual tokens in any order, of
     frames of 8 patches in windows of 4."""
     rng, config = np.random.default_rng(0), MODELS[name]
-    taps, columns, features = {"qwen2_5_vl": (1, 2, 32), "qwen3_vl": (1, 4, 32)}.get(
-        name.split()[0], (4, 1, 128)
-    )
+    kinds = {"qwen2_5_vl": (1, 2, 32), "qwen3_vl": (1, 4, 32), "gemma4": (1, 2, 32)}
+    taps, columns, features = kinds.get(name.split()[0], (4, 1, 128))
     places = np.arange(L)
     shown = rng.random((B, L, 1)) < 0.6
     found = {
@@ -89,7 +105,7 @@ def compiled(name, params, arrays):
     def loss(params, arrays):
         model = nnx.merge(graphdef, params)
         hidden = model.hidden_states(arrays)
-        given = (arrays["targets"], arrays["loss_weights"], 8)
+        given = (arrays["targets"], arrays["loss_weights"], 8, model.logit_cap)
         sums = token_loss(model.output_kernel(), hidden, *given)
         return sums.loss / sums.weight
 
@@ -112,6 +128,8 @@ def alone(name):
         ("qwen3_vl", (1, 4, 1, 2)),
         ("qwen3_vl with experts", (1, 2, 2, 2)),
         ("llava_next_video", (2, 2, 2, 1)),
+        ("gemma4", (1, 2, 2, 2)),
+        ("gemma4 large", (1, 4, 1, 2)),
     ],
 )
 def test_loss_and_gradients_are_those_of_one_device(name, shape):
@@ -157,6 +175,7 @@ def attended(q, k, v, segments, **options):
     ("length", "options"),
     [
         (640, dict(causal=True)),  # shares of 160 queries, which no block divides, and 640 keys
+        (640, dict(causal=True, window=90, ahead=70)),  # pictures of 70 tokens, one in each hundred
         (512, dict(within_share=True, max_segment_length=64)),
     ],
 )
@@ -168,7 +187,12 @@ def test_shares_of_queries_see_the_keys_of_the_row(implementation, length, optio
     ids = np.repeat(np.arange(1, len(runs) + 1), runs)
     segments = np.zeros((2, length), np.int32)
     segments[:, : len(ids)] = ids
-    expected = attended(q, k, v, segments, implementation="xla", causal="causal" in options)
+    options = dict(options)
+    if "ahead" in options:
+        rest = np.maximum(options["ahead"] - 1 - np.arange(length) % 100, 0)
+        options["ahead"] = np.broadcast_to(rest, (2, length)).astype(np.int32)
+    plain = {name: x for name, x in options.items() if name in ("causal", "window", "ahead")}
+    expected = attended(q, k, v, segments, implementation="xla", **plain)
     mesh = make_mesh({"context": 4, "fsdp": 1, "tensor": 2})
     with jax.set_mesh(mesh):
         placed = [jax.device_put(x, field_sharding(mesh, x.shape)) for x in (q, k, v, segments)]

@@ -161,7 +161,17 @@ def stated_layout(vision: VisionConfig, stated: Stated) -> dict[str, Any]:
 
 def _budget(settings: Settings, vision: VisionConfig, default: int, *types: str) -> int:
     require_processor(
-        settings, types, patch_size=vision.patch_size, pooling_kernel_size=vision.merge_size
+        settings,
+        types,
+        # The released mean and deviation are 0 and 1: it makes no difference.
+        normalize=(False, True),
+        patch_size=vision.patch_size,
+        pooling_kernel_size=vision.merge_size,
+    )
+    mean, std = settings.get("image_mean", [0.0] * 3), settings.get("image_std", [1.0] * 3)
+    settings.require(
+        (mean, std) == ([0.0] * 3, [1.0] * 3),
+        f"image_mean = {mean} and image_std = {std} are not supported (only 0 and 1)",
     )
     found: Any = settings.get("max_soft_tokens", default)
     settings.require(found in BUDGETS, f"max_soft_tokens = {found!r} must be one of {BUDGETS}")

@@ -83,8 +83,7 @@ class VisionTower(nnx.Module):
         vision, param_dtype = config.vision, config.param_dtype
         self.config = config
         # The processor leaves 0 … 1; the tower reads it as -1 … 1.
-        mean, half = vision.image_mean[0], vision.image_std[0] / 2
-        numbers = dataclasses.replace(vision, image_mean=(mean + half,) * 3, image_std=(half,) * 3)
+        numbers = dataclasses.replace(vision, image_mean=(0.5,) * 3, image_std=(0.5,) * 3)
         self.patch_embed = PatchEmbed(
             numbers, bias=False, dtype=config.dtype, param_dtype=param_dtype, rngs=rngs
         )

@@ -104,19 +104,21 @@ def require_processor(
     types: Sequence[str],
     *,
     resample: Sequence[int | str] = (3, "bicubic"),
+    normalize: Sequence[bool] = (True,),
     **numbers: int,
 ) -> None:
     """Raises ValueError for a processor of other types, and for steps that are not computed here.
 
-    resample: the filters that are supported, the default first. numbers: settings that have to be
-    the tower's where they are set.
+    resample, normalize: the filters, and values of do_normalize, that are supported, the default
+    first. numbers: settings that have to be the tower's where they are set.
     """
     for key in ("image_processor_type", "video_processor_type", "feature_extractor_type"):
         if (kind := settings.get(key)) is not None:
             known = kind.removesuffix("Fast").removesuffix("Pil") in types
             settings.require(known, f"{key} {kind!r} is not supported (only {', '.join(types)})")
-    for key in ("do_resize", "do_rescale", "do_normalize"):
+    for key in ("do_resize", "do_rescale"):
         settings.require_value(key, True)
+    settings.require_value("do_normalize", *normalize)
     settings.require_value("resample", *resample)
     factor = settings.get("rescale_factor", 1 / 255)
     settings.require(
