@@ -168,7 +168,7 @@ def _model_flops(step: Step, rows: PackedRows | None = None) -> ModelFlops:
         row_patches=run.row_shape.patches * (rows.patch_fill if rows else 1),
         patches_per_unit=run.layout.patches_per_unit,
         predicting=rows.text_tokens if rows else None,
-        text_pairs=rows.text_pairs if rows else None,
+        text_pairs=(rows.text_pairs, rows.near_pairs) if rows else None,
         tower_scores=vision.width
         * (full * rows.frame_pairs + (vision.depth - full) * rows.window_pairs)
         if rows

@@ -1,6 +1,7 @@
 """Operations that a model's training step needs, by formula: what MFU is counted against."""
 
 import math
+import operator
 from collections.abc import Callable, Mapping, Set
 from typing import NamedTuple
 
@@ -33,7 +34,7 @@ def model_flops(
     row_patches: float,
     patches_per_unit: int,
     predicting: float | None = None,
-    text_pairs: float | None = None,
+    text_pairs: tuple[float, float] | None = None,
     tower_scores: float = 0.0,
 ) -> ModelFlops:
     """Counts 2 operations for each parameter of a matrix and position forward, 2 for the gradient
@@ -46,8 +47,8 @@ def model_flops(
             average.
         patches_per_unit: patches that make one visual feature.
         predicting: positions that the output matrix is needed at, a row; None: all.
-        text_pairs: pairs of positions that attend to each other, a row; None: as in a row that is
-            one causal segment.
+        text_pairs: pairs of positions that attend to each other, a row, in layers that see
+            everything and in those with a window; None: as in a row that is one causal segment.
         tower_scores: pairs of patches times width, over the tower's layers, a row.
     """
     positions = {
@@ -73,8 +74,10 @@ def model_flops(
             count = predicting
         passes = 1 + (_ORDER.index(part) >= lowest) + (path in trains)
         matrices += 2 * passes * size * count
-    pairs = row_tokens**2 / 2 if text_pairs is None else text_pairs
-    scores = 2 * 2 * pairs * text.heads * text.head_dim * text.depth
+    if text_pairs is None:
+        seen = min(text.window or row_tokens, row_tokens)
+        text_pairs = row_tokens**2 / 2, row_tokens * seen - seen**2 / 2
+    scores = 2 * 2 * sum(map(operator.mul, text_pairs, text.attention_widths))
     return ModelFlops(
         rows * matrices,
         rows * scores * (3 if lowest < len(_ORDER) else 1),

@@ -82,11 +82,12 @@ def _rows(plan: Plan, rows: PackedRows) -> str:
     balanced = "these balance"
     if abs(rows.balanced_patches - plan.row_patches) > 0.05 * plan.row_patches:
         balanced = f"config.layout.row_patches = {rows.balanced_patches} would balance"
+    near = f" ({rows.visits.near:.0%} in layers with a window)" if rows.near_pairs else ""
     return (
         f"Rows of {rows.source}: {rows.examples:.1f} examples each, {rows.token_fill:.1%} of "
         f"tokens and {rows.patch_fill:.1%} of patches in use; {balanced}.\nAttention visits "
-        f"{rows.visits.text:.0%} of the text's blocks, {rows.visits.frames:.0%} of those of whole "
-        f"frames, {rows.visits.windows:.0%} near windows."
+        f"{rows.visits.text:.0%} of the text's blocks{near}, {rows.visits.frames:.0%} of those of "
+        f"whole frames, {rows.visits.windows:.0%} near windows."
     )
 
 

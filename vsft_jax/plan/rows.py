@@ -24,6 +24,7 @@ class PackedRows:
     visits: of blocks by the attention kernels. text_tokens: a row, of which answers are a part.
     loss_chunks: that hold them. text_pairs: pairs of a position and one that it
     attends to, a row; frame_pairs, window_pairs: of patches, in whole grids and in windows.
+    near_pairs: as text_pairs, in layers with a window; what a picture sees ahead is not counted.
     """
 
     source: str
@@ -37,6 +38,7 @@ class PackedRows:
     text_pairs: float
     frame_pairs: float
     window_pairs: float
+    near_pairs: float = 0.0
 
 
 def packed_rows(run: Run, corpus: Corpus) -> PackedRows | None:
@@ -59,7 +61,8 @@ def packed_rows(run: Run, corpus: Corpus) -> PackedRows | None:
         raise ConfigError(f"the index ({corpus.source}) is of other rows: {error}") from error
     chosen = range(0, plan.rows, -(-plan.rows // _LOOKED_AT))
     rows = [[corpus.layout(int(i)) for i in plan.row(r)] for r in chosen]
-    counted = np.array([_attention(row, run.layout, shape) for row in rows]).mean(axis=0)
+    window = run.architecture.text.window
+    counted = np.array([_attention(row, run.layout, shape, window) for row in rows]).mean(axis=0)
     texts, chunk = [_text(row) for row in rows], run.config.train.loss_chunk
     return PackedRows(
         source=corpus.source,
@@ -69,12 +72,13 @@ def packed_rows(run: Run, corpus: Corpus) -> PackedRows | None:
         balanced_patches=balanced_patches(
             corpus.tokens, corpus.patches, shape.tokens, run.layout.patches_per_unit
         ),
-        visits=Visits(*counted[:3].tolist()),
+        visits=Visits(*counted[:4].tolist()),
         text_tokens=float(np.mean(texts)),
         loss_chunks=float(np.mean([-(-count // chunk) for count in texts])),
-        text_pairs=float(counted[3]),
-        frame_pairs=float(counted[4]),
-        window_pairs=float(counted[5]),
+        text_pairs=float(counted[4]),
+        frame_pairs=float(counted[5]),
+        window_pairs=float(counted[6]),
+        near_pairs=float(counted[7]),
     )
 
 
@@ -84,9 +88,9 @@ def _text(row: list[ExampleLayout]) -> int:
 
 
 def _attention(
-    row: list[ExampleLayout], rules: VisionLayout, shape: RowShape
-) -> tuple[float, float, float, float, float, float]:
-    """Visits of text, frames and windows; pairs of text, frames and windows."""
+    row: list[ExampleLayout], rules: VisionLayout, shape: RowShape, window: int | None
+) -> tuple[float, ...]:
+    """Visits of text, frames and windows, and of text in a window; as many pairs."""
     texts = np.array([each.tokens for each in row])
     frames, windows = [np.zeros(0, int)], [np.zeros(0, int)]
     for medium in (medium for each in row for medium in each.media):
@@ -94,21 +98,30 @@ def _attention(
         frames.append(np.bincount(indices.frames))
         windows.append(np.bincount(indices.windows))
     grids, squares = np.concatenate(frames), np.concatenate(windows)
+    seen = np.minimum(texts, window or texts)
     return (
         _visited(texts, shape.tokens, row_block(shape.tokens), causal=True),
         _visited(grids, shape.patches, row_block(shape.patches)),
         _visited(squares, shape.patches, LOCAL_BLOCK, near=True),
+        _visited(texts, shape.tokens, row_block(shape.tokens), causal=True, window=window),
         float((texts * (texts + 1) / 2).sum()),
         float((grids**2).sum()),
         float((squares**2).sum()),
+        float((seen * texts - seen * (seen - 1) / 2).sum()),
     )
 
 
 def _visited(
-    lengths: np.ndarray, length: int, block: int, *, causal: bool = False, near: bool = False
+    lengths: np.ndarray,
+    length: int,
+    block: int,
+    *,
+    causal: bool = False,
+    window: int | None = None,
+    near: bool = False,
 ) -> float:
     """Share of the blocks of scores that the kernel computes for segments of these lengths, one
-    after the other in a row, of those that it computes where all is one segment.
+    after the other in a row, of those that it computes where all is one segment without a window.
 
     near: of each block with itself and its two neighbours.
     """
@@ -122,9 +135,11 @@ def _visited(
     needed = (lowest[:, None] <= highest) & (highest[:, None] >= lowest)
     count = len(cut)
     possible = count**2
+    place = np.arange(count)
     if causal:
         needed, possible = np.tril(needed), count * (count + 1) // 2
+        if window is not None:
+            needed &= (place[:, None] - place - 1) * block + 1 < window
     elif near and count > 3:
-        place = np.arange(count)
         needed, possible = needed & (abs(place[:, None] - place) <= 1), 3 * count
     return float(needed.sum() / possible)

@@ -138,6 +138,13 @@ class TextConfig(shared.TextConfig):
             for i in range(self.depth)
         )
 
+    @property
+    def attention_widths(self) -> tuple[int, int]:
+        """See `shared.config.TextConfig`."""
+        full = len(self.full_layers)
+        near = self.heads * self.head_dim * (self.depth - full)
+        return self.heads * self.full_head_dim * full, near
+
     def layers_of(self, kind: str) -> tuple[int, ...]:
         """The layers of a kind, from 0."""
         return tuple(i for i, found in enumerate(self.kinds) if found == kind)

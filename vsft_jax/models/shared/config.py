@@ -128,6 +128,17 @@ class TextConfig:
         )
 
     @property
+    def window(self) -> int | None:
+        """Positions that a layer with a window sees, its own counted; None where none has one."""
+        return None
+
+    @property
+    def attention_widths(self) -> tuple[int, int]:
+        """Heads times their width, over the layers that see all that is before them, and over those
+        with a window."""
+        return self.heads * self.head_dim * self.depth, 0
+
+    @property
     def longest(self) -> int:
         """Positions that the model can be used for, stretched ones counted."""
         if self.yarn_factor != 1.0:

@@ -3,6 +3,7 @@
 import re
 from typing import NamedTuple
 
+from vsft_jax.models.shared.attention.splash import WINDOW_SCOPE
 from vsft_jax.models.shared.experts.tiles import tile_rows, tile_sides
 from vsft_jax.plan.chips import Chip
 from vsft_jax.plan.program.hlo import Instruction, arrays
@@ -21,12 +22,14 @@ class Visits(NamedTuple):
     they visit in a row of a single segment. 1: every block.
 
     text: the language model's causal attention. frames, windows: the tower's whole frames, and its
-    windows, of which a block looks at its two neighbours only.
+    windows, of which a block looks at its two neighbours only. near: of the language model's layers
+    with a window, of all causal blocks.
     """
 
     text: float = 1.0
     frames: float = 1.0
     windows: float = 1.0
+    near: float = 1.0
 
 
 EVERY_BLOCK = Visits()
@@ -51,7 +54,10 @@ def kernel_cost(call: Instruction, chip: Chip, visits: Visits = EVERY_BLOCK) -> 
     # Of the backward kernel over keys the blocks are listed the other way round.
     near = rows if kind == "dkv" else columns
     local = near == 3 < max(rows, columns)
-    share = visits.text if causal else visits.windows if local else visits.frames
+    if causal:
+        share = visits.near if call.find(rf'op_name="[^"]*\b({WINDOW_SCOPE})\b') else visits.text
+    else:
+        share = visits.windows if local else visits.frames
     # Of the shares of a row's queries, the mean.
     visited = share * (blocks * (1 + 1 / max(rows, columns)) / 2 if causal else blocks)
     # The fused backward kernel gives the queries' gradient too, in parts: a fourth dimension.

@@ -5,6 +5,7 @@ arXiv 2205.14135). Rows here are packed, so most blocks lie between different se
 segment ids say which blocks to visit, and the cost follows the segments' lengths, not the row's.
 """
 
+import contextlib
 import functools
 import math
 from typing import Any, cast
@@ -41,6 +42,8 @@ _PAD_SEGMENT = -1
 # A row's place and how far it looks ahead share 31 bits: rows up to 131,072 positions, pictures up
 # to 16,384.
 _PLACE_BITS = 17
+# What kernels of layers with a window are told by in a compiled program.
+WINDOW_SCOPE = "near_keys"
 
 
 def splash_attention(
@@ -93,7 +96,8 @@ def splash_attention(
         )
 
     scaled = q * jnp.asarray(q.shape[-1] ** -0.5, q.dtype)
-    out = jax.vmap(row)(heads_first(scaled), heads_first(k), heads_first(v), *ids, ahead)
+    with jax.named_scope(WINDOW_SCOPE) if window is not None else contextlib.nullcontext():
+        out = jax.vmap(row)(heads_first(scaled), heads_first(k), heads_first(v), *ids, ahead)
     return jnp.moveaxis(out, 1, 2)[:, : q.shape[1]]
 
 
