@@ -39,9 +39,6 @@ LOCAL_BLOCK = 256
 # computed by a kernel of its own, which makes scores again: seven products instead of five.
 _MOST_PARTIAL = 2**31
 _PAD_SEGMENT = -1
-# A row's place and how far it looks ahead share 31 bits: rows up to 131,072 positions, pictures up
-# to 16,384.
-_PLACE_BITS = 17
 # What kernels of layers with a window are told by in a compiled program.
 WINDOW_SCOPE = "near_keys"
 
@@ -129,10 +126,12 @@ def _row(
     needed = _needed_blocks(q_ids, kv_ids, ahead, first, block, causal, window)
 
     # For causal attention the kernel compares positions; these are the queries', each with how far
-    # it looks ahead in its high bits.
+    # it looks ahead in its high bits: of 31, what a row's places leave.
     positions: Any = first + np.arange(len(q_ids), dtype=np.int32) if causal else None
+    place_bits = (len(kv_ids) - 1).bit_length() if ahead is not None else 31
     if ahead is not None:
-        positions = positions + (ahead << _PLACE_BITS)
+        far = jnp.minimum(ahead, 2 ** (31 - place_bits) - 1)
+        positions = positions + (far << place_bits)
 
     def mask_info(needed: Array, *, transpose: bool) -> splash_attention_mask_info.MaskInfo:
         """needed: as `_needed_blocks`, or transposed. transpose: for the pass over blocks of keys,
@@ -178,19 +177,17 @@ def _row(
         mask_value=splash_attention_kernel.DEFAULT_MASK_VALUE,
         attn_logits_soft_cap=None,
         residual_checkpoint_name="attention",
-        mask_function=functools.partial(_in_reach, window, ahead is not None) if causal else None,
+        mask_function=functools.partial(_in_reach, window, place_bits) if causal else None,
         interpret=interpret,
     )
     return cast(Array, kernel(q, k, v, SegmentIds(q_ids, kv_ids)))  # a tuple with residuals only
 
 
-def _in_reach(
-    window: int | None, looks_ahead: bool, q_positions: Array, k_positions: Array
-) -> Array:
+def _in_reach(window: int | None, place_bits: int, q_positions: Array, k_positions: Array) -> Array:
     ends = q_positions
-    if looks_ahead:
-        q_positions = ends & (2**_PLACE_BITS - 1)
-        ends = q_positions + (ends >> _PLACE_BITS)
+    if place_bits < 31:
+        q_positions = ends & (2**place_bits - 1)
+        ends = q_positions + (ends >> place_bits)
     allowed = ends >= k_positions
     return allowed if window is None else allowed & (q_positions - k_positions < window)
 
