@@ -149,7 +149,8 @@ def test_loss_and_gradients_are_those_of_one_device(name, shape):
         found = step(placed, batch)
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
     # Gemma's scores are not divided by the root of a head's width, and gradients are larger for it.
-    close = functools.partial(np.testing.assert_allclose, atol=1e-5 * (1 + 2 * ("gemma" in name)))
+    bounds = dict(atol=3e-5, rtol=1e-4) if "gemma" in name else dict(atol=1e-5)
+    close = functools.partial(np.testing.assert_allclose, **bounds)
     jax.tree.map(close, found[1], expected[1])
     if (name, shape) == ("qwen2_5_vl", (1, 2, 2, 2)):
         # Of whole rows there are keys and values, of a device's heads, and ids: nothing wider.
