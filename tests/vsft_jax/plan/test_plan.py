@@ -12,11 +12,13 @@ from rich.console import Console
 from configs import tiny
 from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
+from vsft_jax.models.shared.attention.splash import WINDOW_SCOPE
 from vsft_jax.models.shared.config import TextConfig
 from vsft_jax.parameters import flatten
 from vsft_jax.plan import compile as planning
 from vsft_jax.plan.chips import CHIPS, GIB, parse_topology
 from vsft_jax.plan.flops import model_flops
+from vsft_jax.plan.program import Visits
 from vsft_jax.plan.program.estimate import Estimator
 from vsft_jax.plan.program.hlo import Program
 from vsft_jax.plan.program.kernels import kernel_cost
@@ -272,6 +274,15 @@ def test_a_kernel_in_a_loop_over_rows_is_known_by_where_it_comes_from():
     looped = call("closed_call.48", "splash_mha_fwd_residuals/while/body/closed_call")
     assert looped.kernel == alone.kernel == "splash_mha_fwd_residuals"
     assert kernel_cost(looped, V5E) == kernel_cost(alone, V5E) > (0, 0)
+
+    # Causal, since queries' positions are given: of layers with a window, and of the others.
+    sizes += ["s32[8,8]"] * 3
+    shapes = "{" + ", ".join(f"{size}{{0}}" for size in sizes) + "}"
+    scope = f"transpose(jvp({WINDOW_SCOPE}))/splash_mha_dkv_no_residuals"
+    windowed, other = call("a.1", scope), call("a.2", "splash_mha_dkv_no_residuals")
+    visits = Visits(text=0.5, near=0.25)
+    for each, share in ((windowed, 0.25), (other, 0.5)):
+        assert kernel_cost(each, V5E, visits)[1] == share * kernel_cost(each, V5E)[1]
 
 
 def _grouped(name, origin, *shapes, gives):
