@@ -38,6 +38,6 @@ def get_config(arg: str | None = None) -> ConfigDict:
             "image_tokens": config_dict.placeholder(int),
             "frame_tokens": config_dict.placeholder(int),
             "row_tokens": 8192,
-            "row_patches": 80 * FRAME * PATCHES,
+            "row_patches": 100 * FRAME * PATCHES,
         },
     )

@@ -96,7 +96,8 @@ def test_released_templates_are_joined_to_what_they_render(name, tmp_path):
         for asks in (False, True):
             for marked in (False, True):
                 joined = template._joined(example.turns, asks, marked)
-                assert (joined is None) == (name in THINKING)
+                looks = name in THINKING or released.gemma  # whose template trims texts
+                assert (joined is None) == looks
                 assert joined in (None, template._rendered(example, asks, marked))
     reasoned = Turn("assistant", ("b",), reasoning="c")
     assert chat._template._joined((Turn("user", ("a",)), reasoned), False, False) is None
