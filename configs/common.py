@@ -134,8 +134,9 @@ def frame_spec(text: str, candidates: tuple[int, ...], **hybrid: Any) -> dict[st
     """The frame-budget spec that a short word stands for.
 
     "8" is eight frames for every video; "hybrid", "instruction", "similarity" and "duration" choose
-    among `candidates`. Two controls give the hybrid rule's budgets to other clips: "random" to any,
-    "typed" to those with the same kind of question.
+    among `candidates`; "learned:PATH" goes by the predictor in a file that --job=budget wrote. Two
+    controls give the hybrid rule's budgets to other clips: "random" to any, "typed" to those with
+    the same kind of question.
     hybrid: further keys of the hybrid rule. Raises ValueError for any other word.
     """
     if text.isdigit():
@@ -149,7 +150,10 @@ def frame_spec(text: str, candidates: tuple[int, ...], **hybrid: Any) -> dict[st
         return {"kind": "type_matched", "of": rule, "label": "type-matched"}
     if text in ("instruction", "similarity", "duration"):
         return {"kind": text, "candidates": candidates, "label": text}
+    word, _, path = text.partition(":")
+    if word == "learned" and path:
+        return {"kind": "learned", "path": path}
     raise ValueError(
         f"frames={text!r}: expected a number of frames, or one of hybrid, instruction, similarity, "
-        "duration, random, typed"
+        "duration, random, typed, learned:PATH"
     )

@@ -92,8 +92,9 @@ def get_config() -> ConfigDict:
 
     # --- Frame budget: how many frames each video gets. See docs/frame_budget.md. --------------
     # kind: "fixed", "fps", "duration", "instruction", "similarity" (pixels, or DINOv2 with a path),
-    # "hybrid", "judge" (a model is asked: a path or a url), "consensus" (of several specs),
-    # "random_matched", "type_matched" (controls). Each has keys of its own; others are named.
+    # "hybrid", "learned" (the path of what --job=budget wrote), "judge" (a model is asked: a path
+    # or a url), "consensus" (of several specs), "random_matched", "type_matched" (controls). Each
+    # has keys of its own; others are named.
     config.frames = ConfigDict({"kind": "hybrid", "candidates": (8, 16, 32, 64)})
 
     # --- Layout: pixels to patches to tokens. What is unset is as the model's own processor files
@@ -220,6 +221,10 @@ def get_config() -> ConfigDict:
     # Instead of the score what guessing would get: "no_visual", "one_frame", "shuffled_frames" or
     # "shuffled_options". See docs/evaluation.md.
     config.eval.control = ""
+
+    # --- Budget: a frame-budget predictor from answers at fixed counts. See docs/frame_budget.md. -
+    config.budget = ConfigDict()
+    config.budget.benchmarks = ()  # whose answers are learned from; (): all of clips
 
     # --- Serve: the model behind an OpenAI-compatible endpoint. See docs/serve.md. --------------
     # What a request leaves out is as config.eval has it; batches are config.eval.batch_rows.

@@ -15,7 +15,7 @@ from input_pipeline.frame_budget import canonical_spec, spec_hash
 
 # Decides neither the model nor its answers.
 _NO_PART = (
-    *("study", "plan", "export"),  # `study` says which cells there are, not what they are
+    *("study", "plan", "export", "budget"),  # `study` says which cells there are, not what they are
     # Not the axis context: rows that devices share hold other examples.
     *("mesh.data", "mesh.fsdp", "mesh.tensor"),
     *("data.root", "data.benchmark_root", "data.index_dir", "data.cache_dir", "data.cache_gb"),

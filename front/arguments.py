@@ -15,6 +15,7 @@ JOBS = {
     "prepare": "read annotations, probe media, decide frame budgets, lay out tokens",
     "train": "fine-tune; goes on with what an interrupted run has saved",
     "evaluate": "score the newest checkpoint on the config's benchmarks",
+    "budget": "learn how many frames questions need from what the model said at fixed counts",
     "predict": "answer one --prompt about any --media",
     "chat": "talk about any --media: a question a line, an empty line ends it",
     "serve": "answer over HTTP as OpenAI's servers do, until Ctrl-C",

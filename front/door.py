@@ -29,6 +29,7 @@ from input_pipeline.errors import UserError
 
 _READ = (
     "evaluate",
+    "budget",
     "predict",
     "chat",
     "serve",

@@ -83,6 +83,13 @@ def _evaluate(request: Request) -> Done:
     return Done(f"scores and answers: {shown(request.workdir)}/eval", request.again("export"))
 
 
+def _budget(request: Request) -> Done:
+    from evaluation.budget import fit_budget
+
+    path = fit_budget(request.run)
+    return Done(f'the predictor, for {{"kind": "learned", "path": …}}: {shown(path)}')
+
+
 def _predict(request: Request) -> None:
     from vsft_jax.predict import Question, predict, read_questions
 
@@ -175,6 +182,7 @@ DO: dict[str, Callable[[Request], Done | None]] = {
     "prepare": _prepare,
     "train": _train,
     "evaluate": _evaluate,
+    "budget": _budget,
     "predict": _predict,
     "chat": _chat,
     "serve": _serve,

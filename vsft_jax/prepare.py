@@ -88,15 +88,19 @@ def prepare_benchmarks(run: Run, frame_policy: Mapping[str, Any], retry: bool = 
 def resolve_frame_policy(run: Run) -> dict[str, Any]:
     """`config.frames` as a spec that stands on its own.
 
-    Only random_matched needs work: what a question alone draws from are its `of` policy's budgets
-    on the training sets. A data set is dealt its own, see `_for_dataset`.
+    Two kinds need work. Learned ones have their file read, by one process. What a question alone
+    draws from under random_matched are its `of` policy's budgets on the training sets; a data set
+    is dealt its own, see `_for_dataset`. Raises PredictorError for a file that cannot be used.
     """
+    spec = run.config.frames.to_dict()
+    if frame_budget.names_predictor(spec):
+        spec = first_finds(lambda: frame_budget.with_predictors(spec), "read the frame predictor")
 
     def budgets(spec: Mapping[str, Any]) -> np.ndarray:
         prepared = _prepare(run, run.training_sets, dict(spec))
         return np.concatenate([store.clips() for store in prepared.stores().values()])
 
-    return frame_budget.resolve_spec(run.config.frames.to_dict(), budgets)
+    return frame_budget.resolve_spec(spec, budgets)
 
 
 def frame_tools(run: Run, frame_policy: Mapping[str, Any]) -> Tools:

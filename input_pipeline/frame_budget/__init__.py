@@ -14,6 +14,7 @@ from input_pipeline.frame_budget.budget import (
 )
 from input_pipeline.frame_budget.controls import CONTROLS, Clip, deal
 from input_pipeline.frame_budget.judge import UNUSABLE
+from input_pipeline.frame_budget.learned import names_predictor, with_predictors
 from input_pipeline.frame_budget.policies import asked_budget, make_policy
 from input_pipeline.frame_budget.spec import (
     canonical_spec,
@@ -47,8 +48,10 @@ __all__ = [
     "frames_within",
     "make_policy",
     "most_frames",
+    "names_predictor",
     "needs_model",
     "resolve_spec",
     "spec_hash",
     "spec_label",
+    "with_predictors",
 ]

@@ -4,6 +4,7 @@ import dataclasses
 import re
 import unicodedata
 
+from input_pipeline.frame_budget.budget import BudgetQuery, measured
 from input_pipeline.frame_budget.instruction_rules import (
     BOILERPLATE,
     BOILERPLATE_SENTENCE,
@@ -34,6 +35,15 @@ class Demand:
     def level(self) -> float:
         """0 (low) to 1 (high), equal steps."""
         return DEMANDS.index(self.demand) / (len(DEMANDS) - 1)
+
+
+def demand_of(query: BudgetQuery) -> Demand:
+    """`instruction_demand` of a query's instruction, found once for its words."""
+
+    def measure() -> list[str]:
+        return list(dataclasses.astuple(instruction_demand(query.instruction)))
+
+    return Demand(*measured(query.of_words, "demand", measure))
 
 
 def instruction_demand(instruction: str) -> Demand:

@@ -5,7 +5,6 @@ has; `Policy` caps it.
 """
 
 import collections
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,12 +15,12 @@ from input_pipeline.frame_budget.budget import (
     FrameBudget,
     Policy,
     at_level,
-    measured,
     nearest_candidate,
 )
 from input_pipeline.frame_budget.controls import dealt, drawn
-from input_pipeline.frame_budget.instruction import Demand, instruction_demand
+from input_pipeline.frame_budget.instruction import Demand, demand_of
 from input_pipeline.frame_budget.judge import Judge
+from input_pipeline.frame_budget.learned import learned
 from input_pipeline.frame_budget.novelty import pixel_novelty, similarity
 from input_pipeline.frame_budget.spec import (
     canonical_spec,
@@ -89,6 +88,8 @@ def _decider(spec: _Spec, tools: Tools, frames_at_a_time: int) -> Decide:
     match spec["kind"]:
         case "similarity":
             return similarity(spec, tools)
+        case "learned":
+            return learned(spec)
         case "judge":
             fallback = make_policy(spec["fallback"], frames_at_a_time=frames_at_a_time)
             return Judge(spec, tools, fallback)
@@ -108,13 +109,6 @@ def _decider(spec: _Spec, tools: Tools, frames_at_a_time: int) -> Decide:
 
 def _seconds(query: BudgetQuery) -> str:
     return f"{query.media.duration_s:.1f} s"
-
-
-def _demand(query: BudgetQuery) -> Demand:
-    def measure() -> list[str]:
-        return list(dataclasses.astuple(instruction_demand(query.instruction)))
-
-    return Demand(*measured(query.of_words, "demand", measure))
 
 
 def _reason(demand: Demand) -> str:
@@ -142,14 +136,14 @@ def _duration(spec: _Spec, query: BudgetQuery) -> tuple[int, str]:
 
 
 def _instruction(spec: _Spec, query: BudgetQuery) -> tuple[int, str]:
-    demand = _demand(query)
+    demand = demand_of(query)
     wanted = at_level(spec["candidates"], demand.level)
     return nearest_candidate(spec["candidates"], wanted), _reason(demand)
 
 
 def _hybrid(spec: _Spec, query: BudgetQuery) -> tuple[int, str]:
     """Instruction demand × duration × visual novelty; docs/frame_budget.md has a worked example."""
-    demand = _demand(query)
+    demand = demand_of(query)
     outcomes = {step: _hybrid_frames(spec, query, demand, step) for step in NOVELTY_WORDS}
     reason = f"{_reason(demand)}, {_seconds(query)}"
     if len(set(outcomes.values())) == 1 or query.media.frames <= min(outcomes.values()):

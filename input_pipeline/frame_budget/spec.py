@@ -113,6 +113,13 @@ SCHEMAS: dict[str, Schema] = {  # by kind
             values.gap_seconds,
         )
     },
+    # sha256 and candidates: of the predictor's file, see `learned.with_predictors`.
+    "learned": {
+        "path": (REQUIRED, values.required_text),
+        "threshold": (0.8, values.probability),
+        "candidates": (None, values.optional_candidates),
+        "sha256": ("", values.text),
+    },
     "judge": _CANDIDATES
     | _PREVIEWS
     | {"preview_pixels": (224, values.at_least(32)), "path": ("", values.text)}
@@ -234,6 +241,11 @@ def most_frames(spec: Mapping[str, Any]) -> int:
             return max(int(frames) for row in rows for frames in row)
         case "type_matched" | "dealt":
             return most_frames(spec["of"])
+    if not spec["candidates"]:
+        raise ValueError(
+            "frame budget: kind 'learned' has no 'candidates' before its file is read: "
+            "learned.with_predictors fills them in"
+        )
     return max(spec["candidates"])
 
 
@@ -242,7 +254,7 @@ def check_multiples(spec: Mapping[str, Any], frames_at_a_time: int) -> None:
     tower cannot take: it takes `frames_at_a_time`. What was counted, a histogram, may be any."""
     spec = canonical_spec(spec)
     for key in ("frames", "min_frames", "max_frames", "candidates"):
-        given = spec.get(key, [])
+        given = spec.get(key) or []
         for count in given if isinstance(given, list) else [given]:
             if count % frames_at_a_time:
                 raise ValueError(
@@ -267,7 +279,8 @@ def needs_model(spec: Mapping[str, Any]) -> bool:
 def spec_hash(spec: Mapping[str, Any]) -> str:
     """12 hex digits, equal for every spelling of one policy, on every machine.
 
-    The label is a name and no part of the policy, nor is where and how fast a judge is asked.
+    The label is a name and no part of the policy, nor is where and how fast a judge is asked, or
+    where the file of a predictor lies.
     """
     text = json.dumps(_deciding(canonical_spec(spec)), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -276,7 +289,10 @@ def spec_hash(spec: Mapping[str, Any]) -> str:
 def _deciding(value: Any) -> Any:
     """The parts of a spec that decide, in its inner specs too."""
     if isinstance(value, dict) and "kind" in value:
-        return {key: _deciding(each) for key, each in value.items() if key not in _NO_PART}
+        # A predictor is what its file holds, wherever that lies.
+        known = {"path"} if value["kind"] == "learned" and value["sha256"] else set()
+        kept = value.keys() - _NO_PART - known
+        return {key: _deciding(each) for key, each in value.items() if key in kept}
     return [_deciding(each) for each in value] if isinstance(value, list) else value
 
 
@@ -306,6 +322,8 @@ def spec_label(spec: Mapping[str, Any]) -> str:
         )
     if kind == "dealt":
         return spec_label(spec["of"])
+    if kind == "learned":
+        return kind + hashed
     if kind == "consensus":
         return f"{spec['rule']}-of-{len(spec['of'])}{hashed}"
     label, said = kind, {"kind": kind}

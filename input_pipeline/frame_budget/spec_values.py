@@ -64,6 +64,26 @@ def candidates(key: str, value: Any) -> list[int]:
     return increasing(key, [frame_count(key, v) for v in sequence(key, value)])
 
 
+def optional_candidates(key: str, value: Any) -> list[int] | None:
+    """As `candidates`, or None."""
+    return None if value is None else candidates(key, value)
+
+
+def probability(key: str, value: Any) -> float:
+    """A number above 0 and below 1."""
+    found = number(key, value)
+    if found >= 1:
+        raise ValueError(f"frame budget: {key!r} must be a probability below 1, got {value!r}")
+    return found
+
+
+def required_text(key: str, value: Any) -> str:
+    """A string with something in it."""
+    if not text(key, value):
+        raise ValueError(f"frame budget: {key!r} must not be empty")
+    return value
+
+
 def thresholds(key: str, value: Any) -> list[float] | None:
     """Rising numbers, or None."""
     if value is None:

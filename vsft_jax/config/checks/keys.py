@@ -190,6 +190,8 @@ KEYS: dict[str, Check] = {
     "eval.limit": integer(0),
     "eval.control": one_of("", "no_visual", "one_frame", "shuffled_frames", "shuffled_options"),
     #
+    "budget.benchmarks": listing(name(), "different names of benchmarks", distinct=True),
+    #
     "serve.host": name(),
     "serve.port": integer(0, 65535),
     "serve.name": text(),
