@@ -25,7 +25,7 @@ from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
 from vsft_jax.prepare import prepare_benchmarks
 
-LEAST_CLIPS = 20
+LEAST_CLIPS = 10  # fewer can hardly be parted into five
 RULE = "hybrid"  # beside which a predictor is shown, whether it was evaluated or not
 
 
