@@ -152,7 +152,7 @@ def frame_spec(text: str, candidates: tuple[int, ...], **hybrid: Any) -> dict[st
         return {"kind": text, "candidates": candidates, "label": text}
     word, _, path = text.partition(":")
     if word == "learned" and path:
-        return {"kind": "learned", "path": path}
+        return {"kind": "learned", "path": path, "label": "learned"}
     raise ValueError(
         f"frames={text!r}: expected a number of frames, or one of hybrid, instruction, similarity, "
         "duration, random, typed, learned:PATH"

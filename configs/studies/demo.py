@@ -9,7 +9,7 @@ more policies, a longer base, remedies and five seeds.
 
 Arguments: frames=8 (or hybrid, random, instruction, similarity, duration) trains one model with
 that frame policy; stage=base trains on images instead of clips; init_from=DIR starts from another
-run's model.
+run's model; learned=FILE adds the predictor that --job=budget wrote to the study's policies.
 
     vsft --config=configs/studies/demo.py:stage=base --workdir=runs/base --job=train
     vsft --config=configs/studies/demo.py:frames=4,init_from=runs/base --workdir=runs/f4
@@ -54,7 +54,7 @@ REMEDIES: dict[str, dict[str, Any]] = {
 
 def get_config(arg: str | None = None) -> ConfigDict:
     """The demo's config; see the module's docstring for the arguments."""
-    args = common.parse_arg(arg, frames="hybrid", stage="sft", init_from="", full=False)
+    args = common.parse_arg(arg, frames="hybrid", stage="sft", init_from="", full=False, learned="")
     if args.stage not in ("base", "sft"):
         raise ValueError(f"config argument stage={args.stage!r}: expected base or sft")
     config = default.get_config()
@@ -162,6 +162,8 @@ def get_config(arg: str | None = None) -> ConfigDict:
     if args.full:
         words = ("2", "4", "8", "16", "hybrid", "random", "typed")
     config.study.frames = ConfigDict({f"frames_{word:0>2}": _frames(word) for word in words})
+    if args.learned:
+        config.study.frames.frames_learned = ConfigDict(_frames(f"learned:{args.learned}"))
     config.study.infer_frames = CANDIDATES if args.full else ()
     if args.full:
         config.study.remedies = ConfigDict(REMEDIES)

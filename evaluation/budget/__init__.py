@@ -11,6 +11,6 @@ job.py       all of it
 """
 
 from evaluation.budget.job import fit_budget
-from evaluation.budget.labels import Labels, Question, budget_path, read_labels
+from evaluation.budget.labels import Labels, Question, read_labels
 
-__all__ = ["Labels", "Question", "budget_path", "fit_budget", "read_labels"]
+__all__ = ["Labels", "Question", "fit_budget", "read_labels"]

@@ -8,10 +8,12 @@ from absl import logging
 from evaluation import provenance
 from evaluation.budget.fitting import SETTINGS, fit
 from evaluation.budget.held_out import Judged, judge
-from evaluation.budget.labels import Labels, budget_path, read_labels
+from evaluation.budget.labels import Labels, read_labels
 from evaluation.budget.terminal import print_judged
 from vsft_jax.config import Run
 from vsft_jax.workdir_lock import working_in
+
+FILE = "budget.safetensors"  # in the workdir of the run whose answers it was fitted to
 
 
 def fit_budget(run: Run) -> Path:
@@ -26,7 +28,7 @@ def fit_budget(run: Run) -> Path:
         labels = read_labels(run)
         judged = judge(labels)
         print_judged(labels, judged)
-        path = budget_path(run.workdir)
+        path = run.workdir / FILE
         sha256 = write_predictor(labels, judged, path)
         logging.info("%s: sha256 %s", path, sha256)
         return path

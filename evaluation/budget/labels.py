@@ -8,7 +8,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from absl import logging
@@ -258,8 +257,3 @@ def _digest(questions: Sequence[Question]) -> str:
 
 def _listed(left_out: Mapping[str, int]) -> str:
     return ", ".join(f"{n} {why}" for why, n in left_out.items() if n) or "none"
-
-
-def budget_path(workdir: Path) -> Path:
-    """Where a run's predictor lies."""
-    return workdir / "budget.safetensors"

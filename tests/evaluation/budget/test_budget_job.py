@@ -119,6 +119,7 @@ def test_what_cannot_be_learned_from_is_named(run, tmp_path):
     answer_all(run, 4, records[:6])
     with pytest.raises(ResultError, match=r"6 questions about \d clips can be used, and at least"):
         read_labels(run)
-    other = run.with_settings(budget={"benchmarks": ("mvbench",)})
+    config = run.config.copy_and_resolve_references()
+    config.budget.benchmarks = ("mvbench",)
     with pytest.raises(ConfigError, match=r"config.budget.benchmarks: mvbench: .*\(clips\)"):
-        read_labels(other)
+        read_labels(Run(config, run.workdir))

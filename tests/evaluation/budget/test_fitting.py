@@ -1,4 +1,5 @@
-"""A predictor's fit: loss and gradient against plain float64 loops, planted rules, what is unused."""
+"""A predictor's fit: loss and gradient against plain float64 loops, planted rules, what is held
+out."""
 
 import dataclasses
 

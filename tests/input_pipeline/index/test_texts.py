@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from input_pipeline.annotations import endings
-from input_pipeline.frame_budget import policies
+from input_pipeline.frame_budget import instruction
 from input_pipeline.index import DatasetSpec, ExampleStore, prepare
 from input_pipeline.index import pieces as index_pieces
 from input_pipeline.index.quarantine import quarantine_of
@@ -188,9 +188,9 @@ def test_what_policies_measured_is_not_measured_again(tmp_path, corpus, mixed, m
     looks = []
     preview = Decoder.preview
     monkeypatch.setattr(Decoder, "preview", lambda *args: looks.append(args) or preview(*args))
-    demand = policies.instruction_demand
+    demand = instruction.instruction_demand
     monkeypatch.setattr(
-        policies, "instruction_demand", lambda words: looks.append(words) or demand(words)
+        instruction, "instruction_demand", lambda words: looks.append(words) or demand(words)
     )
 
     def spec_of(low):

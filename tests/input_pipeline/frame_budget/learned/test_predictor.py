@@ -34,9 +34,11 @@ def by_loops(predictor, features):
         inputs.append(min(max((x - mean) / deviation, -3.0), 3.0))
     hidden = []
     for unit, bias in enumerate(w["hidden_bias"]):
-        hidden.append(math.tanh(bias + sum(x * r[unit] for x, r in zip(inputs, w["hidden"]))))
+        hidden.append(
+            math.tanh(bias + sum(x * r[unit] for x, r in zip(inputs, w["hidden"], strict=True)))
+        )
     logits = [
-        bias + sum(h * row[c] for h, row in zip(hidden, w["out"]))
+        bias + sum(h * row[c] for h, row in zip(hidden, w["out"], strict=True))
         for c, bias in enumerate(w["out_bias"])
     ]
     odds = [math.exp(x) for x in logits]
