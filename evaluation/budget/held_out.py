@@ -18,7 +18,6 @@ from input_pipeline.frame_budget.learned import budget_at
 
 FOLDS = 5
 THRESHOLDS = (0.5, 0.65, 0.8, 0.9, 0.95)
-SPLITS = {"clips": "clips not seen", "kinds": "kinds of question not seen"}
 
 Suffices = Sequence[Mapping[int, float]]  # of each question: count → probability
 Given = Mapping[str, int]  # question → frames
@@ -96,7 +95,9 @@ def judge(labels: Labels) -> Judged:
         "kinds": folds_of([question.kind for question in labels.questions]),
     }
     told = {split: tell(labels, parts) for split, parts in groups.items() if len(set(parts)) > 1}
-    others = {f"fixed-{c}": dict.fromkeys(_names(labels), c) for c in labels.counts}
+    others: dict[str, Given] = {
+        f"fixed-{c}": dict.fromkeys(_names(labels), c) for c in labels.counts
+    }
     others |= labels.given
     if not any(label == RULE or label.startswith(f"{RULE}-") for label in labels.given):
         others[RULE] = {question.name: question.rule for question in labels.questions}
@@ -104,7 +105,7 @@ def judge(labels: Labels) -> Judged:
     for split, each in told.items():
         for threshold in THRESHOLDS:
             given = _given(labels, each.suffices, threshold)
-            rows.append(row_of(labels, f"learned at {threshold:g}, {SPLITS[split]}", given))
+            rows.append(row_of(labels, f"learned {threshold:g}, new {split}", given))
     against = [
         _against(labels, split, each.suffices, name, given)
         for split, each in told.items()
@@ -129,7 +130,7 @@ def tell(labels: Labels, parts: Sequence[int]) -> Told:
     suffices: list[Mapping[int, float]] = [{}] * len(features)
     nats, of_shares = np.zeros(len(features)), np.zeros(len(features))
     for part in sorted(set(parts)):
-        predictor = fit(features, places, labels.counts, where != part)
+        predictor = fit(features, labels.places, labels.counts, where != part)
         seen = np.bincount(places[where != part], minlength=len(labels.counts)) + 1.0
         for i in np.flatnonzero(where == part):
             suffices[i] = predictor.suffices(features[i])

@@ -108,13 +108,13 @@ def read_labels(run: Run) -> Labels:
             f"at least {LEAST_CLIPS} clips are needed (left out: {_listed(left_out)}): ask about "
             "more, or name other benchmarks in config.budget.benchmarks"
         )
-    needed = Counter(question.needed for question in questions)
+    labelled = Counter(question.needed for question in questions)
     about = {
         "checkpoint": dict(checkpoint),
         "benchmarks": list(names),
         "questions": len(questions),
         "clips": clips,
-        "needed": {str(count): needed[count] for count in counts},
+        "needed": {str(count): labelled[count] for count in counts},
         "left_out": dict(+left_out),
         "labels": _digest(questions),
     }

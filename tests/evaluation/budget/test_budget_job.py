@@ -69,7 +69,7 @@ def test_labels_are_what_the_answers_say(run):
 
 def test_from_answers_to_an_index(run, capsys, monkeypatch):
     path = fit_budget(run)
-    assert "learned at 0.8, clips not seen" in capsys.readouterr().out
+    assert "learned 0.8, new clips" in capsys.readouterr().out
     predictor = load(read(str(path)), str(path))
     assert predictor.counts == COUNTS and predictor.about["model"]["clips"] >= 10
     assert {"rows", "against", "cross_entropy"} == set(predictor.about["held_out"])

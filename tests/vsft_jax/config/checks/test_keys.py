@@ -167,6 +167,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "eval.limit": AT_LEAST_0,
     "eval.choices": ('one of "written", "likeliest"', "first", None),
     "eval.control": ('one of "", "no_visual"', "blind", None),
+    "budget.benchmarks": ("a list of different names", "clips", ("",), ("a", "a"), 3),
     "serve.host": NAME,
     "serve.port": ("an integer from 0 to 65535", -1, 65536, "8000", None),
     "serve.name": TEXT,
