@@ -28,7 +28,7 @@ from input_pipeline.frame_budget.learned.features import (
 from input_pipeline.paths import is_remote
 
 _HEAD = "vsft_frame_budget"  # of the file's metadata
-_MOST_BYTES = 1 << 26  # of a file; one takes a quarter of a megabyte
+_MOST_BYTES = 1 << 26  # of a file; one takes some 80 kB
 _BOUND = 3.0  # standard deviations: beyond what was seen, a number counts as the end of it
 _DIGITS = 9  # of a probability: what machines may differ in is not decided by
 
