@@ -1,4 +1,4 @@
-"""Gemma 4, its dense sizes as released, on your own clips. Without audio.
+"""Gemma 4, as released, on your own clips. Without audio.
 
     vsft --config=configs/gemma4.py:path=/models/gemma-4-E2B-it \
         --job=predict --media=clip.mp4 --prompt="What happens?"
@@ -7,14 +7,15 @@
     annotations=/data/train.json,media_root=/data/videos,frames=hybrid --workdir=runs/mine
 
 Arguments: path= a Hugging Face directory or hub id, for architecture, weights and tokenizer; size=
-e2b, e4b or 31b, checked against the path, or without one a model with random weights; frames= a
-number or hybrid, instruction, similarity, duration, random; annotations= and media_root= one
-training set (docs/data.md); benchmarks= and benchmark_root= official benchmarks, as in mme+videomme
-(docs/evaluation.md); init_from= another run's workdir. For evaluation alone,
+e2b, e4b, 31b or 26b-a4b, checked against the path, or without one a model with random weights;
+frames= a number or hybrid, instruction, similarity, duration, random; annotations= and media_root=
+one training set (docs/data.md); benchmarks= and benchmark_root= official benchmarks, as in
+mme+videomme (docs/evaluation.md); init_from= another run's workdir. For evaluation alone,
 --config.model.param_dtype=bfloat16 halves the memory.
 
-Of E2B and E4B half the parameters are a table of what each layer gets of every token:
---config.train.only="llm/layers|merger" leaves it as it is, which saves its gradient and moments.
+Of E2B half the parameters, of E4B more than a third, are a table of what each layer gets of every
+token: --config.train.only="llm/layers|merger" leaves it as it is, which saves its gradient and
+moments.
 """
 
 from ml_collections import ConfigDict, config_dict

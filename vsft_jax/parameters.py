@@ -9,13 +9,14 @@ import jax.numpy as jnp
 
 from vsft_jax.errors import ConfigError
 
+_MLPS = "(mlp(/experts)?|beside/mixture/experts)"
 # Which matrices to tune so that little is forgotten: arXiv 2510.08564 compares "attention" and
 # "gate_up" with tuning everything. Where layers are of several kinds, their names stand between:
 # "llm/layers/full/q".
 PRESETS = {
     "attention": r"llm/layers(/\w+)?/(q|k|v|o)",
-    "gate_up": r"llm/layers(/\w+)?/mlp/(experts/)?(gate|up)",
-    "linear": r"llm/layers(/\w+)?/(q|k|v|o|mlp/(experts/)?(gate|up|down))",
+    "gate_up": rf"llm/layers(/\w+)?/{_MLPS}/(gate|up)",
+    "linear": rf"llm/layers(/\w+)?/(q|k|v|o|{_MLPS}/(gate|up|down))",
 }
 
 

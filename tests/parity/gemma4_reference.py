@@ -79,6 +79,17 @@ LARGE = _IDS | {
     "vision_config": _TOWER | {"use_clipped_linears": False, "standardize": True},
 }
 
+# As 26B-A4B: that with experts beside each MLP. Neither their number nor a token's share is even.
+EXPERTS = LARGE | {
+    "text_config": LARGE["text_config"]
+    | {
+        "enable_moe_block": True,
+        "num_experts": 7,
+        "top_k_experts": 3,
+        "moe_intermediate_size": 24,
+    },
+}
+
 
 def chat(rules: VisionLayout) -> ChatTokenizer:
     """One id a word, as `llava_reference.chat`; times are all the same word."""
@@ -163,10 +174,14 @@ def fill_buffers(model: torch.nn.Module) -> None:
                 buffer.copy_(1 + noise)
             elif part in ("input_min", "output_min"):
                 buffer.copy_(-1 - noise)
-            elif part in ("layer_scalar", "std_scale"):
+            elif part in ("layer_scalar", "std_scale", "per_expert_scale"):
                 buffer.copy_(0.6 + 0.5 * noise)
             elif part in ("std_bias", "position_embedding_table"):
                 buffer.copy_(noise - 0.5)
+            elif name.endswith("router.scale"):
+                buffer.copy_(buffer.shape[0] ** 0.5 * (0.6 + noise))
+            elif ".experts." in name:  # a matrix of each, not one of all
+                buffer.mul_(buffer.shape[1] ** 0.5)
             elif name.endswith("q_norm.weight"):
                 # Products with keys are not divided: as they are, a softmax would take one key.
                 buffer.mul_(0.25)

@@ -1,5 +1,6 @@
 """What is checked of every LLaVA family."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -101,6 +102,16 @@ def packed(case: Case, rows) -> None:
             end = start + len(expected)
             np.testing.assert_allclose(values[start:end], expected, atol=TOLERANCE)
             start = end
+
+
+def their_half_precision(case: Case, parts) -> float:
+    """What transformers' own error is, see `half_precision`."""
+    ids, media, expected = case.host.ids(parts), media_of(parts), case.expected(parts)
+    inputs = case.oracle.inputs(ids, media)
+    half = copy.deepcopy(case.oracle.model).to(torch.bfloat16)
+    with torch.no_grad():
+        error = half(**inputs).logits[0].float().numpy() - expected
+    return error.std() / expected.std()
 
 
 def half_precision(case: Case, parts, bound: float) -> None:

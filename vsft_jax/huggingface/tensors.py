@@ -133,7 +133,7 @@ def tensor_shapes(
         shape = row.shape or ((rows, inner[0]) if row.transpose else (rows, *inner[1:]))
         if row.experts:
             shape = (*inner[:-1], rows)
-        shape = () if row.number else shape
+        shape = _turned(shape) if row.turned else () if row.number else shape
         found |= dict.fromkeys(row.names(), shape)
     return found
 
@@ -202,7 +202,7 @@ def upright(
         for row in table
         if row.experts
         for name in row.names()
-        if tuple(found[name]) == _turned(expected[name])
+        if tuple(found[name]) == (expected[name] if row.turned else _turned(expected[name]))
     }
 
     def upright_read(name: str, index: tuple[slice, ...]) -> np.ndarray:
@@ -284,7 +284,7 @@ def hf_tensors(
         pieces = [piece.T for piece in pieces] if row.transpose else pieces
         axis = -1 if row.experts else 0
         array = pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis)
-        if row.experts and array.shape == _turned(array.shape):
+        if row.turned or (row.experts and array.shape == _turned(array.shape)):
             array = array.swapaxes(1, 2)
         array = np.ascontiguousarray(array)
         if row.number:

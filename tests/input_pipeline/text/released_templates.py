@@ -197,5 +197,8 @@ RELEASED = {
         for size in ("e2b", "e4b")
     },
     # Its prompt says that the model does not think.
-    "gemma4 31b": Released(tiny_gemma.LARGE_TEMPLATE, tiny_gemma.MEDIA_TOKENS, gemma=True),
+    **{
+        f"gemma4 {size}": Released(tiny_gemma.LARGE_TEMPLATE, tiny_gemma.MEDIA_TOKENS, gemma=True)
+        for size in ("31b", "26b-a4b")
+    },
 }

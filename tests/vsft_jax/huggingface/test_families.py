@@ -53,6 +53,7 @@ FAMILIES = {
     "smolvlm": (test_smolvlm.HF_CONFIG, {"image_token_id": "<image>"}, tiny_smollm),
     "gemma4": (gemma4_reference.SMALL, GEMMA, tiny_gemma),
     "gemma4 large": (gemma4_reference.LARGE, GEMMA, tiny_gemma),
+    "gemma4 with experts": (gemma4_reference.EXPERTS, GEMMA, tiny_gemma),
 }
 PROCESSORS = {
     "qwen2_5_vl": "Qwen2_5_VLProcessor",
@@ -64,6 +65,7 @@ PROCESSORS = {
     "smolvlm": "SmolVLMProcessor",
     "gemma4": "Gemma4Processor",
     "gemma4 large": "Gemma4Processor",
+    "gemma4 with experts": "Gemma4Processor",
 }
 
 

@@ -27,7 +27,7 @@ TOWER = dict(depth=2, width=16, mlp_width=16, heads=2)
 # Windows and whole frames; learned positions and features from inside the tower; class tokens (of
 # inputs of 8 places, of which this test's media have any number) and visual tokens that are
 # weighted sums, which are taken before they are projected; windows in text, layers without keys and
-# with inputs of their own; pictures that see all of themselves.
+# with inputs of their own; pictures that see all of themselves, and experts beside MLPs.
 GEMMA = TEXT | dict(window=9, full_head_dim=16, logit_cap=5.0)
 GEMMA_TOWER = TOWER | dict(kv_heads=2, head_dim=8, merge_size=2, positions=8)
 MODELS = {
@@ -39,9 +39,12 @@ MODELS = {
         ),
         **COMPUTE,
     ),
-    "gemma4 large": gemma4.ModelConfig(
+    "gemma4 with experts": gemma4.ModelConfig(
         gemma4.VisionConfig(**GEMMA_TOWER, clipped=False, standardize=True),
-        gemma4.TextConfig(**GEMMA, full_layers=(1,), k_eq_v=True, two_way_media=True),
+        gemma4.TextConfig(
+            **(GEMMA | dict(full_layers=(1,), k_eq_v=True, two_way_media=True)),
+            **dict(experts=6, experts_per_token=3, expert_width=8),
+        ),
         **COMPUTE,
     ),
     "qwen2_5_vl": qwen2_5_vl.ModelConfig(
@@ -129,7 +132,7 @@ def alone(name):
         ("qwen3_vl with experts", (1, 2, 2, 2)),
         ("llava_next_video", (2, 2, 2, 1)),
         ("gemma4", (1, 2, 2, 2)),
-        ("gemma4 large", (1, 4, 1, 2)),
+        ("gemma4 with experts", (1, 4, 1, 2)),
     ],
 )
 def test_loss_and_gradients_are_those_of_one_device(name, shape):

@@ -1,6 +1,7 @@
 """Experts: products of groups, and the layer on meshes, against plain loops and one device."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from vsft_jax.models.shared.experts import Experts, balance
 from vsft_jax.models.shared.experts.grouped import grouped_product
 from vsft_jax.models.shared.experts.tiles import by_tiles
 from vsft_jax.models.shared.partition import partition_rules
+from vsft_jax.parameters import flatten
 from vsft_jax.sharding import field_sharding, make_mesh, shardings
 
 SIZES = np.array([3, 0, 130, 1, 70], np.int32)  # of groups; 96 rows behind them belong to none
@@ -110,9 +112,10 @@ def test_on_a_mesh_it_is_what_one_device_computes(experts, shape):
     graphdef, params, x, real = _layer(experts)
     mesh = make_mesh(shape)
     rules = [
-        (path.removeprefix("llm/layers/mlp/"), axes[1:])
+        (name, axes[1:])
+        for name in flatten(params)
         for path, axes in partition_rules()
-        if "llm/layers/mlp/" in path
+        if re.fullmatch(path, f"llm/layers/mlp/{name}")
     ]
     with jax.set_mesh(mesh):
         placed = jax.device_put(params, shardings(params, rules, mesh))

@@ -30,6 +30,7 @@ COUNTS = {
     ("gemma4", "e2b"): None,
     ("gemma4", "e4b"): None,
     ("gemma4", "31b"): None,
+    ("gemma4", "26b-a4b"): None,
     ("smolvlm", "256m"): 256_484_928,
     ("smolvlm", "500m"): 507_482_304,
     ("smolvlm", "2.2b"): 2_246_784_880,
@@ -89,7 +90,7 @@ def test_parameters_are_those_of_transformers(published):
     if config.text.tie_word_embeddings:
         del expected["lm_head.weight"]
     found = tensor_shapes([row for row in table if row.written], shapes)
-    for name in (each for row in table if row.experts for each in row.names()):
+    for name in (each for row in table if row.experts and not row.turned for each in row.names()):
         # Files have them as released, the model in memory the other way round.
         expected[name] = tuple(expected[name][i] for i in (0, 2, 1))
     assert found == expected

@@ -1,4 +1,4 @@
-"""Gemma 4: its dense sizes, without audio."""
+"""Gemma 4, without audio."""
 
 from vsft_jax.models.family import Family
 from vsft_jax.models.gemma4 import config, hf, layout, model

@@ -85,6 +85,7 @@ class TextConfig(shared.TextConfig):
     logit_cap: logits are held within ± this by a tanh; 0: not at all.
     two_way_media: the positions of a picture or frame see all of it, in sliding layers.
     pad_id: the token whose `layer_input` stands for visual tokens.
+    expert_width: of the MLPs of experts, which stand beside each layer's own.
     """
 
     head_dim: int = 256
@@ -104,6 +105,7 @@ class TextConfig(shared.TextConfig):
     logit_cap: float = 0.0
     two_way_media: bool = False
     pad_id: int = 0
+    expert_width: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -121,6 +123,10 @@ class TextConfig(shared.TextConfig):
             layers == self.full_layers and bool(layers) and layers[-1] == self.depth - 1,
             f"text full_layers {self.full_layers} must rise and end with the last layer, "
             f"{self.depth - 1}",
+        )
+        check(
+            not (self.experts and self.shared_layers),
+            f"text experts {self.experts} with shared_layers {self.shared_layers} is not supported",
         )
         own = set(self.kinds[: self.depth - self.shared_layers])
         check(

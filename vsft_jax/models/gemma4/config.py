@@ -43,6 +43,12 @@ class ModelConfig(shared.ModelConfig):
 
 _ACTIVATION = "gelu_pytorch_tanh"
 _SLIDING, _FULL = "sliding_attention", "full_attention"
+# Our fields of what is there where enable_moe_block is true.
+_EXPERTS = {
+    "experts": "num_experts",
+    "experts_per_token": "top_k_experts",
+    "expert_width": "moe_intermediate_size",
+}
 # What text_config and vision_config may leave out.
 _TEXT = {
     "vocab_size": 262144,
@@ -126,7 +132,6 @@ def _text_from_hf(config: Mapping[str, Any]) -> TextConfig:
     for key, supported in (
         ("hidden_activation", _ACTIVATION),
         ("attention_bias", False),
-        ("enable_moe_block", False),
     ):
         _require_value("text_config", text, key, supported)
     depth, width = text["num_hidden_layers"], text["hidden_size_per_layer_input"] or 0
@@ -151,6 +156,11 @@ def _text_from_hf(config: Mapping[str, Any]) -> TextConfig:
     types[-1] = _FULL  # transformers does the same
     full_layers = tuple(i for i, kind in enumerate(types) if kind == _FULL)
     own = _own_of_full_layers(text, full_layers)
+    experts = _EXPERTS if text.get("enable_moe_block") else {}
+    require(
+        all(text.get(theirs) for theirs in experts.values()),
+        f"text_config.enable_moe_block is true, which needs {', '.join(experts.values())}",
+    )
     rope = text.get("rope_parameters") or {}
     sliding = {"rope_type": "default", "rope_theta": 10000.0} | (rope.get(_SLIDING) or {})
     full = rope.get(_FULL) or {
@@ -189,6 +199,7 @@ def _text_from_hf(config: Mapping[str, Any]) -> TextConfig:
         logit_cap=float(text.get("final_logit_softcapping") or 0.0),
         two_way_media=two_way == "vision",
         pad_id=text.get("pad_token_id") or 0,
+        **{ours: text[theirs] for ours, theirs in experts.items()},
     )
 
 
@@ -281,7 +292,8 @@ def to_hf(config: ModelConfig) -> dict[str, Any]:
             "use_bidirectional_attention": "vision" if text.two_way_media else None,
             "tie_word_embeddings": text.tie_word_embeddings,
             "pad_token_id": text.pad_id,
-            "enable_moe_block": False,
+            "enable_moe_block": text.experts > 0,
+            **{theirs: getattr(text, ours) or None for ours, theirs in _EXPERTS.items()},
         },
     }
 
@@ -292,12 +304,17 @@ def to_hf(config: ModelConfig) -> dict[str, Any]:
 def _text(
     depth: int, width: int, heads: int, kv_heads: int, period: int, **more: Any
 ) -> TextConfig:
-    """Every `period`-th layer is a full one."""
+    """Every `period`-th layer is a full one. more: other numbers."""
+    own = {"mlp_width": 4 * width, "full_kv_heads": kv_heads} | more
     return TextConfig(
-        *(depth, width, 4 * width, heads, kv_heads, 262144),
+        depth=depth,
+        width=width,
+        heads=heads,
+        kv_heads=kv_heads,
+        vocab_size=262144,
         full_layers=tuple(range(period - 1, depth, period)),
         logit_cap=30.0,
-        **({"full_kv_heads": kv_heads} | more),
+        **own,
     )
 
 
@@ -312,7 +329,7 @@ _LARGE_TOWER = VisionConfig(
     standardize=True,
 )
 
-# google/gemma-4-{E2B,E4B,31B}-it; 26B-A4B has experts, which are not computed here.
+# google/gemma-4-{E2B,E4B,31B,26B-A4B}-it.
 PUBLISHED = {
     "e2b": ModelConfig(
         VisionConfig(),
@@ -330,6 +347,21 @@ PUBLISHED = {
             two_way_media=True,
             window=1024,
             max_positions=262144,
+        ),
+    ),
+    "26b-a4b": ModelConfig(
+        _LARGE_TOWER,
+        _text(
+            *(30, 2816, 16, 8, 6),
+            mlp_width=2112,
+            full_kv_heads=2,
+            k_eq_v=True,
+            two_way_media=True,
+            window=1024,
+            max_positions=262144,
+            experts=128,
+            experts_per_token=8,
+            expert_width=704,
         ),
     ),
 }

@@ -14,8 +14,10 @@ from jax.ad_checkpoint import checkpoint_name
 
 from vsft_jax.models.gemma4.config import LayerSpec, ModelConfig, TextConfig
 from vsft_jax.models.gemma4.layers import AroundNorms, heads, linear_options, normalise, unscaled
+from vsft_jax.models.gemma4.mixture import Mixture
 from vsft_jax.models.shared.attention import attention
 from vsft_jax.models.shared.decoder import Attended, Embedding, KVCache
+from vsft_jax.models.shared.experts import Load
 from vsft_jax.models.shared.layers import ACTIVATIONS, Linear, Mlp, RMSNorm, Rotary
 from vsft_jax.models.shared.stacks import make_stack, scan_mixed
 from vsft_jax.sharding import shard_rows
@@ -62,6 +64,22 @@ class LayerInput(nnx.Module):
         return self.norm(self.proj(ACTIVATIONS[_ACTIVATION](self.gate(x)) * inputs))
 
 
+class BesideMlp(nnx.Module):
+    """Experts beside an MLP, and the normalisations of the outputs of both and of their inputs."""
+
+    def __init__(self, text: TextConfig, *, param_dtype: str, rngs: nnx.Rngs):
+        self.mixture = Mixture(text, param_dtype=param_dtype, rngs=rngs)
+        self.norm, self.post_norm, self.mlp_norm = (
+            RMSNorm(text.width, eps=text.norm_eps, param_dtype=param_dtype) for _ in range(3)
+        )
+
+    def __call__(self, x: Array, mlp: Array, real: Array | None) -> tuple[Array, Load]:
+        """x: float[B, L, D], the stream; mlp: float[B, L, D], what the MLP made of it; real:
+        bool[B, L] -> float[B, L, D] of both, the load."""
+        y, load = self.mixture(self.norm(x), real, seen=x)
+        return self.mlp_norm(mlp) + self.post_norm(y), load
+
+
 class Layer(AroundNorms):
     """One layer. `scalar` multiplies what it gives on and does not train."""
 
@@ -85,16 +103,26 @@ class Layer(AroundNorms):
         self.v = Linear(text.width, kv_inner, **options) if own_values else None
         self.o = Linear(inner, text.width, **options)
         self.mlp = Mlp(text.width, spec.mlp_width, activation=_ACTIVATION, gated=True, **options)
+        beside = BesideMlp(text, param_dtype=param_dtype, rngs=rngs) if text.experts else None
+        self.beside = beside
         own_inputs = text.layer_input_width > 0
         self.inputs = LayerInput(text, param_dtype=param_dtype, rngs=rngs) if own_inputs else None
         self.scalar = nnx.Param(jnp.ones((1,), param_dtype))
         self.head_dim, self.eps = spec.head_dim, text.norm_eps
 
     def __call__(
-        self, x: Array, rotary: Rotary, attend: _Attend, inputs: Array | None
-    ) -> tuple[Array, Any]:
-        """x: float[B, L, D] -> float[B, L, D], attend's extra. attend: gets None for keys and
-        values that the layer does not have. inputs: float[B, L, P]."""
+        self,
+        x: Array,
+        rotary: Rotary,
+        attend: _Attend,
+        inputs: Array | None,
+        real: Array | None = None,
+    ) -> tuple[Array, Any, Load | None]:
+        """x: float[B, L, D] -> float[B, L, D], attend's extra, the load of the experts if any.
+
+        attend: gets None for keys and values that the layer does not have. inputs: float[B, L, P].
+        real: bool[B, L], tokens that are no padding; None: all are real.
+        """
         y = self.norm1(x)
         q = checkpoint_name(unscaled(rotary(self.q_norm(heads(self.q, y, self.head_dim)))), "qkv")
         k = v = None
@@ -105,10 +133,13 @@ class Layer(AroundNorms):
             v = checkpoint_name(normalise(v, self.eps), "qkv")
         out, extra = attend(q, k, v)
         x = x + self.post_norm1(self.o(out.reshape(*out.shape[:-2], -1)))
-        x = x + self.post_norm2(self.mlp(self.norm2(x)))
+        y, load = self.mlp(self.norm2(x)), None
+        if self.beside is not None:
+            y, load = self.beside(x, y, real)
+        x = x + self.post_norm2(y)
         if self.inputs is not None and inputs is not None:
             x = x + self.inputs(x, inputs)
-        return x * jax.lax.stop_gradient(self.scalar[...].astype(x.dtype)), extra
+        return x * jax.lax.stop_gradient(self.scalar[...].astype(x.dtype)), extra, load
 
 
 class Decoder(nnx.Module):
@@ -175,7 +206,7 @@ class Decoder(nnx.Module):
 
     def __call__(
         self, x: Array, positions: Array, segment_ids: Array, beside: Beside
-    ) -> tuple[Array, None]:
+    ) -> tuple[Array, Load | None]:
         """Packed rows to final hidden states.
 
         Args:
@@ -185,21 +216,23 @@ class Decoder(nnx.Module):
             beside: see `Beside`.
 
         Returns:
-            float[B, L, D], and None, since no layer has experts.
+            float[B, L, D], and of a model with experts the load of each layer's, float32[layers, B,
+            E], those of a kind together; None of one without.
         """
-        return self._run(x, positions, segment_ids, beside, keep=False)[0], None
+        x, _, load = self._run(x, positions, segment_ids, beside, keep=False)
+        return x, load
 
     def prefill(
         self, x: Array, positions: Array, segment_ids: Array, beside: Beside
     ) -> tuple[Array, Cache]:
         """As `__call__`, and what goes on from there: a cache of S = L slots."""
-        x, found = self._run(x, positions, segment_ids, beside, keep=True)
+        x, found, _ = self._run(x, positions, segment_ids, beside, keep=True)
         return x, Cache(found["sliding"], found["full"], positions[None, ..., 0])
 
     def _run(
         self, x: Array, positions: Array, segment_ids: Array, beside: Beside, keep: bool
-    ) -> tuple[Array, dict[str, KVCache]]:
-        text, rotaries = self.config.text, self._rotaries(positions)
+    ) -> tuple[Array, dict[str, KVCache], Load | None]:
+        text, rotaries, real = self.config.text, self._rotaries(positions), segment_ids > 0
         first_shared = text.depth - text.shared_layers
         own = text.kinds[:first_shared]
         last: dict[str, KVCache] = {}
@@ -225,8 +258,8 @@ class Decoder(nnx.Module):
                 )
                 return out, None if spec.shared else KVCache(k, v)
 
-            x, kept = layer(shard_rows(x), rotaries[name], attend, given[1])
-            return x, kept if keep or text.shared_layers else None
+            x, kept, load = layer(shard_rows(x), rotaries[name], attend, given[1], real)
+            return x, (kept if keep or text.shared_layers else None, load)
 
         def run(x: Array, layers: slice, **options: Any) -> tuple[Array, dict[str, Any]]:
             inputs = None if beside.inputs is None else beside.inputs[layers]
@@ -234,11 +267,15 @@ class Decoder(nnx.Module):
             remat = self.config.remat
             return scan_mixed(self.layers, step, x, order, inputs, remat=remat, **options)
 
-        x, found = run(x, slice(0, len(own)), last_only=not keep)
+        last_only = not (keep or text.experts)
+        x, extras = run(x, slice(0, len(own)), last_only=last_only)
+        found = {kind: kept for kind, (kept, _) in extras.items()}
         if text.shared_layers:
             last |= {kind: jax.tree.map(lambda p: p[-1:], kv) for kind, kv in found.items()}
             x, _ = run(x, slice(first_shared, None))
-        return self.norm(x), found
+        loads = [load for _, load in extras.values()]
+        load = jax.tree.map(lambda *x: jnp.concatenate(x), *loads) if text.experts else None
+        return self.norm(x), found, load
 
     def decode(
         self,
@@ -295,7 +332,7 @@ class Decoder(nnx.Module):
                 )
                 return out, kept
 
-            x, kept = layer(x, rotaries[name], attend, own_inputs)
+            x, kept, _ = layer(x, rotaries[name], attend, own_inputs)
             return (x, caches | {name: kept}), None
 
         caches = {"sliding": cache.sliding, "full": cache.full}

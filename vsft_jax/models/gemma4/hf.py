@@ -89,10 +89,30 @@ def _layer_rows(text: TextConfig, kind: str) -> list[Tensor]:
             Tensor(f"{layer}.self_attn.{part}.weight", (), depth, shape=shape, written=False)
             for part, shape in left.items()
         ]
+    if text.experts:
+        rows += _expert_rows(layer, f"{ours}/beside", depth)
     if text.layer_input_width:
         for theirs, part in (("per_layer_input_gate", "gate"), ("per_layer_projection", "proj")):
             rows += linear(f"{layer}.{theirs}", f"{ours}/inputs/{part}", depth=depth, bias=False)
         rows += norm(f"{layer}.post_per_layer_input_norm", f"{ours}/inputs/norm", depth)
+    return rows
+
+
+def _expert_rows(layer: str, ours: str, depth: int) -> list[Tensor]:
+    mixture = f"{ours}/mixture"
+    rows = linear(f"{layer}.router.proj", f"{mixture}/router", depth=depth, bias=False)
+    rows.append(tensor(f"{layer}.router.scale", f"{mixture}/scale", depth))
+    rows.append(tensor(f"{layer}.router.per_expert_scale", f"{mixture}/weights", depth))
+    for theirs, parts in (("gate_up_proj", ("gate", "up")), ("down_proj", ("down",))):
+        kernels = tuple((*f"{mixture}/experts/{part}".split("/"), "kernel") for part in parts)
+        name = f"{layer}.experts.{theirs}"
+        rows.append(Tensor(name, kernels, depth, experts=True, turned=True))
+    for theirs, part in (
+        ("pre_feedforward_layernorm_2", "norm"),
+        ("post_feedforward_layernorm_2", "post_norm"),
+        ("post_feedforward_layernorm_1", "mlp_norm"),
+    ):
+        rows += norm(f"{layer}.{theirs}", f"{ours}/{part}", depth)
     return rows
 
 

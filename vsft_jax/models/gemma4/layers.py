@@ -45,10 +45,9 @@ class AroundNorms(nnx.Module):
     """The normalisations before and after attention and MLP."""
 
     def __init__(self, width: int, *, eps: float, param_dtype: str):
-        def norm() -> RMSNorm:
-            return RMSNorm(width, eps=eps, param_dtype=param_dtype)
-
-        self.norm1, self.post_norm1, self.norm2, self.post_norm2 = (norm() for _ in range(4))
+        self.norm1, self.post_norm1, self.norm2, self.post_norm2 = (
+            RMSNorm(width, eps=eps, param_dtype=param_dtype) for _ in range(4)
+        )
 
 
 def heads(linear: Linear, x: Array, head_dim: int) -> Array:

@@ -35,15 +35,17 @@ def partition_rules() -> list[PartitionRule]:
     """
     # Layers of several kinds are a stack for each: "llm/layers/full".
     stack = r"(visual/blocks|llm/layers(/\w+)?)"
+    experts = rf"{stack}/(mlp|beside/mixture)"
     return [
         (rf"{stack}/(q|k|v|mlp/gate|mlp/up)/kernel", (None, "fsdp", "tensor")),
         (rf"{stack}/(q|k|v|mlp/gate|mlp/up)/bias", (None, "tensor")),
         (rf"{stack}/(o|mlp/down)/kernel", (None, ("tensor", "fsdp"), None)),
         (rf"{stack}/((o|mlp/down)/bias|norm[12]/(scale|bias)|[qk]_norm/scale)", (None, None)),
         # Experts stay whole where the axes divide their number: gathered, they lie side by side.
-        (r"llm/layers/mlp/experts/(gate|up|down)/kernel", (None, ("tensor", "fsdp"), None, None)),
-        (r"llm/layers/mlp/router/kernel", (None, "fsdp", None)),
-        (rf"{stack}/(post_norm[12]/scale|inputs/norm/scale|scalar)", (None, None)),
+        (rf"{experts}/experts/(gate|up|down)/kernel", (None, ("tensor", "fsdp"), None, None)),
+        (rf"{experts}/router/kernel", (None, "fsdp", None)),
+        (rf"{experts}/(scale|weights)", (None, None)),
+        (rf"{stack}/(post_norm[12]/scale|(inputs|beside)/\w*norm/scale|scalar)", (None, None)),
         (rf"{stack}/(\w|mlp/\w+)/(input|output)_(min|max)", (None, None)),
         (rf"{stack}/inputs/gate/kernel", (None, "fsdp", "tensor")),
         (rf"{stack}/inputs/proj/kernel", (None, ("tensor", "fsdp"), None)),

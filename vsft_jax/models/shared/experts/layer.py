@@ -5,7 +5,7 @@ Follows transformers `models/qwen3_vl_moe/modeling_qwen3_vl_moe.py`.
 
 import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import AbstractMesh, PartitionSpec
 
 from vsft_jax.models.shared.experts.grouped import grouped_product
-from vsft_jax.models.shared.layers import Linear
+from vsft_jax.models.shared.layers import ACTIVATIONS, Linear
 from vsft_jax.sharding import position_axis, row_axes
 
 
@@ -50,20 +50,31 @@ class ExpertLinear(Linear):
 
 
 class ExpertMlps(nnx.Module):
-    """Gated MLPs side by side: down(silu(gate(x)) * up(x)), each for rows of its own."""
+    """Gated MLPs side by side: down(act(gate(x)) * up(x)), each for rows of its own.
+
+    activation: a key of `ACTIVATIONS`.
+    """
 
     def __init__(
-        self, experts: int, width: int, mlp_width: int, *, param_dtype: str, rngs: nnx.Rngs
+        self,
+        experts: int,
+        width: int,
+        mlp_width: int,
+        *,
+        activation: str,
+        param_dtype: str,
+        rngs: nnx.Rngs,
     ):
         make = functools.partial(ExpertLinear, experts, param_dtype=param_dtype, rngs=rngs)
         self.gate, self.up = make(width, mlp_width), make(width, mlp_width)
         self.down = make(mlp_width, width)
+        self.activation = activation
 
     def __call__(self, x: Array, sizes: Array) -> Array:
         """x: float[m, D], sizes: int32[E], see `grouped_product` -> float[m, D]."""
         gate = checkpoint_name(self.gate.of_groups(x, sizes), "mlp")
         up = checkpoint_name(self.up.of_groups(x, sizes), "mlp")
-        return self.down.of_groups(jax.nn.silu(gate) * up, sizes)
+        return self.down.of_groups(ACTIVATIONS[self.activation](gate) * up, sizes)
 
 
 class Experts(nnx.Module):
@@ -76,27 +87,43 @@ class Experts(nnx.Module):
         experts: int,
         chosen: int,
         *,
+        activation: str = "silu",
         param_dtype: str,
         rngs: nnx.Rngs,
     ):
-        self.router = Linear(width, experts, bias=False, param_dtype=param_dtype, rngs=rngs)
-        self.experts = ExpertMlps(experts, width, mlp_width, param_dtype=param_dtype, rngs=rngs)
+        options: dict[str, Any] = dict(param_dtype=param_dtype, rngs=rngs)
+        self.router = Linear(width, experts, bias=False, **options)
+        self.experts = ExpertMlps(experts, width, mlp_width, activation=activation, **options)
         self.count, self.chosen = experts, chosen
 
-    def __call__(self, x: Array, real: Array | None = None) -> tuple[Array, Load]:
+    def chances(self, seen: Array) -> Array:
+        """float[B, L, D] -> float32[B, L, E], what the router gives each expert; their sum is 1."""
+        return jax.nn.softmax(self.router(seen).astype(jnp.float32))
+
+    def weighed(self, weights: Array, chosen: Array) -> Array:
+        """float32[B, L, k], what the outputs of the chosen experts are multiplied by.
+
+        weights: the router's probabilities, float32[B, L, k]; chosen: int32[B, L, k].
+        """
+        return weights / weights.sum(-1, keepdims=True)
+
+    def __call__(
+        self, x: Array, real: Array | None = None, seen: Array | None = None
+    ) -> tuple[Array, Load]:
         """Every real token goes to all experts that its router chooses, however many do.
 
         Args:
             x: float[B, L, D].
             real: bool[B, L]; None: all. Other tokens go nowhere: 0 comes out for them.
+            seen: float[B, L, D], what the router chooses by; None: x.
 
         Returns:
             float[B, L, D], the experts' outputs weighted by the router's probabilities, which are
             made to sum to 1 over the chosen; and the load.
         """
-        chances = jax.nn.softmax(self.router(x).astype(jnp.float32))
+        chances = self.chances(x if seen is None else seen)
         weights, chosen = jax.lax.top_k(chances, self.chosen)
-        weights = (weights / weights.sum(-1, keepdims=True)).astype(x.dtype)
+        weights = self.weighed(weights, chosen).astype(x.dtype)
         real = jnp.ones(x.shape[:2], bool) if real is None else real
         chosen = jnp.where(real[..., None], chosen, self.count)
         hits = chosen[..., None] == jnp.arange(self.count)

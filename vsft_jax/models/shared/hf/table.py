@@ -37,7 +37,7 @@ class Tensor:
     fill: see `parts`.
     experts: kernels [E, inputs, outputs] of experts. A checkpoint holds them so, as released, or as
         [E, outputs, inputs], as transformers 5 writes them and takes those to be whose two sides
-        are alike.
+        are alike. turned: they were released like that.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Tensor:
     shape: tuple[int, ...] = ()
     fill: float = 0.0
     experts: bool = False
+    turned: bool = False
     layers: tuple[int, ...] = ()
     number: bool = False
     written: bool = True
