@@ -9,7 +9,8 @@ more policies, a longer base, remedies and five seeds.
 
 Arguments: frames=8 (or hybrid, random, instruction, similarity, duration) trains one model with
 that frame policy; stage=base trains on images instead of clips; init_from=DIR starts from another
-run's model; learned=FILE adds the predictor that --job=budget wrote to the study's policies.
+run's model; learned=FILE adds the predictor that --job=budget wrote to the study's policies;
+remedies=false leaves the remedies out of the full study.
 
     vsft --config=configs/studies/demo.py:stage=base --workdir=runs/base --job=train
     vsft --config=configs/studies/demo.py:frames=4,init_from=runs/base --workdir=runs/f4
@@ -54,7 +55,15 @@ REMEDIES: dict[str, dict[str, Any]] = {
 
 def get_config(arg: str | None = None) -> ConfigDict:
     """The demo's config; see the module's docstring for the arguments."""
-    args = common.parse_arg(arg, frames="hybrid", stage="sft", init_from="", full=False, learned="")
+    args = common.parse_arg(
+        arg,
+        frames="hybrid",
+        stage="sft",
+        init_from="",
+        full=False,
+        learned="",
+        remedies=True,
+    )
     if args.stage not in ("base", "sft"):
         raise ValueError(f"config argument stage={args.stage!r}: expected base or sft")
     config = default.get_config()
@@ -166,7 +175,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
         config.study.frames.frames_learned = ConfigDict(_frames(f"learned:{args.learned}"))
     config.study.infer_frames = CANDIDATES if args.full else ()
     if args.full:
-        config.study.remedies = ConfigDict(REMEDIES)
+        config.study.remedies = ConfigDict(REMEDIES if args.remedies else {})
         config.study.remedies_of = ("hybrid",)
         config.study.diagnose = "images"
     config.study.seeds = (0, 1, 2, 3, 4) if args.full else (0,)

@@ -204,7 +204,8 @@ def throughput_table(study: Study) -> Table:
     for name, models in _by_group(study):
         logged = [model for model in models if model.train]
         if not logged:
-            rows.append([name, NOT_FINISHED, *[""] * 8])
+            own = any(map(study.has_own_training, models))
+            rows.append([name, NOT_FINISHED if own else "another's model", *[""] * 8])
             continue
         last = [loss for model in logged for _, loss in losses(model)[-5:]]
         rows.append(
@@ -281,7 +282,8 @@ def status_table(study: Study) -> Table:
         ]
         if not study.benchmarks or (missing and not model.evaluations):
             missing = ["evaluation"]
-        if not model.train and not (model.is_base and model.evaluations):  # released ones have none
+        released = model.is_base and model.evaluations  # as it seems: these have no log
+        if not model.train and not released and study.has_own_training(model):
             missing.insert(0, "training log")
         state = f"{NOT_FINISHED}: {listed(missing)}" if missing else "finished"
         cell, frames = model.cell, study.label(model.policy) if model.policy else "–"

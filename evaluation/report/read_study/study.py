@@ -49,6 +49,12 @@ class Study:
     problems: tuple[str, ...]
     diagnostics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
+    def has_own_training(self, model: Model) -> bool:
+        """Whether a model is, or will be, trained for itself: not where it is another's, asked in
+        another way, such as at a point between the base and the tuned model."""
+        same = (m for m in self.models if m.cell.config_hash == model.cell.config_hash)
+        return bool(model.train or not model.cell.config_hash or not any(m.train for m in same))
+
     @property
     def benchmarks(self) -> dict[str, str]:
         """Modality of every benchmark that any model was evaluated on, images first."""

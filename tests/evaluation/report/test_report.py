@@ -31,6 +31,7 @@ from evaluation.report.tables import (
     smallest_changes,
     status_table,
     study_csv,
+    throughput_table,
 )
 from evaluation.report.wording import (
     Strong,
@@ -705,6 +706,24 @@ def test_a_released_base_has_no_training_to_finish(damaged):
     shutil.rmtree(damaged / "cells" / "base" / "eval")
     states = {row[0]: row[-1] for row in status_table(read_study(damaged)).rows}
     assert states["base"] == "not finished: training log and evaluation"
+
+
+def test_what_is_another_s_model_has_no_training_to_finish(tmp_path):
+    """A remedy of evaluation alone leaves no log; one of training lacks it."""
+    policies = ("fixed-2", "hybrid")
+    folder = write_study(tmp_path, questions=24, policies=policies, remedies=("half-way", "l2"))
+    for remedy in ("half-way", "l2"):
+        (folder / "cells" / f"hybrid-{remedy}-seed0" / "train.jsonl").unlink()
+    study = read_study(folder)
+    states = {row[0]: row[-1] for row in status_table(study).rows}
+    assert states["hybrid-half-way-seed0"] == "finished"
+    assert states["hybrid-l2-seed0"] == "not finished: training log"
+    steps = {row[0]: row[1] for row in throughput_table(study).rows}
+    assert steps["hybrid + half-way"] == "another's model"
+    assert steps["hybrid + l2"] == "not finished"
+    (folder / "cells" / "hybrid-seed0" / "train.jsonl").unlink()
+    states = {row[0]: row[-1] for row in status_table(read_study(folder)).rows}
+    assert states["hybrid-half-way-seed0"] == "not finished: training log"
 
 
 def test_one_missing_benchmark_and_a_running_training(damaged):

@@ -9,6 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from input_pipeline import frame_budget
+from input_pipeline.errors import did_you_mean
 from input_pipeline.layout import VisionLayout
 from vsft_jax.config.checks.fields import field_checks
 from vsft_jax.config.checks.kinds import without_prefix
@@ -161,6 +162,13 @@ def wrong_in_study(config: ConfigDict) -> list[str]:
         )
     if study.diagnose and not study.infer_frames:
         found.append("config.study.diagnose needs config.study.infer_frames: frame counts to try")
+    labels = [frame_budget.spec_label(spec.to_dict()) for spec in study.frames.values()]
+    for label in study.remedies_of:
+        if label not in labels:
+            found.append(
+                f"config.study.remedies_of = {label!r}: no policy of config.study.frames has this "
+                f"label, they are {', '.join(labels)}{did_you_mean(label, labels)}"
+            )
     for name, changes in config.study.remedies.items():
         remedied = _with_changes(config, changes)
         found += _wrong_with(remedied, f"config.study.remedies.{name}")

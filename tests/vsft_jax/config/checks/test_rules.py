@@ -110,6 +110,11 @@ def test_what_does_not_go_together_is_named_once(changes, problem):
             "with config.study.base: config.train.batch_rows = 2: expected a multiple of",
         ),
         (
+            {"study.remedies_of": ("hybrd",)},
+            "config.study.remedies_of = 'hybrd': no policy of config.study.frames has this label, "
+            "they are fixed-2, fixed-16, hybrid, random-matched; did you mean hybrid?",
+        ),
+        (
             {"study.base.layout": {"row_patches": 161}},
             "with config.study.base: config.layout.row_patches = 161: expected a multiple of 4",
         ),
