@@ -87,7 +87,7 @@ def _rows(plan: Plan, rows: PackedRows) -> str:
         f"Rows of {rows.source}: {rows.examples:.1f} examples each, {rows.token_fill:.1%} of "
         f"tokens and {rows.patch_fill:.1%} of patches in use; {balanced}.\nAttention visits "
         f"{rows.visits.text:.0%} of the text's blocks{near}, {rows.visits.frames:.0%} of those of "
-        f"whole frames, {rows.visits.windows:.0%} near windows."
+        "whole frames."
     )
 
 

@@ -8,7 +8,7 @@ from input_pipeline.batches import RowShape, balanced_patches, pack
 from input_pipeline.layout import ExampleLayout, VisionLayout
 from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
-from vsft_jax.models.shared.attention.splash import LOCAL_BLOCK, row_block
+from vsft_jax.models.shared.attention.splash import row_block
 from vsft_jax.plan.corpus import Corpus
 from vsft_jax.plan.program import Visits
 
@@ -72,13 +72,13 @@ def packed_rows(run: Run, corpus: Corpus) -> PackedRows | None:
         balanced_patches=balanced_patches(
             corpus.tokens, corpus.patches, shape.tokens, run.layout.patches_per_unit
         ),
-        visits=Visits(*counted[:4].tolist()),
+        visits=Visits(*counted[:3].tolist()),
         text_tokens=float(np.mean(texts)),
         loss_chunks=float(np.mean([-(-count // chunk) for count in texts])),
-        text_pairs=float(counted[4]),
-        frame_pairs=float(counted[5]),
-        window_pairs=float(counted[6]),
-        near_pairs=float(counted[7]),
+        text_pairs=float(counted[3]),
+        frame_pairs=float(counted[4]),
+        window_pairs=float(counted[5]),
+        near_pairs=float(counted[6]),
     )
 
 
@@ -90,7 +90,8 @@ def _text(row: list[ExampleLayout]) -> int:
 def _attention(
     row: list[ExampleLayout], rules: VisionLayout, shape: RowShape, window: int | None
 ) -> tuple[float, ...]:
-    """Visits of text, frames and windows, and of text in a window; as many pairs."""
+    """Visits of text and frames, and of text in a window; pairs of text, frames and windows, and of
+    text in a window."""
     texts = np.array([each.tokens for each in row])
     frames, windows = [np.zeros(0, int)], [np.zeros(0, int)]
     for medium in (medium for each in row for medium in each.media):
@@ -102,7 +103,6 @@ def _attention(
     return (
         _visited(texts, shape.tokens, row_block(shape.tokens), causal=True),
         _visited(grids, shape.patches, row_block(shape.patches)),
-        _visited(squares, shape.patches, LOCAL_BLOCK, near=True),
         _visited(texts, shape.tokens, row_block(shape.tokens), causal=True, window=window),
         float((texts * (texts + 1) / 2).sum()),
         float((grids**2).sum()),
@@ -118,12 +118,9 @@ def _visited(
     *,
     causal: bool = False,
     window: int | None = None,
-    near: bool = False,
 ) -> float:
     """Share of the blocks of scores that the kernel computes for segments of these lengths, one
     after the other in a row, of those that it computes where all is one segment without a window.
-
-    near: of each block with itself and its two neighbours.
     """
     if not length:
         return 0.0
@@ -135,11 +132,9 @@ def _visited(
     needed = (lowest[:, None] <= highest) & (highest[:, None] >= lowest)
     count = len(cut)
     possible = count**2
-    place = np.arange(count)
     if causal:
         needed, possible = np.tril(needed), count * (count + 1) // 2
         if window is not None:
+            place = np.arange(count)
             needed &= (place[:, None] - place - 1) * block + 1 < window
-    elif near and count > 3:
-        needed, possible = needed & (abs(place[:, None] - place) <= 1), 3 * count
     return float(needed.sum() / possible)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vsft_jax.models.shared import stacks
-from vsft_jax.models.shared.attention import IMPLEMENTATIONS, attend, attention, splash
+from vsft_jax.models.shared.attention import IMPLEMENTATIONS, attend, attention, short_segments
 from vsft_jax.sharding import batch_sharding, make_mesh
 
 
@@ -162,17 +162,17 @@ def _value_and_gradients(q, k, v, segments, **options):
     return out, *gradients
 
 
-def _check(tiled, q, k, v, segments, expected_options=None, **options):
+def _check(tiled, q, k, v, segments, expected_options=None, atol=2e-5, **options):
     found = _value_and_gradients(q, k, v, segments, implementation=tiled, **options)
     expected = _value_and_gradients(
         q, k, v, segments, implementation="xla", **(expected_options or options)
     )
     for ours, theirs in zip(found, expected, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=2e-5)
+        np.testing.assert_allclose(ours, theirs, atol=atol)
     known = {name: options[name] for name in ("causal", "window", "ahead") if name in options}
     plain = _numpy_attention(q, k, v, segments, segments, **known)
     real = segments > 0
-    np.testing.assert_allclose(np.asarray(found[0])[real], plain[real], atol=2e-5)
+    np.testing.assert_allclose(np.asarray(found[0])[real], plain[real], atol=atol)
 
 
 @TILED
@@ -235,46 +235,94 @@ def test_tiles_of_segments_in_any_order(tiled):
     _check(tiled, q, k, v, segments)
 
 
-@TILED
-def test_windows_look_at_neighbours_only(tiled, monkeypatch):
-    """Five blocks, so that the first and last do not see each other; runs cross the borders."""
-    monkeypatch.setattr(splash, "LOCAL_BLOCK", 128)
-    q, k, v = _qkv(600, kv_heads=4, width=80)
-    segments = _runs(600, 64, padding=30)
-    _check(tiled, q, k, v, segments, expected_options={}, max_segment_length=64)
+def _windows(length, starts_at):
+    """Two rows of windows: longest ones from a position on, then of all lengths; then padding."""
+    rng = np.random.default_rng(length)
+    rows = []
+    for _ in range(2):
+        sizes = [starts_at, *[64] * 3, *rng.integers(1, 65, length)]
+        row = np.repeat(np.arange(1, len(sizes) + 1), sizes)[: length - 30]
+        rows.append(np.pad(row, (0, 30)))
+    return np.array(rows, np.int32)
 
 
 @TILED
-@pytest.mark.parametrize("kv_heads", [4, 1])  # divided over 'tensor', repeated for it
-def test_tiles_on_a_mesh(tiled, kv_heads):
+@pytest.mark.parametrize(
+    ("length", "starts_at", "width"),
+    [
+        (600, 0, 80),  # three blocks of two tiles; windows fill tiles
+        (513, 32, 80),  # the last block has one real position; windows lie across every border
+        (512, 1, 72),  # no padding; one position of a window in the tile before
+        (90, 26, 64),  # less than a tile
+    ],
+)
+def test_short_windows(tiled, length, starts_at, width, monkeypatch):
+    monkeypatch.setattr(short_segments, "BLOCK", 256)
+    monkeypatch.setattr(short_segments, "HEADS", 2)
+    q, k, v = _qkv(length, kv_heads=4, width=width)
+    ids = _windows(length, starts_at)
+    _check(tiled, q, k, v, ids, expected_options={}, atol=1e-5, max_segment_length=64)
+
+
+def test_windows_have_a_kernel_where_they_are_short():
+    """Longer ones, and heads that share keys, go through the other kernels."""
+    ids = jnp.ones((2, 256), jnp.int32)
+
+    def kernels(longest, kv_heads):
+        q, k, v = _qkv(256, kv_heads=kv_heads, width=64)
+        call = functools.partial(
+            attention, segment_ids=ids, max_segment_length=longest, implementation="splash"
+        )
+        text = str(jax.make_jaxpr(call)(q, k, v))
+        return {name for name in ("splash_mha", "short_segments") if name in text}
+
+    assert kernels(64, 4) == {"short_segments"}
+    assert kernels(65, 4) == kernels(64, 2) == kernels(None, 4) == {"splash_mha"}
+
+
+@TILED
+@pytest.mark.parametrize(
+    ("kv_heads", "options"),
+    [
+        (4, dict(causal=True)),  # divided over 'tensor'
+        (1, dict(causal=True)),  # repeated for it
+        (4, dict(max_segment_length=64)),
+    ],
+)
+def test_tiles_on_a_mesh(tiled, kv_heads, options):
     """Eight devices, each with its rows and heads, give what one gives."""
     q, k, v = _qkv(256, kv_heads=kv_heads, width=64, rows=4)
-    segments = _runs(256, 100, padding=20, count=4)
-    alone = _value_and_gradients(q, k, v, segments, implementation=tiled, causal=True)
+    segments = _runs(256, options.get("max_segment_length", 100), padding=20, count=4)
+    alone = _value_and_gradients(q, k, v, segments, implementation=tiled, **options)
     mesh = make_mesh({"data": 2, "fsdp": 2, "tensor": 2})
     with jax.set_mesh(mesh):
         put = functools.partial(jax.device_put, device=batch_sharding(mesh))
         found = _value_and_gradients(
-            *map(put, (q, k, v, segments)), implementation=tiled, causal=True
+            *map(put, (q, k, v, segments)), implementation=tiled, **options
         )
     for ours, theirs in zip(found, alone, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
 @pytest.mark.parametrize(("remat", "forward"), [("full", 2), ("attention", 1)])
-@pytest.mark.parametrize(("tiled", "loop", "backward"), [("splash", "pallas_call[", 1)])
-def test_kernels_run_once_where_remat_keeps_them(tiled, loop, backward, remat, forward):
+@pytest.mark.parametrize("longest", [None, 64])
+def test_kernels_run_once_where_remat_keeps_them(longest, remat, forward):
     """Forward, backward, and forward again only where nothing was kept."""
-    q, k, v = _qkv(256, width=64)
+    q, k, v = _qkv(256, kv_heads=4, width=64)
     segments = jnp.ones((2, 256), jnp.int32)
     policy = jax.checkpoint_policies.save_only_these_names(*stacks.REMAT[remat])
 
     def total(q):
-        out = attention(jnp.sin(q), k, v, segment_ids=segments, implementation=tiled)
+        out = attention(
+            *(jnp.sin(q), k, v),
+            segment_ids=segments,
+            max_segment_length=longest,
+            implementation="splash",
+        )
         return jnp.sin(out).sum()
 
     text = str(jax.make_jaxpr(jax.grad(jax.checkpoint(total, policy=policy)))(q))
-    assert text.count(loop) == forward + backward
+    assert text.count("pallas_call[") == forward + 1
 
 
 def test_work_follows_segments_not_rows():

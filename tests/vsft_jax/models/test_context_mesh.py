@@ -178,17 +178,19 @@ def attended(q, k, v, segments, **options):
 
 @pytest.mark.parametrize("implementation", ["splash", "segments"])
 @pytest.mark.parametrize(
-    ("length", "options"),
+    ("length", "kv_heads", "options"),
     [
-        (640, dict(causal=True)),  # shares of 160 queries, which no block divides, and 640 keys
-        (640, dict(causal=True, window=90, ahead=70)),  # pictures of 70 tokens, one in each hundred
-        (512, dict(within_share=True, max_segment_length=64)),
+        (640, 2, dict(causal=True)),  # shares of 160 queries, which no block divides, and 640 keys
+        # Pictures of 70 tokens, one in each hundred.
+        (640, 2, dict(causal=True, window=90, ahead=70)),
+        (512, 2, dict(within_share=True, max_segment_length=64)),
+        (512, 4, dict(within_share=True, max_segment_length=64)),
     ],
 )
-def test_shares_of_queries_see_the_keys_of_the_row(implementation, length, options, monkeypatch):
-    monkeypatch.setattr(splash, "LOCAL_BLOCK", 128)
+def test_shares_of_queries_see_the_keys_of_the_row(implementation, length, kv_heads, options):
     rng = np.random.default_rng(0)
-    q, k, v = (rng.normal(size=(2, length, h, 64)).astype(np.float32) for h in (4, 2, 2))
+    heads = 4, kv_heads, kv_heads
+    q, k, v = (rng.normal(size=(2, length, h, 64)).astype(np.float32) for h in heads)
     runs = [64] * 7 + [40, 0] if "within_share" in options else [300, 150, 100, 60]
     ids = np.repeat(np.arange(1, len(runs) + 1), runs)
     segments = np.zeros((2, length), np.int32)

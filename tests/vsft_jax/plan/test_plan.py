@@ -61,11 +61,15 @@ def test_the_step_lowers_to_mosaic_and_its_numbers_agree(config, planned):
     assert planned.fits
     assert planned.batch_rows == 4
     assert planned.mesh == {"data": 1, "context": 1, "fsdp": 4, "tensor": 1}
-    # Attention ran through the TPU kernels: windows (dq and dkv apart), frames and text (fused).
-    names = {"fwd_segmented_residuals", "dq_segmented_no_residuals", "dkv_segmented_no_residuals"}
-    assert {name.removeprefix("splash_mha_") for name in planned.cost.pallas} >= names
-    # Two layers of the tower and two of the text, once forward, once again, once backward.
-    assert planned.cost.pallas["splash_mha_fwd_segmented_residuals"][0] == 2 * 4
+    # Attention ran through the TPU kernels: a layer of the tower near windows, one of it and two of
+    # the text by splash, once forward, once again, once backward.
+    runs = {name: count for name, (count, _) in planned.cost.pallas.items()}
+    assert runs == {
+        "short_segments_forward": 2,
+        "short_segments_backward": 1,
+        "splash_mha_fwd_segmented_residuals": 2 * 3,
+        "splash_mha_dkv_segmented_no_residuals": 3,
+    }
 
     config = config.copy_and_resolve_references()
     config.train.batch_rows = 4
@@ -283,6 +287,26 @@ def test_a_kernel_in_a_loop_over_rows_is_known_by_where_it_comes_from():
     visits = Visits(text=0.5, near=0.25)
     for each, share in ((windowed, 0.25), (other, 0.5)):
         assert kernel_cost(each, V5E, visits)[1] == share * kernel_cost(each, V5E)[1]
+
+
+def test_short_segments_take_what_their_tiles_or_their_bytes_take():
+    row, log = "bf16[1,16,80,4096]{3,2,1,0}", "f32[1,16,1,4096]{3,2,1,0}"
+
+    def cost(kind, chip, inputs):
+        shapes = "{" + ", ".join(["s32[1,4,1,1280]{3,2,1,0}", *inputs]) + "}"
+        call = _instruction(
+            f"%short_segments_{kind}.1 = ({row}, {log}) custom-call(%a), custom_call_target="
+            f'"tpu_custom_call", operand_layout_constraints={shapes}'
+        )
+        return kernel_cost(call, parse_topology(f"{chip}:2x2x2" if chip == "v5p" else "v5e:2x2")[0])
+
+    seconds, operations = cost("forward", "v5p", [row] * 7)
+    assert seconds == 16 * 32 * 217 / 1.75e9 / 2
+    assert operations == 2 * 2 * 16 * 4096 * 256 * 80
+    # On v5e the memory takes longer. Five arrays of eight are read with 256 positions more of 1024.
+    seconds, operations = cost("backward", "v5e", [row] * 15 + [log] * 3)
+    assert seconds == pytest.approx((8 + 5 / 4) * 2 * 16 * 80 * 4096 / (0.75 * 819e9))
+    assert operations == 2 * 5 * 16 * 4096 * 256 * 80
 
 
 def _grouped(name, origin, *shapes, gives):

@@ -29,8 +29,6 @@ def test_blocks_that_kernels_visit():
     # A window of 5 reaches from the first place of a block over the one before, of 6 one further.
     assert _visited(np.array([16]), 16, 4, causal=True, window=5) == (4 + 3) / 10
     assert _visited(np.array([16]), 16, 4, causal=True, window=6) == (4 + 3 + 2) / 10
-    # Of five blocks with their neighbours, three at a time; segments of a block meet themselves.
-    assert _visited(np.array([4] * 5), 20, 4, near=True) == 5 / 15
     assert _visited(np.array([20]), 20, 4) == 1
     # Padding is a segment of its own; what a row grows by is one that nobody looks at.
     assert _visited(np.array([4]), 10, 4) == 5 / 9

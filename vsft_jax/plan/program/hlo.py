@@ -34,7 +34,7 @@ class Instruction:
         """The name of a Pallas call. Where it is run for one row after the other its instruction
         is named for the loop; where it comes from is said in the metadata then."""
         own = self.name.split(".")[0]
-        return self.find(r"op_name=\"[^\"]*\b(splash_\w+|t?gmm\b)") or own
+        return self.find(r"op_name=\"[^\"]*\b((?:splash|short_segments)_\w+|t?gmm\b)") or own
 
     def find(self, pattern: str) -> str:
         """The first group of a regular expression in the attributes, "" where it is not there."""

@@ -3,10 +3,11 @@
 import re
 from typing import NamedTuple
 
+from vsft_jax.models.shared.attention.short_segments import TILE
 from vsft_jax.models.shared.attention.splash import WINDOW_SCOPE
 from vsft_jax.models.shared.experts.tiles import tile_rows, tile_sides
 from vsft_jax.plan.chips import Chip
-from vsft_jax.plan.program.hlo import Instruction, arrays
+from vsft_jax.plan.program.hlo import Instruction, arrays, number_bytes
 from vsft_jax.plan.program.prices import MEMORY_EFFICIENCY
 
 # Efficiency of the matrix units in a splash kernel by the side of its blocks, and the cycles around
@@ -15,20 +16,23 @@ from vsft_jax.plan.program.prices import MEMORY_EFFICIENCY
 _EFFICIENCY = {128: 0.25, 256: 0.55}
 _LARGE_BLOCK_EFFICIENCY = 0.9
 _BLOCK_CYCLES = 400
+# Of attention in short segments: cycles for a tile of a head's positions, its share of what a
+# program begins with among them; matrix products; arrays that are read or written, and those of
+# them that are read with a tile on either side of a block. Cycles as libtpu 0.0.42.1 schedules them
+# for heads of width 80, alike for v5e and v5p, waiting among them: see docs/tpu.md.
+_SHORT = {"forward": (217, 2, 4, 2), "backward": (390, 5, 8, 5)}
 
 
 class Visits(NamedTuple):
     """Share of the blocks of scores that kernels visit in rows as they come, 0..1, of those that
     they visit in a row of a single segment. 1: every block.
 
-    text: the language model's causal attention. frames, windows: the tower's whole frames, and its
-    windows, of which a block looks at its two neighbours only. near: of the language model's layers
-    with a window, of all causal blocks.
+    text: the language model's causal attention. frames: the tower's whole frames. near: of the
+    language model's layers with a window, of all causal blocks.
     """
 
     text: float = 1.0
     frames: float = 1.0
-    windows: float = 1.0
     near: float = 1.0
 
 
@@ -36,13 +40,15 @@ EVERY_BLOCK = Visits()
 
 
 def kernel_cost(call: Instruction, chip: Chip, visits: Visits = EVERY_BLOCK) -> tuple[float, float]:
-    """(seconds, floating-point operations) of one call: of splash attention, or of a product of
-    groups, whose rows are all taken to belong to some group.
+    """(seconds, floating-point operations) of one call: of splash attention, of attention in short
+    segments, or of a product of groups, whose rows are all taken to belong to some group.
 
     Other Pallas kernels count as nothing.
     """
     if call.kernel in ("gmm", "tgmm"):
         return _grouped_cost(call, chip)
+    if call.kernel.startswith("short_segments_"):
+        return _short_cost(call, chip)
     found = re.match(r"splash_mha_(fwd|dq|dkv)", call.kernel)
     if not found:
         return 0.0, 0.0
@@ -51,13 +57,9 @@ def kernel_cost(call: Instruction, chip: Chip, visits: Visits = EVERY_BLOCK) -> 
     blocks, block = rows * columns, keys // columns if kind == "dkv" else length // rows
     # Block lists (2) and segment ids (2); a causal call takes the queries' positions as well.
     causal = sum(dtype == "s32" for dtype, _ in inputs) > 4
-    # Of the backward kernel over keys the blocks are listed the other way round.
-    near = rows if kind == "dkv" else columns
-    local = near == 3 < max(rows, columns)
-    if causal:
-        share = visits.near if call.find(rf'op_name="[^"]*\b({WINDOW_SCOPE})\b') else visits.text
-    else:
-        share = visits.windows if local else visits.frames
+    share = visits.text if causal else visits.frames
+    if call.find(rf'op_name="[^"]*\b({WINDOW_SCOPE})\b'):
+        share = visits.near
     # Of the shares of a row's queries, the mean.
     visited = share * (blocks * (1 + 1 / max(rows, columns)) / 2 if causal else blocks)
     # The fused backward kernel gives the queries' gradient too, in parts: a fourth dimension.
@@ -70,6 +72,19 @@ def kernel_cost(call: Instruction, chip: Chip, visits: Visits = EVERY_BLOCK) -> 
     padded = -(-width // chip.matrix_unit) * chip.matrix_unit
     seconds = operations * padded / speed + heads * blocks * _BLOCK_CYCLES / chip.clock / cores
     return seconds, operations * width
+
+
+def _short_cost(call: Instruction, chip: Chip) -> tuple[float, float]:
+    """Of attention in short segments, which goes through every tile of a row, on all cores."""
+    (_, ids), (dtype, shape) = arrays(call.find(r"operand_layout_constraints=\{(.*?\})\}"))[:2]
+    rows, heads, width, length = shape
+    cycles, products, moved, around = _SHORT[call.kernel.removeprefix("short_segments_")]
+    tiles = rows * heads * length / TILE
+    busy = tiles * cycles / chip.clock / chip.cores
+    beside = 2 * TILE / (ids[-1] - 2 * TILE)  # of a block
+    size = rows * heads * width * length * number_bytes(dtype) * (moved + around * beside)
+    seconds = max(busy, size / (MEMORY_EFFICIENCY * chip.bandwidth))
+    return seconds, 2.0 * products * tiles * 2 * TILE**2 * width
 
 
 def _grouped_cost(call: Instruction, chip: Chip) -> tuple[float, float]:

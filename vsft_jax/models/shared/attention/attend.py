@@ -18,7 +18,7 @@ from vsft_jax.models.shared.attention.whole_rows import block_local, dense
 from vsft_jax.sharding import platform, position_axis
 
 # "auto": splash where the program will run on TPU, segments on CPU, else xla. See docs/tpu.md and
-# docs/performance.md.
+# docs/performance.md. On TPU short segments have kernels of their own.
 IMPLEMENTATIONS = ("auto", "xla", "segments", "splash")
 _OF_PLATFORM = {"tpu": "splash", "cpu": "segments"}
 
@@ -121,14 +121,34 @@ def attention(
 def _local(implementation: str, length: int, **options: Any) -> Local | None:
     """What each device computes of self-attention; None for what is left to the compiler."""
     if implementation == "splash":
-        # Importing Pallas takes an eighth of a second, a twentieth of a first answer on a CPU.
-        from vsft_jax.models.shared.attention.splash import splash_attention
-
-        return functools.partial(splash_attention, interpret=platform() != "tpu", **options)
+        return functools.partial(_by_kernels, interpret=platform() != "tpu", **options)
     if implementation == "segments" and length > TILE:
         return functools.partial(_by_tiles, **options)
     split = position_axis(jax.sharding.get_abstract_mesh(), length)
     return functools.partial(_by_xla, **options) if split else None
+
+
+def _by_kernels(
+    q: Array,
+    k: Array,
+    v: Array,
+    q_segment_ids: Array,
+    kv_segment_ids: Array,
+    ahead: Array | None,
+    first: Array | int,
+    *,
+    max_segment_length: int | None,
+    **options: Any,
+) -> Array:
+    # Importing Pallas takes an eighth of a second, a twentieth of a first answer on a CPU.
+    from vsft_jax.models.shared.attention import short_segments, splash
+
+    short = max_segment_length is not None and max_segment_length <= short_segments.LONGEST
+    if short and q.shape == k.shape:
+        return short_segments.short_segment_attention(
+            q, k, v, q_segment_ids, interpret=options["interpret"]
+        )
+    return splash.splash_attention(q, k, v, q_segment_ids, kv_segment_ids, ahead, first, **options)
 
 
 def _by_tiles(

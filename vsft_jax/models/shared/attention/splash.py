@@ -30,13 +30,9 @@ _BLOCKS = (1024, 512, 256, 128)
 _PADDING = 1 / 8
 # Keys that the forward and backward loops take at a time: a tenth less forward than 1024.
 _COMPUTE = 512
-# Where no segment is longer than this, a block looks at its two neighbours only. For 16384 patches
-# in windows of 64, 16 heads of width 80, forward and backward on v5e: 7.3 million bundles in blocks
-# of 256, 7.4 of 128, 8.1 of 512; 30 million cycles for dense scores of near windows through XLA.
-LOCAL_BLOCK = 256
-# The fused backward pass writes a gradient of all queries for every block of keys: in vain where
-# only neighbours count, and with the square of a row's length. Beyond so many bytes of it, it is
-# computed by a kernel of its own, which makes scores again: seven products instead of five.
+# The fused backward pass writes a gradient of all queries for every block of keys: with the square
+# of a row's length. Beyond so many bytes of it, it is computed by a kernel of its own, which makes
+# scores again: seven products instead of five.
 _MOST_PARTIAL = 2**31
 _PAD_SEGMENT = -1
 # What kernels of layers with a window are told by in a compiled program.
@@ -54,7 +50,6 @@ def splash_attention(
     *,
     causal: bool,
     window: int | None,
-    max_segment_length: int | None,
     interpret: bool,
 ) -> Array:
     """Attention inside segments of rows, or of as many queries of each from its `first` position
@@ -64,9 +59,7 @@ def splash_attention(
     The softmax's sums and the output are named "attention" for remat: without the sums the
     backward pass would have to run the kernel again.
     """
-    near = max_segment_length is not None and max_segment_length <= LOCAL_BLOCK
-    local = near and q.shape[1] == k.shape[1]
-    block = LOCAL_BLOCK if local else row_block(q.shape[1])
+    block = row_block(q.shape[1])
     lanes = -(-q.shape[-1] // 128) * 128
     partial = k.shape[1] // block * math.prod(q.shape[:3]) * lanes * q.dtype.itemsize
 
@@ -87,8 +80,7 @@ def splash_attention(
             block=block,
             causal=causal,
             window=window,
-            local=local,
-            fused=not local and partial <= _MOST_PARTIAL,
+            fused=partial <= _MOST_PARTIAL,
             interpret=interpret,
         )
 
@@ -117,7 +109,6 @@ def _row(
     block: int,
     causal: bool,
     window: int | None,
-    local: bool,
     fused: bool,
     interpret: bool,
 ) -> Array:
@@ -136,15 +127,7 @@ def _row(
     def mask_info(needed: Array, *, transpose: bool) -> splash_attention_mask_info.MaskInfo:
         """needed: as `_needed_blocks`, or transposed. transpose: for the pass over blocks of keys,
         which reads it like that."""
-        count, others = needed.shape
-        # Blocks of the others that each looks at, int[count, width]; some lie outside the row.
-        columns = np.arange(others)[None].repeat(count, 0)
-        if local and count > 3:
-            columns = np.arange(count)[:, None] + np.arange(-1, 2)
-        inside = (columns >= 0) & (columns < others)
-        near = np.clip(columns, 0, others - 1)
-        visited = jnp.take_along_axis(needed, near, axis=1) & inside
-        data_next, block_mask = _next_visited(visited, near), visited.astype(jnp.int32)
+        data_next, block_mask = _next_visited(needed), needed.astype(jnp.int32)
         if transpose:
             data_next, block_mask = data_next.T, block_mask.T
         return splash_attention_mask_info.MaskInfo(
@@ -221,7 +204,7 @@ def _needed_blocks(
     return needed
 
 
-def _next_visited(visited: Array, columns: np.ndarray) -> Array:
+def _next_visited(visited: Array) -> Array:
     """int32, as visited: the column of the first visited block from each one on, row by row.
 
     The kernel fetches that block while it computes others.
@@ -231,4 +214,4 @@ def _next_visited(visited: Array, columns: np.ndarray) -> Array:
     ahead = jax.lax.cummin(places, reverse=True)
     # After the last one the next head begins with the first one.
     ahead = jnp.where(ahead == visited.size, ahead[0], ahead)
-    return jnp.asarray(columns, jnp.int32).ravel()[ahead].reshape(visited.shape)
+    return (ahead % visited.shape[1]).reshape(visited.shape)
