@@ -188,42 +188,43 @@ def _backward_kernel(ids_ref: Any, *refs: Any, tiles: int) -> None:
         """The block's tiles, then its borders': half of the tile on either side."""
         return x[1:-1] + [_joined(x[t], x[t + 1]) for t in range(tiles + 1)]
 
+    def turned(x: list[Array]) -> list[Array]:
+        """The same, positions along the sublanes."""
+        x = [each.T for each in x]
+        halves = [(x[t + 1][:LONGEST], x[t][LONGEST:]) for t in range(tiles + 1)]
+        return x[1:-1] + [jnp.concatenate(each) for each in halves]
+
     ids = pairs(_cut(ids_ref[...], tiles + 2))
     masks = [_mask(x, x) for x in ids]
-    first = [jax.lax.broadcasted_iota(jnp.int32, (TILE, TILE), d) < LONGEST for d in (0, 1)]
-    masks[tiles:] = [jnp.where(first[0] != first[1], x, _MASKED) for x in masks[tiles:]]
+    before, after = (jax.lax.broadcasted_iota(jnp.int32, (TILE, TILE), d) for d in (0, 1))
+    across = (before < LONGEST) != (after < LONGEST)
+    masks[tiles:] = [jnp.where(across, x, _MASKED) for x in masks[tiles:]]
 
     @pl.loop(0, gradients[0].shape[0])
     def _(head: Any) -> None:
         read = [_tiles(each, head, tiles) for each in kept]
-        q, k, v, g, out, log_total = map(pairs, read)
-        turned_k, turned_v = (
-            x[1:-1]
-            + [jnp.concatenate([x[t + 1][:LONGEST], x[t][LONGEST:]]) for t in range(tiles + 1)]
-            for x in ([tile.T for tile in each] for each in read[1:3])
-        )
+        q, k, _, g, out, log_total = map(pairs, read)
+        turned_k, turned_v = turned(read[1]), turned(read[2])
         # What a score's weight changes in the output, less what all of them change it by.
         shared = [
             (x.astype(jnp.float32) * y.astype(jnp.float32)).sum(axis=0, keepdims=True)
             for x, y in zip(g, out, strict=True)
         ]
-        weights, change = [], []
-        for n, mask in enumerate(masks):
-            weights.append(jnp.exp2(_product(turned_k[n], q[n], (1, 0)) + mask - log_total[n]))
-        for n in range(len(masks)):
-            change.append(weights[n] * (_product(turned_v[n], g[n], (1, 0)) - shared[n]))
-        scores = [x.astype(q[0].dtype) for x in change]
-        weights = [x.astype(q[0].dtype) for x in weights]
-        dv = [_product(x, y, (1, 1)) for x, y in zip(g, weights, strict=True)]
-        dk = [_product(x, y, (1, 1)) for x, y in zip(q, scores, strict=True)]
-        dq = [_product(x, y, (1, 0)) for x, y in zip(k, scores, strict=True)]
+        every = range(len(masks))
+        scores = [_product(turned_k[n], q[n], (1, 0)) + masks[n] - log_total[n] for n in every]
+        change = [_product(turned_v[n], g[n], (1, 0)) - shared[n] for n in every]
+        weights = [jnp.exp2(x) for x in scores]
+        change = [(x * y).astype(q[0].dtype) for x, y in zip(change, weights, strict=True)]
+        dv = [_product(g[n], weights[n].astype(g[n].dtype), (1, 1)) for n in every]
+        dk = [_product(q[n], change[n], (1, 1)) for n in every]
+        dq = [_product(k[n], change[n], (1, 0)) for n in every]
         for ref, each, scale in zip(gradients, (dq, dk, dv), _SCALES, strict=True):
             for t, here in enumerate(_places(tiles)):
-                across = _joined(each[tiles + t + 1], each[tiles + t])
-                ref[head, :, here] = (scale * (each[t] + across)).astype(ref.dtype)
-        del v
+                borders = _joined(each[tiles + t + 1], each[tiles + t])
+                ref[head, :, here] = (scale * (each[t] + borders)).astype(ref.dtype)
 
 
+# Of the gradients of queries, keys and values: the scores are exponents of 2.
 _SCALES = (math.log(2), math.log(2), 1.0)
 
 
