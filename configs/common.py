@@ -52,6 +52,7 @@ OFFICIAL = {
     "realworldqa": _official("realworldqa", "image"),
     "ocrbench": _official("ocrbench", "image"),
     "mmmu": _official("mmmu", "image"),
+    "mmlu": _official("mmlu", "text"),
 }
 
 

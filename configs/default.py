@@ -62,8 +62,10 @@ def get_config() -> ConfigDict:
     # Sets that fill a share of the epoch instead: "images%10" makes a tenth of its tokens images.
     config.data.replay = ""
     config.data.replay_unit = "tokens"  # or "examples"
-    # Benchmarks by name: {"annotations": path, "media_root": path, "modality": "image" | "video"},
-    # and "format", "preset", "columns" as above.
+    # Benchmarks by name: {"annotations": path, "media_root": path, "modality": what its questions
+    # show, "image", "video" or "text" alone}, and "format", "preset", "columns" as above.
+    # Or {"annotations": path, "modality": "held_text", "window": 2048}: texts of which is found how
+    # likely they are, so many tokens at a time.
     # Or one of evaluation/benchmarks, from its publisher's files: {"official": "mme", "modality":
     # "image"}, and where they are wanted "options" (see docs/evaluation.md) and "partial": True,
     # which asks the questions whose media are there.

@@ -7,6 +7,7 @@ benchmarks/      official benchmarks: their files become questions, scored answe
 scoring/         an answer's score against its question
 evaluate.py      asks a model the questions of benchmarks, under a frame policy
 asked.py         which questions, as they are or under a control against guessing of controls.py
+held_texts/      how likely a model finds texts
 subtitles.py     what is said while the frames of a question are shown
 journal.py       answers as they come, so that an interrupted evaluation goes on
 results.py       what one evaluation found, with intervals by statistics/

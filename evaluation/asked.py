@@ -55,5 +55,6 @@ def subset(clusters: Sequence[str], count: int) -> list[int]:
 
 def cluster_of(example: Example) -> str:
     """The clip or picture that a question is about, or what its record calls that. Clips of one
-    video are one."""
-    return str(example.meta.get("cluster") or "\n".join(ref.path for ref in example.media))
+    video are one; a question about none is one by itself."""
+    shown = "\n".join(ref.path for ref in example.media)
+    return str(example.meta.get("cluster") or shown or example.id)

@@ -12,6 +12,7 @@ from absl import logging
 from evaluation import provenance
 from evaluation.asked import Asked, asked_of, cluster_of
 from evaluation.benchmarks import official_metrics, write_official
+from evaluation.held_texts import evaluate_texts, read_texts
 from evaluation.journal import Appended, Reply, journal_path, resume
 from evaluation.results import (
     CONTROLS,
@@ -48,7 +49,7 @@ from vsft_jax.workdir_lock import working_in
 def evaluate_policies(run: Run) -> list[dict[str, BenchmarkResult]]:
     """The evaluate job: `evaluate_model` under every frame policy that `config.eval.frames` names.
 
-    Pictures, which no frame policy reaches, are asked about under the first one only.
+    What no frame policy reaches, pictures and text, is asked about under the first one only.
     """
     write_official(run)
     check_before_evaluation(run)
@@ -112,15 +113,11 @@ def evaluate_model(
             if not asked.items:
                 logging.info("%s: none of its questions changes under %s", name, control)
                 continue
-            made_with = Provenance(
-                frame_policy=dict(shown),
-                trained_with=spec_label(model.frame_policy) if model.frame_policy else None,
-                checkpoint=provenance.checkpoint(model),
-                config=model.trained_config,
+            made_with = dataclasses.replace(
+                _made_with(run, model, shown),
                 generation=generation_settings(run.config),
                 media_root=dataset.media_root,
                 settings=provenance.settings(run, asked.items),
-                software=provenance.software(),
             )
             predictions = _predictions(run, model, name, asked, made_with, folder)
             summary = prepared.summaries[name]
@@ -136,11 +133,34 @@ def evaluate_model(
                 if control == "shuffled_options"
                 else official_metrics(run, name, predictions),
             )
-            if is_first():
-                save_results(folder, [results[name]], predictions)
-                _log(results[name], _variant(run))
-                _log_controls(evaluation_folder(run.workdir, frame_policy), name)
+            _keep(run, folder, results[name], predictions)
+        for name in run.held_texts if not control else ():
+            if benchmarks is None or name in benchmarks:
+                made_with = _made_with(run, model, shown)
+                results[name], predictions = evaluate_texts(run, model, name, made_with)
+                _keep(run, folder, results[name], predictions)
     return results
+
+
+def _made_with(run: Run, model: LoadedModel, shown: Mapping[str, Any]) -> Provenance:
+    """What holds for all benchmarks of an evaluation. shown: a frame policy."""
+    return Provenance(
+        frame_policy=dict(shown),
+        trained_with=spec_label(model.frame_policy) if model.frame_policy else None,
+        checkpoint=provenance.checkpoint(model),
+        config=model.trained_config,
+        software=provenance.software(),
+    )
+
+
+def _keep(
+    run: Run, folder: Path, result: BenchmarkResult, predictions: Sequence[Prediction]
+) -> None:
+    """Writes and logs what was found of a benchmark."""
+    if is_first():
+        save_results(folder, [result], predictions)
+        _log(result, _variant(run))
+        _log_controls(folder.parent if _variant(run) else folder, result.benchmark)
 
 
 def _variant(run: Run) -> str:
@@ -151,6 +171,14 @@ def _variant(run: Run) -> str:
 
 
 def _log(result: BenchmarkResult, variant: str) -> None:
+    if result.modality == "held_text":
+        found = {key: metric.value for key, metric in result.metrics.items()}
+        logging.info(
+            "%s%s: perplexity %.2f a token, %.4f bits a byte, of %d tokens in %d texts",
+            *(result.benchmark, variant and f" ({variant})", found["perplexity"]),
+            *(found["bits_per_byte"], found["tokens"], result.n),
+        )
+        return
     logging.info(
         "%s with %s%s: %.1f %% [%.1f, %.1f] of %d questions, %d unparsed, %d masked",
         *(result.benchmark, result.provenance.frame_policy_label, variant and f" ({variant})"),
@@ -207,11 +235,14 @@ def during_training(run: Run) -> Callable[[LoadedModel], dict[str, float]]:
 
 
 def check_benchmarks(run: Run) -> None:
-    """Prepares the benchmarks and checks every question of them, see `check_questions`."""
+    """Prepares the benchmarks and checks every question of them, see `check_questions`; reads held
+    texts."""
     write_official(run)
     stores = prepare_benchmarks(run, resolve_frame_policy(run)).stores()
     for dataset in run.benchmarks:
         check_questions(run, dataset, stores[dataset.name])
+    for name, held in run.held_texts.items():
+        read_texts(held.file, f"config.data.benchmarks.{name}.annotations")
 
 
 def check_questions(run: Run, dataset: DatasetSpec, store: ExampleStore) -> None:
@@ -223,8 +254,9 @@ def check_questions(run: Run, dataset: DatasetSpec, store: ExampleStore) -> None
         where = f"{dataset.annotations}: question {example.id!r}"
         needs = f"config.data.benchmarks.{dataset.name}: docs/data.md says what records need"
         # What those of official ones show is the business of their readers.
-        if not entry.get("official") and all(m.kind != entry.modality for m in example.media):
-            shown = " and ".join(sorted({m.kind for m in example.media})) or "text alone"
+        kinds: set[str] = {medium.kind for medium in example.media} or {"text"}
+        if not entry.get("official") and entry.modality not in kinds:
+            shown = " and ".join(sorted(kinds)).replace("text", "text alone")
             raise ConfigError(
                 f"{where} shows {shown}, but config.data.benchmarks.{dataset.name}.modality = "
                 f"{entry.modality!r}: set it to what its questions show, a benchmark for each kind"

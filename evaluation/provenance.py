@@ -43,20 +43,38 @@ def settings(run: "Run", questions: "Sequence[Item]") -> dict[str, Any]:
     rules = run.layout
     found = {
         "resolution": {"rules": type(rules).__name__, **dataclasses.asdict(rules)},
-        "template": _hash_of_files(Path(run.tokenizer_dir) / name for name in TEXT_FILES),
+        **_template_and_dtype(run),
         "questions": _questions_hash(questions),
         "scorer": _hash_of_files(_sources(scoring)),
         "decoder": _versions(_DECODERS),
-        "dtype": run.config.model.dtype,
     }
     asked = run.config.eval
     found |= {key: asked[key] for key in ("control", "limit") if asked[key]}
+    return json.loads(json.dumps(found | _scales(run)))
+
+
+def settings_of_texts(run: "Run", texts: Sequence[tuple[str, str]], window: int) -> dict[str, Any]:
+    """The same for held texts, given as (id, text). texts: hash of what they say. window: tokens
+    that are seen at a time."""
+    digest = hashlib.sha256(json.dumps(texts).encode())
+    limit = {"limit": run.config.eval.limit} if run.config.eval.limit else {}
+    found = {**_template_and_dtype(run), "texts": digest.hexdigest()[:12], "window": window}
+    return found | limit | _scales(run)
+
+
+def _template_and_dtype(run: "Run") -> dict[str, Any]:
+    return {
+        "template": _hash_of_files(Path(run.tokenizer_dir) / name for name in TEXT_FILES),
+        "dtype": run.config.model.dtype,
+    }
+
+
+def _scales(run: "Run") -> dict[str, float]:
     scales = {
         "eval_scale": run.config.lora.eval_scale,
         "interpolate": run.config.remedy.interpolate,
     }
-    found |= {key: value for key, value in scales.items() if value != 1.0}
-    return json.loads(json.dumps(found))
+    return {key: value for key, value in scales.items() if value != 1.0}
 
 
 def software() -> dict[str, str]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from evaluation.records import ResultError, from_record, read_object
 from evaluation.statistics import Interval, Sample, mean_interval
+from input_pipeline.examples import MODALITIES
 from input_pipeline.files import write_atomically
 from input_pipeline.frame_budget import spec_label
 
@@ -30,7 +31,7 @@ CONTROLS = {
 class Prediction:
     """One answered question: a line of predictions.jsonl.
 
-    frames: of the question's video, None for an image. why: the frame budget's reason.
+    frames: of the question's video, None without one. why: the frame budget's reason.
     score: 0..1. chance: the score that guessing would get, 0 for open answers.
     cluster: the clip or picture that it is about, by which questions belong together; "" in older
     files. frame_times: of each of its videos the seconds, from the clip's first frame, of the
@@ -123,7 +124,8 @@ class Provenance:
 class BenchmarkResult:
     """One model on one benchmark: the content of <benchmark>.json.
 
-    score is the mean over questions (micro average); an answer that could not be read counts as
+    modality: one of `MODALITIES`. score is the mean over questions (micro average), of held texts
+    the likelihood of a byte, see `held_texts`; an answer that could not be read counts as
     wrong and in `unparsed`. masked: questions that could not be asked, because their media failed
     to decode; they are in no mean. by_frames has the number of frames shown as key.
     clusters: as in `Part`. metrics: the official numbers by name, where they are not the score.
@@ -194,8 +196,9 @@ def summarise(
     intervals `statistics.bootstrap_aggregate` makes. Raises ResultError for no questions,
     an id that occurs twice, or a prediction that belongs to another benchmark.
     """
-    if modality not in ("image", "video"):
-        raise ResultError(f"benchmark {benchmark!r}: modality {modality!r} is not image or video")
+    if modality not in MODALITIES:
+        known = ", ".join(MODALITIES)
+        raise ResultError(f"benchmark {benchmark!r}: modality {modality!r} is none of {known}")
     if not predictions:
         raise ResultError(
             f"benchmark {benchmark!r}: no question was answered ({masked} masked because their "

@@ -71,7 +71,7 @@ def _train(request: Request) -> Done:
 
     train(request.run, during_training(request.run))
     left = f"checkpoints and train.jsonl: {shown(request.workdir)}"
-    if request.run.benchmarks:
+    if request.run.config.data.benchmarks:
         return Done(left, request.of_folder("evaluate"))
     return Done(left, f'{request.of_folder("predict")} --media=clip.mp4 --prompt="What happens?"')
 

@@ -8,11 +8,14 @@ import dataclasses
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 _THOUGHT = re.compile(r"\A\s*<think>.*?</think>\s*(?=\S)", re.DOTALL)
 
 MediaKind = Literal["image", "video"]
+# What a benchmark's questions show; a held text is not asked about, but how likely it is found.
+Modality = Literal["image", "video", "text", "held_text"]
+MODALITIES: tuple[Modality, ...] = get_args(Modality)
 Role = Literal["system", "user", "assistant"]
 
 

@@ -104,8 +104,13 @@ def world(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def shared_config(world) -> ConfigDict:
-    """configs/tiny.py on the shared world, with indexes shared by all tests: copy to change."""
+    """configs/tiny.py on the shared world, with indexes shared by all tests: copy to change.
+
+    Without its benchmarks of text, which tests/evaluation/held_texts has: few others need them.
+    """
     config = tiny.get_config()
+    for name in ("world_text", "world_held"):
+        del config.data.benchmarks[name]
     config.data.root = str(world)
     config.data.index_dir = str(world / "index")
     return config.lock()

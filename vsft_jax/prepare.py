@@ -75,7 +75,7 @@ def prepare_all(run: Run, check: Callable[[DatasetSpec, ExampleStore], None]) ->
 def prepare_training(run: Run, retry: bool = False) -> Prepared:
     """Prepares every training set that the mixture takes part of; none for a config of benchmarks
     alone. retry: see `index.prepare`."""
-    alone = run.benchmarks and not run.config.data.train
+    alone = run.config.data.benchmarks and not run.config.data.train
     sets = [] if alone else run.training_sets
     return _prepare(run, sets, resolve_frame_policy(run), retry)
 

@@ -4,7 +4,7 @@ In: a config whose benchmarks are named ("official": "mme"). Out: annotation fil
 the evaluation takes like any other, and the official numbers of scored answers.
 
 benchmark.py    what a benchmark is; question.py: a question, and one that was answered
-images, videos  one module a benchmark: how its files are read and its number is made
+images, videos, texts  one module a benchmark: how its files are read and its number is made
 catalogue.py    all of them by name
 folders.py      where their files may lie
 source.py       tables, pictures, subtitles; media_files.py: clips in folders and archives

@@ -48,19 +48,19 @@ class Benchmark:
     the one to fetch first. rows: questions of the published set, by what `read` yields with the
     default options. files: what must be there, for people. read: official files and options →
     questions. aggregate: answers → the official numbers, in the units that are official. compat:
-    what others print. options: their allowed values, the default first. withdrawn: tasks whose
-    media the publisher took back: without all of them the task is left out.
+    what others print, where they ask it too. options: their allowed values, the default first.
+    withdrawn: tasks whose media the publisher took back: without all of them the task is left out.
     """
 
     name: str
     title: str
-    modality: Literal["image", "video"]
+    modality: Literal["image", "video", "text"]
     repositories: tuple[str, ...]
     rows: int
     files: str
     read: Callable[[Source, Mapping[str, Any]], Iterator[Question]]
     aggregate: Callable[[Sequence[Answered]], Metrics]
-    compat: Compat
+    compat: Compat | None = None
     options: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
     withdrawn: frozenset[str] = frozenset()
 

@@ -10,6 +10,7 @@ from evaluation.benchmarks.images.ocrbench import OCRBENCH
 from evaluation.benchmarks.images.pope import POPE
 from evaluation.benchmarks.images.realworldqa import REALWORLDQA
 from evaluation.benchmarks.images.textvqa import TEXTVQA
+from evaluation.benchmarks.texts.mmlu import MMLU
 from evaluation.benchmarks.videos.charades_sta import CHARADES_STA
 from evaluation.benchmarks.videos.egoschema import EGOSCHEMA
 from evaluation.benchmarks.videos.longvideobench import LONG_VIDEO_BENCH
@@ -47,6 +48,7 @@ _ALL = (
     REALWORLDQA,
     OCRBENCH,
     MMMU,
+    MMLU,
 )
 BENCHMARKS: dict[str, Benchmark] = {each.name: each for each in _ALL}
 

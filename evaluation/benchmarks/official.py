@@ -94,11 +94,11 @@ def official_metrics(run: Run, name: str, predictions: Iterable[_Said]) -> dict[
     if not answered:
         return {}
     benchmark = find_benchmark(official)
-    compat = benchmark.compat
-    rescored = compat.rescored(answered)
-    return bootstrap_aggregate(answered, benchmark.aggregate) | (
-        bootstrap_aggregate(rescored, compat.metrics) if rescored else {}
-    )
+    numbers = bootstrap_aggregate(answered, benchmark.aggregate)
+    if compat := benchmark.compat:
+        rescored = compat.rescored(answered)
+        numbers |= bootstrap_aggregate(rescored, compat.metrics) if rescored else {}
+    return numbers
 
 
 def source_file(annotations: Path) -> Path:

@@ -81,8 +81,8 @@ def compare_folders(
     """A run's results against another one's, for each benchmark that both have.
 
     run, base: folders of runs, or of one evaluation (<run>/eval/<policy>). Under each frame policy
-    that both were asked under; pictures, which no policy reaches, under any; else under the only
-    one that either has.
+    that both were asked under; what no policy reaches, such as pictures, under any; else under the
+    only one that either has.
     Raises ResultError for a folder without results or answers, where there is nothing to compare,
     and unless `even_unlike` where the two were not asked alike, naming every difference.
     """
@@ -146,7 +146,7 @@ def _matches(
     if not of_base:
         return []
     first = [(next(iter(results)), next(iter(of_base)))]
-    if next(iter(results.values())).modality == "image":
+    if next(iter(results.values())).modality != "video":
         return first
     if same := [(policy, policy) for policy in results if policy in of_base]:
         for policy in results.keys() - of_base.keys():

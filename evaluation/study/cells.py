@@ -138,8 +138,8 @@ def lacking(workdir: Path, each: Planned) -> list[tuple[Spec, ConfigDict]]:
     """The evaluations that a cell lacks: under which policy, with which config. To be called by all
     processes of a job."""
     asked, folder = each.asked, cell_folder(workdir, each.cell)
-    # A frame policy does not reach images, so they are evaluated under the first one only.
-    configs = [each.config] + [_without_images(each.config)] * (len(asked) - 1)
+    # A frame policy reaches clips alone, so the rest is evaluated under the first one only.
+    configs = [each.config] + [_clips_alone(each.config)] * (len(asked) - 1)
     pairs = list(zip(asked, configs, strict=True))
     # One process looks: at an address the others' copies may be older.
     done = first_finds(lambda: [_evaluated(folder, config, policy) for policy, config in pairs])
@@ -219,11 +219,11 @@ def with_frames(config: ConfigDict, spec: Spec) -> ConfigDict:
     return changed
 
 
-def _without_images(config: ConfigDict) -> ConfigDict:
+def _clips_alone(config: ConfigDict) -> ConfigDict:
     config = _copy(config)
     with config.unlocked():
         for name, entry in list(config.data.benchmarks.items()):
-            if entry.modality == "image":
+            if entry.modality != "video":
                 del config.data.benchmarks[name]
     return config
 

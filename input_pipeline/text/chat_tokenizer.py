@@ -171,6 +171,25 @@ class ChatTokenizer:
         ids = {each for each in found if each is not None}
         return tuple(sorted(ids | set(self._extra_stop_ids)))
 
+    @property
+    def begin_id(self) -> int:
+        """The id that stands before a text that nothing precedes: the tokenizer's bos_token, else
+        the end of another text, else that of a turn."""
+        for token in (self._special_tokens.get("bos_token"), END_OF_TEXT):
+            if token and (found := self._tokenizer.token_to_id(token)) is not None:
+                return found
+        return self.token_id(self._end_of_turn)
+
+    def encode_text(self, text: str) -> np.ndarray:
+        """A text by itself, without a conversation around it or a token before it: int32[n].
+
+        Raises ChatError if it contains a control token, which would not be read as text.
+        """
+        for token in self._control:
+            if token in text:
+                raise ChatError(f"the text contains the control token {token}")
+        return np.asarray(self._tokenizer.encode(text, add_special_tokens=False).ids, np.int32)
+
     def encode(self, example: Example, replacements: Sequence[Replacement] = ()) -> EncodedText:
         """The whole conversation, with loss on every answer and the token that ends it.
 

@@ -66,6 +66,7 @@ def test_a_question_that_cannot_be_scored_is_named(changes, said):
         ((), "video", "text alone"),
         (("image", "image"), "video", "image"),
         (("video",), "image", "video"),
+        (("image", "video"), "text", "image and video"),
     ],
 )
 def test_a_question_of_the_other_modality_is_named(shown, modality, said):
@@ -75,7 +76,7 @@ def test_a_question_of_the_other_modality_is_named(shown, modality, said):
         f"/data/mine.json: question 'q7' shows {said}, but config.data.benchmarks.mine.modality = "
         f"'{modality}': "
     )
-    _check(("image", "video"), modality)
+    _check(() if modality == "text" else ("image", "video"), modality)
 
 
 def test_questions_are_checked_before_training_where_it_evaluates(shared_config, tmp_path):

@@ -2,6 +2,8 @@
 
 import copy
 import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +16,7 @@ from transformers import Qwen2_5_VLConfig
 from tests.parity.reference import (
     HF_CONFIG,
     Media,
+    Text,
     example_tokens,
     greedy,
     hf_inputs,
@@ -26,9 +29,10 @@ from tests.parity.reference import (
 )
 from tests.vsft_jax.inference.one_prompt import generate
 from vsft_jax.huggingface.tensors import params_from_hf, params_to_hf
-from vsft_jax.inference import Decoding
+from vsft_jax.inference import Decoding, LoadedModel, log_likelihoods
 from vsft_jax.models.qwen2_5_vl import FAMILY as qwen2_5_vl
 from vsft_jax.models.qwen2_5_vl.model import Qwen2_5VL
+from vsft_jax.sharding import make_mesh
 from vsft_jax.train.loss import token_loss
 
 LENGTH, PATCHES = 112, 320
@@ -100,6 +104,33 @@ def test_logits(name, torch_model, ours, run):
     expected = _hf_logits(torch_model, config, EXAMPLES[name])
     assert expected.std() > 0.5  # logits that say something
     np.testing.assert_allclose(run(arrays)[0, : len(expected)], expected, atol=2e-4)
+
+
+def test_log_likelihoods_of_texts(torch_model, ours):
+    """Texts that share rows, and one that is cut, against transformers a window at a time."""
+    config, graphdef, params = ours
+    model = LoadedModel(
+        graphdef=graphdef,
+        params=params,
+        mesh=make_mesh({"fsdp": -1}),
+        tokenizer=SimpleNamespace(begin_id=7),
+        frame_policy=None,
+        step=0,
+        trained_config={},
+        source=Path(),
+    )
+    rng = np.random.default_rng(5)
+    texts = [np.array(random_text(rng, length).ids) for length in (5, 47, 20, 1, 11)]
+    found = log_likelihoods(model, texts, window=20, batch_rows=8)
+    for text, logprobs in zip(texts, found, strict=True):
+        expected = []
+        for start in range(0, len(text), 20):
+            told = text[start : start + 20]
+            seen = [7 if start == 0 else text[start - 1], *told[:-1]]
+            logits = _hf_logits(torch_model, config, [Text(tuple(map(int, seen)))]).astype(float)
+            for row, token in zip(logits, told, strict=True):
+                expected.append(row[token] - np.log(np.exp(row - row.max()).sum()) - row.max())
+        np.testing.assert_allclose(logprobs, expected, atol=2e-4)
 
 
 @pytest.mark.parametrize("more", [{}, {"beta_fast": 4, "attention_factor": 1.5}])

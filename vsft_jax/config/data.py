@@ -1,5 +1,6 @@
 """The data that a config names: data sets, what an epoch takes of them, and who decodes them."""
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -15,6 +16,8 @@ from input_pipeline.media import CacheSettings, Decoder
 from input_pipeline.paths import located
 from vsft_jax.config.base import as_json
 from vsft_jax.errors import ConfigError
+
+WINDOW = 2048  # tokens of a held text at a time, where its entry does not say
 
 
 def mixture_of(data: ConfigDict) -> Mixture:
@@ -91,6 +94,24 @@ def benchmarks_of(
         path = index_dir / "official" / f"{name}-{digest}.jsonl"
         found.append(DatasetSpec(name, str(path), media_root="/", mode="prompt", format="messages"))
     return found
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldTexts:
+    """A benchmark of texts. file: an absolute path or an address. window: tokens that are seen at
+    a time; what is longer is cut."""
+
+    file: str
+    window: int
+
+
+def held_texts_of(entries: ConfigDict, root: str) -> dict[str, HeldTexts]:
+    """Entries of `config.data.benchmarks` with modality "held_text", by name."""
+    return {
+        name: HeldTexts(located(entry.annotations, root), entry.get("window") or WINDOW)
+        for name, entry in entries.items()
+        if entry.modality == "held_text"
+    }
 
 
 def decoder_of(data: ConfigDict) -> Decoder:

@@ -21,7 +21,12 @@ from vsft_jax.sharding import batch_shards, make_mesh, rows_only
 
 def check_data(run: Run) -> None:
     """Before the prepare job: all data sets and the tokenizer. Raises ConfigError."""
-    refuse(_data_problems(run, train=run.training_sets, benchmarks=run.benchmarks))
+    refuse(
+        [
+            *_data_problems(run, train=run.training_sets, benchmarks=run.benchmarks),
+            *_held_text_problems(run),
+        ]
+    )
     refuse(_model_problems(run))
 
 
@@ -32,6 +37,7 @@ def check_before_training(run: Run) -> None:
     refuse(
         [
             *_data_problems(run, train=run.training_sets, benchmarks=benchmarks),
+            *(_held_text_problems(run) if evaluates else ()),
             *_start_problems(run),
             *_training_without_effect(run),
             *_row_problems(run, training=True, evaluating=evaluates),
@@ -42,11 +48,12 @@ def check_before_training(run: Run) -> None:
 
 def check_before_evaluation(run: Run) -> None:
     """Benchmarks, rows and devices, then the model. Raises ConfigError."""
-    if not run.benchmarks:
+    if not run.config.data.benchmarks:
         raise ConfigError("config.data.benchmarks is empty: there is nothing to evaluate")
     refuse(
         [
             *_data_problems(run, benchmarks=run.benchmarks),
+            *_held_text_problems(run),
             *_row_problems(run, training=False, evaluating=True),
         ]
     )
@@ -62,6 +69,7 @@ def check_before_study(run: Run) -> None:
     refuse(
         [
             *_data_problems(run, train=[*sets.values()], benchmarks=run.benchmarks),
+            *_held_text_problems(run),
             *_row_problems(based, training=True, evaluating=True),
             *_row_problems(run, training=True, evaluating=True),
         ]
@@ -113,6 +121,12 @@ def _data_problems(run: Run, **sections: Sequence[DatasetSpec]) -> Iterator[str]
                 yield f"{key}.annotations: {_not_there(each.annotations)}"
             if not _is_rendered(run, each.media_root) and not _is_folder(each.media_root):
                 yield f"{key}.media_root: {_not_there(each.media_root)}"
+
+
+def _held_text_problems(run: Run) -> Iterator[str]:
+    for name, texts in run.held_texts.items():
+        if not _is_rendered(run, texts.file) and not _are_annotations(texts.file):
+            yield f"config.data.benchmarks.{name}.annotations: {_not_there(texts.file)}"
 
 
 def _start_problems(run: Run) -> Iterator[str]:

@@ -21,6 +21,7 @@ from input_pipeline.text import ChatTokenizer
 from vsft_jax.config import data, model
 from vsft_jax.config.base import as_json
 from vsft_jax.config.checks import check_config, without_prefix
+from vsft_jax.config.data import HeldTexts
 from vsft_jax.config.exported import exported_frames
 from vsft_jax.config.layout import Choice, announce, choices_of, layout_of, stated_by
 from vsft_jax.errors import ConfigError
@@ -193,9 +194,15 @@ class Run:
 
     @functools.cached_property
     def benchmarks(self) -> list[DatasetSpec]:
-        """The benchmarks, in the config's order."""
-        entries = dict(self.config.data.benchmarks.items())
+        """The benchmarks that ask questions, in the config's order."""
+        entries = self.config.data.benchmarks.items()
+        entries = {name: each for name, each in entries if each.modality != "held_text"}
         return data.benchmarks_of(entries, self.data_root, self.benchmark_root, self.index_dir)
+
+    @functools.cached_property
+    def held_texts(self) -> dict[str, HeldTexts]:
+        """The benchmarks that are texts of which is found how likely they are, by name."""
+        return data.held_texts_of(self.config.data.benchmarks, self.data_root)
 
     @functools.cached_property
     def benchmark_root(self) -> str:

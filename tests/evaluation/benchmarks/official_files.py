@@ -652,6 +652,19 @@ def mmmu(folder: Path) -> None:
     table(folder / "data/validation-00000-of-00001.parquet", rows)
 
 
+def mmlu(folder: Path) -> None:
+    """Two subjects, one with two questions."""
+    rows = [
+        {"question": "Find the degree.", "subject": "abstract_algebra", "answer": 1},
+        {"question": "What is the order of 2?\n", "subject": "abstract_algebra", "answer": 3},
+        {"question": "Which bone?", "subject": "anatomy", "answer": 0},
+    ]
+    options = [["0", "4", "2", "6"], ["8", "2", "24", "120"], ["hyoid", "ulna", "femur", "none"]]
+    rows = [row | {"choices": each} for row, each in zip(rows, options, strict=True)]
+    table(folder / "all/test-00000-of-00001.parquet", rows)
+    table(folder / "all/dev-00000-of-00001.parquet", rows[:1])
+
+
 # Name → its writer, and the folder that it may lie in.
 WRITERS = {
     "mme": (mme, "lmms-lab/MME"),
@@ -675,4 +688,5 @@ WRITERS = {
     "realworldqa": (realworldqa, "lmms-lab-encoder/RealWorldQA"),
     "ocrbench": (ocrbench, "OCRBench"),
     "mmmu": (mmmu, "MMMU"),
+    "mmlu": (mmlu, "cais/mmlu"),
 }

@@ -8,6 +8,7 @@ from typing import Any
 
 from input_pipeline.annotations import PRESETS
 from input_pipeline.annotations.formats import FORMATS
+from input_pipeline.examples import MODALITIES
 from vsft_jax.config.checks.kinds import (
     Check,
     column_map,
@@ -83,7 +84,8 @@ KEYS: dict[str, Check] = {
     "data.benchmarks.*.format": optional(one_of("", *FORMATS)),
     "data.benchmarks.*.preset": optional(one_of("", *PRESETS)),
     "data.benchmarks.*.columns": optional(column_map()),
-    "data.benchmarks.*.modality": one_of("image", "video"),
+    "data.benchmarks.*.modality": one_of(*MODALITIES),
+    "data.benchmarks.*.window": optional(integer(2)),  # of held texts: see `rules`
     "data.benchmarks.*.official": optional(name()),
     "data.benchmarks.*.options": optional(options()),
     "data.benchmarks.*.partial": optional(yes_or_no()),
@@ -94,6 +96,9 @@ KEYS: dict[str, Check] = {
     "data.demo_world.val_clips": _files,
     "data.demo_world.test_images": _files,
     "data.demo_world.test_clips": _files,
+    "data.demo_world.train_texts": _files,
+    "data.demo_world.val_texts": _files,
+    "data.demo_world.test_texts": _files,
     "data.reasoning": one_of("keep", "drop"),
     "data.workers": integer(1),
     "data.decoder": one_of("processes", "threads"),

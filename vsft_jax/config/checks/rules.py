@@ -93,6 +93,10 @@ def benchmarks(config: ConfigDict) -> Iterator[str]:
             yield f"{key}: name its annotations, or the official benchmark that it is"
         elif official and not entry.get("official"):
             yield f"{key}.{official[0]} has no effect: it belongs to official benchmarks"
+        elif entry.modality == "held_text" and entry.get("official"):
+            yield f"{key}.official: there are no official held texts; name annotations"
+        elif entry.modality != "held_text" and entry.get("window"):
+            yield f"{key}.window has no effect: it belongs to modality = 'held_text'"
 
 
 def asking_in_threads(config: ConfigDict) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""Official benchmarks about text alone."""
