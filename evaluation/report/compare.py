@@ -11,12 +11,15 @@ from evaluation.results import BenchmarkResult, Part, Prediction, clusters
 from evaluation.statistics import (
     Interval,
     Sample,
+    bootstrap_mean,
     mean_interval,
     seeds_interval,
     smallest_difference,
 )
 
-MODALITIES = ("image", "video")
+PLANE = ("image", "video")  # what fine-tuning on video is about
+MODALITIES = (*PLANE, "text")  # what questions are asked about
+HELD_TEXT = "held_text"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,8 +85,18 @@ def by_remedy(study: Study) -> tuple[list[Group], list[Group]]:
 
 
 def of_modality(study: Study, modality: str) -> Slice:
-    """All benchmarks of "image" or "video"; may be none."""
+    """All benchmarks of one of `MODALITIES`, or of held texts; may be none."""
     return Slice(tuple(b for b, m in study.benchmarks.items() if m == modality))
+
+
+def modalities(study: Study) -> tuple[str, ...]:
+    """Those that scores are shown of: images and videos, and text where it was asked about."""
+    return MODALITIES if "text" in study.benchmarks.values() else PLANE
+
+
+def asked_benchmarks(study: Study) -> list[str]:
+    """The benchmarks that ask questions."""
+    return [name for name, modality in study.benchmarks.items() if modality != HELD_TEXT]
 
 
 def tasks(study: Study, benchmark: str) -> list[str]:
@@ -140,9 +153,10 @@ def finished(study: Study, shown: Sequence[Shown], which: Slice) -> list[Shown]:
 
 
 def score(study: Study, shown: Sequence[Shown], which: Slice) -> Interval | None:
-    """Mean score (0..1) of the finished ones among models that differ by seed; None if none is."""
+    """Mean score (0..1) of the finished ones among models that differ by seed; None if none is.
+    Of held texts, here and in what follows, it is in bits a byte, which are better where fewer."""
     found = _interval(study, [(each, None) for each in finished(study, shown, which)], which)
-    if found is None or math.isnan(found.low):
+    if found is None or math.isnan(found.low) or _in_bits(study, which):
         return found
     # A t interval knows no bounds, a score does.
     return dataclasses.replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
@@ -257,8 +271,8 @@ def _results(study: Study, benchmark: str) -> list[BenchmarkResult]:
 def _evaluation(study: Study, shown: Shown, benchmark: str) -> Evaluation | None:
     evaluations = shown.model.evaluations
     candidates = [evaluations[shown.policy]] if shown.policy in evaluations else []
-    if study.benchmarks.get(benchmark) == "image":
-        # A frame policy does not reach images: any evaluation of the model has the same answers.
+    if study.benchmarks.get(benchmark) != "video":
+        # A frame policy reaches clips alone: any evaluation of the model has the same answers.
         candidates += list(evaluations.values())
     return next((e for e in candidates if benchmark in e.results), None)
 
@@ -281,11 +295,16 @@ def _part(
 
 
 def _scores(study: Study, shown: Shown, benchmark: str, which: Slice) -> Mapping[str, float]:
+    bits = _in_bits(study, which)
     return {
-        row.id: row.score
+        row.id: -math.log2(row.score) if bits else row.score
         for row in answers(study, shown, benchmark).values()
         if which.task in (None, row.task) and which.frames in (None, row.frames)
     }
+
+
+def _in_bits(study: Study, which: Slice) -> bool:
+    return any(study.benchmarks.get(name) == HELD_TEXT for name in which.benchmarks)
 
 
 def _interval(
@@ -311,7 +330,8 @@ def _interval(
     if any(stratum.scores.size == 0 for stratum in strata):
         return _without_answers(study, pairs, which)
     if len(pairs) == 1 and pairs[0][1] is None:
-        return mean_interval(*(Sample(each.scores[0], each.clusters) for each in strata))
+        of_mean = bootstrap_mean if _in_bits(study, which) else mean_interval
+        return of_mean(*(Sample(each.scores[0], each.clusters) for each in strata))
     return seeds_interval(*strata)
 
 
@@ -323,7 +343,8 @@ def _without_answers(
     def mean(shown: Shown | None) -> float:
         if shown is None:
             return 0.0
-        return float(np.mean([part.score for part in _parts(study, shown, which)]))
+        scores = np.array([part.score for part in _parts(study, shown, which)])
+        return float((-np.log2(scores) if _in_bits(study, which) else scores).mean())
 
     n = sum(part.n for part in _parts(study, pairs[0][0], which))
     difference = float(np.mean([mean(one) - mean(other) for one, other in pairs]))

@@ -12,6 +12,7 @@ from evaluation.report.wording import (
     BELOW_CHANCE,
     listed,
     percent,
+    plural,
     score_text,
     signed,
     signed_range,
@@ -55,19 +56,19 @@ def findings(study: Study) -> list[str]:
 def _nothing_to_compare(study: Study) -> str:
     if alone := compare.alone(study):
         return _scores_alone(study, alone)
-    kinds = set(study.benchmarks.values())
-    if len(kinds) != 1:
+    kinds = [each for each in compare.MODALITIES if each in study.benchmarks.values()]
+    absent = [each for each in compare.PLANE if each not in kinds]
+    if not kinds or not absent:
         return "No fine-tuned model and its base are both evaluated yet, so there is no result."
-    (modality,) = kinds
-    absent = "image" if modality == "video" else "video"
+    modality = kinds[0]
     which = compare.of_modality(study, modality)
     gains = [(group, compare.gain(study, group.shown, which)) for group in compare.groups(study)]
     known = [(group, gain) for group, gain in gains if gain]
-    text = f"The study has no {absent} benchmark, so the trade-off cannot be shown."
+    text = f"The study has no {listed(absent)} benchmark, so the trade-off cannot be shown."
     if known:
         group, gain = max(known, key=lambda pair: pair[1].mean)
         over = f"over the base{_below_chance(study, group, modality)}{_noise(gain)}"
-        text += f" Best on {modality}s: {group.label} with {_first(gain)} {over}."
+        text += f" Best on {plural(modality)}: {group.label} with {_first(gain)} {over}."
     return text
 
 
@@ -101,7 +102,7 @@ def _below_chance(study: Study, group: Group, modality: str) -> str:
 
 def _kept_images_best(study: Study, points: Sequence[tradeoff.Point]) -> str:
     group, image, video = max(points, key=lambda point: point.image.mean)
-    on_images, on_video = (_below_chance(study, group, kind) for kind in compare.MODALITIES)
+    on_images, on_video = (_below_chance(study, group, kind) for kind in compare.PLANE)
     return (
         f"Image skill was kept best by {group.label}: {_points(image)}{on_images}{_noise(image)}; "
         f"its change on video is {_points(video)}{on_video}{_noise(video)}."

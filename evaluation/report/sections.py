@@ -145,7 +145,7 @@ def _tasks(study: Study) -> Section:
     shown = any(
         compare.gain(study, group.shown, compare.Slice((benchmark,)))
         for group in compare.groups(study)
-        for benchmark in study.benchmarks
+        for benchmark in compare.asked_benchmarks(study)
     )
     if not shown:
         return Section("By task", text, notes=[f"Comparison by task: {NOT_FINISHED}."])
@@ -156,7 +156,7 @@ def _tasks(study: Study) -> Section:
 
 def _tasks_below_chance(study: Study) -> list[str]:
     notes = []
-    for benchmark in study.benchmarks:
+    for benchmark in compare.asked_benchmarks(study):
         for task in compare.tasks(study, benchmark):
             which = compare.Slice((benchmark,), task)
             bases = {

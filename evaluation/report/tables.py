@@ -20,6 +20,7 @@ from evaluation.report.wording import (
     listed,
     of_questions,
     percent,
+    plural,
     score_text,
     shortened,
 )
@@ -32,7 +33,8 @@ CSV_COLUMNS = (
 
 
 def study_csv(study: Study) -> str:
-    """One row per cell × benchmark × task, task "" for all questions; scores in 0..1.
+    """One row per cell × benchmark × task, task "" for all questions; scores in 0..1, of held texts
+    in bits a byte.
 
     frames is the policy of the evaluation. A row without a score is a cell that has not finished
     that benchmark.
@@ -73,14 +75,19 @@ def _csv_rows(
     base = None if model.is_base else compare.base_of(study, model)
     base_result = compare.result_of(study, Shown(base, policy), benchmark) if base else None
     base_parts = _parts(base_result) if base_result else {}
+    held = study.benchmarks[benchmark] == compare.HELD_TEXT
     for task, part in _parts(result).items():
-        row |= {"task": task, "score": part.score, "low": part.low, "high": part.high, "n": part.n}
+        which = Slice((benchmark,), task or None)
+        scored = compare.score(study, [Shown(model, policy)], which) if held else None
+        mean = scored.mean if scored else part.score
+        low, high = (scored.low, scored.high) if scored else (part.low, part.high)
+        row |= {"task": task, "score": mean, "low": low, "high": high, "n": part.n}
         row |= dict.fromkeys(CSV_COLUMNS[-4:], "")
         base_part = base_parts.get(task)
-        gain = compare.gain(study, [Shown(model, policy)], Slice((benchmark,), task or None))
+        gain = compare.gain(study, [Shown(model, policy)], which)
         if base_part and gain:
             row |= {
-                "base_score": base_part.score,
+                "base_score": mean - gain.mean if held else base_part.score,
                 "delta": gain.mean,
                 "delta_low": "" if math.isnan(gain.low) else gain.low,
                 "delta_high": "" if math.isnan(gain.high) else gain.high,
@@ -95,11 +102,11 @@ def _parts(result: BenchmarkResult) -> dict[str, BenchmarkResult | Part]:
 
 def score_table(study: Study) -> Table:
     """Image and video score of the base and of each fine-tuned model, and the change."""
-    rows = []
+    rows, shown_of = [], compare.modalities(study)
     for group in compare.groups(study):
         frames = compare.mean_frames([*group.shown, *compare.base_shown(study, group)])
         cells = [group.label, "–" if math.isnan(frames) else f"{frames:.1f}"]
-        for modality in compare.MODALITIES:
+        for modality in shown_of:
             which = compare.of_modality(study, modality)
             if not which.benchmarks:
                 cells += ["no benchmark"] * 3
@@ -113,19 +120,19 @@ def score_table(study: Study) -> Table:
     for shown in compare.alone(study):
         frames = compare.mean_frames([shown])
         cells = [study.label(shown.policy), "–" if math.isnan(frames) else f"{frames:.1f}"]
-        for modality in compare.MODALITIES:
+        for modality in shown_of:
             which = compare.of_modality(study, modality)
             known = which.benchmarks
             score = score_text(compare.score(study, [shown], which)) if known else "no benchmark"
             cells += [score, "", ""]
         rows.append(cells)
-    levels = [
-        percent(compare.chance(study, compare.of_modality(study, modality)))
-        for modality in compare.MODALITIES
-    ]
-    rows.append(["chance", "", levels[0], levels[0], "", levels[1], levels[1], ""])
+    cells = ["chance", ""]
+    for modality in shown_of:
+        level = percent(compare.chance(study, compare.of_modality(study, modality)))
+        cells += [level, level, ""]
+    rows.append(cells)
     headers = ["frame policy", "frames a video"]
-    headers += [f"{m}: {what}" for m in compare.MODALITIES for what in ("base", "tuned", "change")]
+    headers += [f"{m}: {what}" for m in shown_of for what in ("base", "tuned", "change")]
     title = (
         f"Scores in percent and changes in points, with 95 % intervals; questions: {asked(study)}"
     )
@@ -135,7 +142,7 @@ def score_table(study: Study) -> Table:
 def asked(study: Study) -> str:
     """ "images n = 400, videos n = 120": the questions behind the scores."""
     numbers = [
-        f"{modality}s {of_questions(*compare.questions(study, which))}"
+        f"{plural(modality)} {of_questions(*compare.questions(study, which))}"
         for modality in compare.MODALITIES
         if (which := compare.of_modality(study, modality)).benchmarks
     ]
@@ -148,7 +155,7 @@ def smallest_changes(study: Study) -> str:
         modality: compare.smallest_change(study, compare.of_modality(study, modality))
         for modality in compare.MODALITIES
     }
-    known = [f"{percent(s)} points on {m}s" for m, s in found.items() if not math.isnan(s)]
+    known = [f"{percent(s)} points on {plural(m)}" for m, s in found.items() if not math.isnan(s)]
     if not known:
         return ""
     return (
@@ -160,7 +167,8 @@ def smallest_changes(study: Study) -> str:
 def benchmark_tables(study: Study) -> list[Table]:
     """Change by benchmark, for modalities that have more than one."""
     modalities = list(study.benchmarks.values())
-    names = [b for b, modality in study.benchmarks.items() if modalities.count(modality) > 1]
+    asked = compare.asked_benchmarks(study)
+    names = [name for name in asked if modalities.count(study.benchmarks[name]) > 1]
     if not names:
         return []
     rows = [
@@ -254,6 +262,7 @@ def masked_table(study: Study) -> Table:
             for model in models
             for evaluation in model.evaluations.values()
             for result in evaluation.results.values()
+            if result.modality != compare.HELD_TEXT
         ]
         rows.append(
             [

@@ -33,7 +33,7 @@ def print_summary(study: Study, console: Console | None = None) -> None:
     for group in compare.groups(study):
         frames = compare.mean_frames(group.shown)
         names = [escape(group.label), "–" if math.isnan(frames) else f"{frames:.1f}"]
-        for modality in compare.MODALITIES:
+        for modality in compare.modalities(study):
             which = compare.of_modality(study, modality)
             if not which.benchmarks:
                 continue
@@ -49,8 +49,9 @@ def print_summary(study: Study, console: Console | None = None) -> None:
                 level = f"{percent(base)} % against {percent(compare.chance(study, which))} %"
                 below.append(f"{group.label}: {BELOW_CHANCE} on {modality}, {level}")
     for row in tables.score_table(study).rows if compare.alone(study) else ():
-        table.add_row(escape(row[0]), row[1], "image", row[2], "")
-        table.add_row("", "", "video", row[5], "")
+        for i, modality in enumerate(compare.modalities(study)):
+            names = ["", ""] if i else [escape(row[0]), row[1]]
+            table.add_row(*names, modality, row[2 + 3 * i], "")
     console.print(table)
     console.print(f"Questions: {tables.asked(study)}.")
     console.print("Scores in percent; changes in points with 95 % intervals; * is beyond noise.")

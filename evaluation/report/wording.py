@@ -19,6 +19,11 @@ def percent(share: float) -> str:
     return "–" if math.isnan(share) else f"{100 * share:.1f}"
 
 
+def plural(modality: str) -> str:
+    """ "images", "videos", "text": what questions are about."""
+    return modality if modality == "text" else f"{modality}s"
+
+
 def signed(share: float) -> str:
     """0.072 → "+7.2", in points, with a real minus sign; "0.0" has no sign."""
     text = f"{100 * share:+.1f}"
@@ -55,6 +60,25 @@ def gain_text(interval: Interval | None, *, below_chance: bool = False) -> str:
         return NOT_FINISHED
     remark = f", {BELOW_CHANCE}" if below_chance else ""
     text = f"{signed(interval.mean)} ({signed_range(interval)}{remark})"
+    return Strong(text) if interval.excludes_zero else text
+
+
+def bits_text(interval: Interval | None) -> str:
+    """ "0.812 (0.790–0.834)" bits a byte."""
+    if interval is None:
+        return NOT_FINISHED
+    ends = f" ({interval.low:.3f}–{interval.high:.3f})" if not math.isnan(interval.low) else ""
+    return f"{interval.mean:.3f}{ends}"
+
+
+def bits_change_text(interval: Interval | None) -> str:
+    """ "+0.031 (+0.020 to +0.042)" bits a byte, strong if the interval excludes zero."""
+    if interval is None:
+        return NOT_FINISHED
+    mean, low, high = (
+        f"{each:+.3f}".replace("-", "−") for each in (interval.mean, interval.low, interval.high)
+    )
+    text = f"{mean} ({'no interval' if math.isnan(interval.low) else f'{low} to {high}'})"
     return Strong(text) if interval.excludes_zero else text
 
 

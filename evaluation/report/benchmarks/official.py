@@ -1,5 +1,6 @@
 """Official numbers of benchmarks, and what guessing gets of them."""
 
+from evaluation.report import compare
 from evaluation.report.document import Table
 from evaluation.report.read_study import Study
 from evaluation.report.wording import NOT_RECORDED, count, percent, score_text
@@ -10,7 +11,7 @@ from evaluation.statistics import Interval
 def official_tables(study: Study) -> list[Table]:
     """Of each official benchmark its numbers, a column for each model under each policy."""
     found = []
-    for benchmark in study.benchmarks:
+    for benchmark in compare.asked_benchmarks(study):
         columns = {
             f"{model.cell.name}, {study.label(policy)}": evaluation.results[benchmark].metrics
             for model in study.models

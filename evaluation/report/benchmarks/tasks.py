@@ -23,7 +23,7 @@ def task_tables(study: Study) -> list[Table]:
     Of several seeds a question's change is the mean: p is for these models, not for other seeds.
     """
     tables = []
-    for benchmark in study.benchmarks:
+    for benchmark in compare.asked_benchmarks(study):
         tasks = compare.tasks(study, benchmark)
         columns = {
             group.label: _changes(study, group, benchmark) for group in compare.groups(study)

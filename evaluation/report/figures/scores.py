@@ -23,17 +23,19 @@ from evaluation.report.figures.style import (
     wrapped,
 )
 from evaluation.report.read_study import Study
-from evaluation.report.wording import of_questions, signed, task_name
+from evaluation.report.wording import of_questions, plural, signed, task_name
 
 _Where = float | Sequence[float]  # a point, or nothing but an entry in the legend: []
 
 
 def draw_scores(study: Study, theme: Theme) -> Figure:
-    """Base (hollow) and tuned (filled) score of every policy, on images and on videos."""
+    """Base (hollow) and tuned (filled) score of every policy, on images, on videos and, where it
+    was asked about, on text."""
     shown = compare.groups(study)
-    plot, axes = figure(theme, height=1.5 + 0.4 * len(shown), columns=2, sharey=True)
+    kinds = compare.modalities(study)
+    plot, axes = figure(theme, height=1.5 + 0.4 * len(shown), columns=len(kinds), sharey=True)
     style = group_looks(study)
-    for axis, modality in zip(axes[0], compare.MODALITIES, strict=True):
+    for axis, modality in zip(axes[0], kinds, strict=True):
         which = compare.of_modality(study, modality)
         for row, group in enumerate(shown):
             base = compare.score(study, compare.base_shown(study, group), which)
@@ -47,7 +49,9 @@ def draw_scores(study: Study, theme: Theme) -> Figure:
             if base:
                 _base_dot(axis, 100 * base.mean, row, theme)
         axis.axvline(100 * compare.chance(study, which), color=theme.muted, ls="--", lw=1.2)
-        heading(axis, f"{modality}s ({of_questions(*compare.questions(study, which))})", theme)
+        heading(
+            axis, f"{plural(modality)} ({of_questions(*compare.questions(study, which))})", theme
+        )
         axis.set_xlabel("score (%)")
         axis.grid(axis="y", visible=False)
     axes[0, 0].set_ylabel("frame policy")
@@ -64,14 +68,15 @@ def draw_tasks(study: Study, theme: Theme) -> Figure:
     A dagger marks a change over a base that guessing beats.
     """
     shown = compare.groups(study)
-    rows = [(name, task) for name in study.benchmarks for task in compare.tasks(study, name)]
+    benchmarks = compare.asked_benchmarks(study)
+    rows = [(name, task) for name in benchmarks for task in compare.tasks(study, name)]
     gains = [
         [compare.gain(study, group.shown, Slice((name,), task)) for group in shown]
         for name, task in rows
     ]
     values = np.array([[math.nan if g is None else 100 * g.mean for g in row] for row in gains])
     limit = max([5.0, *np.abs(values[~np.isnan(values)])])
-    plot, axes = figure(theme, height=(1.5 if len(shown) > 6 else 1.0) + 0.34 * len(rows))
+    plot, axes = figure(theme, height=(1.5 if len(shown) > 5 else 1.0) + 0.34 * len(rows))
     axis = axes[0, 0]
     loss_colour, gain_colour = GAIN_COLOURS
     scale = LinearSegmentedColormap.from_list("gain", (loss_colour, theme.paper, gain_colour))
@@ -92,7 +97,9 @@ def draw_tasks(study: Study, theme: Theme) -> Figure:
             color=theme.ink if sure else theme.muted,
             fontweight="bold" if sure else "normal",
         )
-    slant = {"rotation": 30, "ha": "left", "rotation_mode": "anchor"} if len(shown) > 6 else {}
+    longest = max((len(group.label) for group in shown), default=0)
+    crowded = len(shown) > 6 or len(shown) * longest > 80
+    slant = {"rotation": 30, "ha": "left", "rotation_mode": "anchor"} if crowded else {}
     names = [group.label if slant else wrapped(group.label) for group in shown]
     axis.set_xticks(range(len(shown)), names, **slant)
     axis.xaxis.tick_top()

@@ -43,6 +43,7 @@ _ADAPTIVE_MARKERS = ("D", "^", "s", "P")
 _CONTROL_MARKERS = ("X", "v")
 
 GAIN_COLOURS = ("#a6611a", "#018571")  # loss, gain
+SCORE_COLOUR = _FIXED[1]  # of the highest; one hue that deepens is told apart by everybody
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,7 +32,7 @@ def points(study: Study) -> list[Point]:
     for group in compare.groups(study):
         image, video = (
             compare.gain(study, group.shown, compare.of_modality(study, modality))
-            for modality in compare.MODALITIES
+            for modality in compare.PLANE
         )
         if image and video:
             found.append(Point(group, image, video))
@@ -86,7 +86,7 @@ def draw_points(study: Study, shown: Sequence[Point], theme: Theme) -> Figure:
     _label(axis, shown, theme)
     asked = {
         modality: of_questions(*compare.questions(study, compare.of_modality(study, modality)))
-        for modality in compare.MODALITIES
+        for modality in compare.PLANE
     }
     axis.set_xlabel(f"change on images over the base (points, {asked['image']})")
     axis.set_ylabel(f"change on videos over the base (points, {asked['video']})")
@@ -113,7 +113,7 @@ def _seed_points(study: Study, group: Group) -> list[tuple[float, float]]:
     for each in group.shown:
         image, video = (
             compare.gain(study, [each], compare.of_modality(study, modality))
-            for modality in compare.MODALITIES
+            for modality in compare.PLANE
         )
         if image and video:
             found.append((100 * image.mean, 100 * video.mean))

@@ -7,6 +7,7 @@ from typing import Any
 from evaluation.report.read_study.policies import FramePolicy
 from evaluation.results import BenchmarkResult, Prediction
 from evaluation.study_files import Budget, Cell
+from input_pipeline.examples import MODALITIES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,14 +58,14 @@ class Study:
 
     @property
     def benchmarks(self) -> dict[str, str]:
-        """Modality of every benchmark that any model was evaluated on, images first."""
+        """Modality of every benchmark that any model was evaluated on, in the order of these."""
         found = {
             name: result.modality
             for model in self.models
             for evaluation in model.evaluations.values()
             for name, result in evaluation.results.items()
         }
-        return dict(sorted(found.items(), key=lambda item: (item[1], item[0])))
+        return dict(sorted(found.items(), key=lambda item: (MODALITIES.index(item[1]), item[0])))
 
     @property
     def policies(self) -> list[FramePolicy]:

@@ -8,7 +8,7 @@ from evaluation.report import compare
 from evaluation.report.compare import Group
 from evaluation.report.document import Table
 from evaluation.report.read_study import Study
-from evaluation.report.wording import NOT_FINISHED, gain_text
+from evaluation.report.wording import NOT_FINISHED, bits_change_text, gain_text, plural
 from evaluation.statistics import Interval
 
 MATTERS = 0.02  # the smallest effect that matters, of a score in 0..1
@@ -38,7 +38,7 @@ class Claim:
 def claims(study: Study) -> list[Claim]:
     """All that the study has the models for, in the order of docs/study.md. Groups and controls are
     found by their specs."""
-    images, videos = (compare.of_modality(study, modality) for modality in compare.MODALITIES)
+    images, videos = (compare.of_modality(study, modality) for modality in compare.PLANE)
     plain, _ = compare.by_remedy(study)
     found: list[Claim] = []
     for sign, verb, which, modality in (
@@ -85,21 +85,29 @@ def claim_table(study: Study) -> Table | None:
 
 
 def ranked_remedies(study: Study) -> Table | None:
-    """Remedies by what they keep on images, with what they cost on videos; None without any."""
-    images, videos = (compare.of_modality(study, modality) for modality in compare.MODALITIES)
+    """Remedies by what they keep on images, with what they cost on videos and, where it was asked
+    about, what they keep of text; None without any."""
+    over_none = {
+        f"{plural(modality)}: over none": compare.of_modality(study, modality)
+        for modality in compare.modalities(study)
+    }
+    images, held = (compare.of_modality(study, each) for each in ("image", compare.HELD_TEXT))
     rows = []
     for group, untreated in _treated(study):
-        kept, cost = (compare.contrast(study, group, untreated, w) for w in (images, videos))
-        over = compare.gain(study, group.shown, images)
-        rank = kept.mean if kept else -math.inf
-        rows.append((rank, [group.label, gain_text(kept), gain_text(cost), gain_text(over)]))
-    headers = ["remedy", "images: over none", "videos: over none", "images: over the base"]
+        found = [compare.contrast(study, group, untreated, which) for which in over_none.values()]
+        cells = [group.label, *map(gain_text, found)]
+        cells.append(gain_text(compare.gain(study, group.shown, images)))
+        if held.benchmarks:
+            cells.append(bits_change_text(compare.contrast(study, group, untreated, held)))
+        rows.append((found[0].mean if found[0] else -math.inf, cells))
+    headers = ["remedy", *over_none, "images: over the base"]
+    headers += ["held text, bits a byte: over none"] if held.benchmarks else []
     ordered = [row for _, row in sorted(rows, key=lambda pair: -pair[0])]
     return Table(headers, ordered, "Remedies, best on images first") if rows else None
 
 
 def _against_control(study: Study, group: Group, control: Group) -> Iterator[Claim]:
-    images, videos = (compare.of_modality(study, modality) for modality in compare.MODALITIES)
+    images, videos = (compare.of_modality(study, modality) for modality in compare.PLANE)
     pair = f"{group.label} − {control.label}"
     frames = " and ".join(f"{compare.mean_frames(each.shown):.2f}" for each in (group, control))
     beside = f"frames a question: {frames}"

@@ -17,6 +17,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs.studies import demo
+from evaluation.held_texts import perplexities
 from evaluation.results import Prediction, Provenance, save_evaluation, summarise
 from evaluation.study import cell_folder, plan_cells
 from evaluation.study_files import Budget, Cell, IndexSummary
@@ -26,6 +27,7 @@ HYBRID = "hybrid"
 CONTROL = "random-matched"
 POLICIES = ("fixed-2", "fixed-4", "fixed-8", "fixed-16", HYBRID, CONTROL)
 IMAGE_TASKS = ("attribute", "counting", "position", "text")
+TEXT_TASKS = ("colour", "place")
 VIDEO_TASKS = ("action", "appearance", "direction", "event count", "order", "speed")
 BUDGETS = (2, 4, 8, 16)
 # Logits added by fine-tuning: to video answers, to image answers.
@@ -57,34 +59,41 @@ def write_study(
     questions: int = 400,
     policies: Sequence[str] = POLICIES,
     remedies: Sequence[str] = (),
+    text: bool = False,
+    infer_frames: Sequence[int] = (),
 ) -> Path:
     """Writes a complete study and returns its directory. policies: labels. remedies: of the demo's
-    by name; what they do is not simulated."""
-    world = _questions(questions)
+    by name; what they do is not simulated. text: whether models are asked about text too, and how
+    likely they find texts. infer_frames: every model is asked at these too."""
+    world = _questions(questions, text)
     known = demo_policies([question["needs"] for question in world if question["needs"]])
     specs = [known[label] for label in policies]
     config = demo.get_config("full")
     config.study.seeds = tuple(range(seeds))
+    config.study.infer_frames = tuple(infer_frames)
     config.study.remedies = ConfigDict({name: demo.REMEDIES[name] for name in remedies})
     for number, planned in enumerate(plan_cells(config, directory, specs)):
         cell, folder = planned.cell, cell_folder(directory, planned.cell)
         cell.save(folder)
         if cell.role == "base":
             _write_training(folder, 1.0, 8, 400, cell.seed)
-            for spec in specs:
-                _write_evaluation(folder, cell, spec, world, images=spec == specs[0])
+            for spec in planned.asked:
+                _write_evaluation(folder, cell, spec, world, clips_alone=spec != specs[0])
         else:
             number = (number - 1) % len(specs)
             _write_training(folder, 0.6, 6 / (1 + number), 150, cell.seed)
-            _write_evaluation(folder, cell, cell.frame_policy, world)
+            for spec in planned.asked:
+                others = spec != cell.frame_policy
+                _write_evaluation(folder, cell, spec, world, clips_alone=others)
     _write_index_summary(directory, world, specs)
     return directory
 
 
-def _questions(count: int) -> list[dict]:
+def _questions(count: int, text: bool) -> list[dict]:
     generator = np.random.default_rng(11)
     rows = []
-    for benchmark, names in (("world_image", IMAGE_TASKS), ("world_video", VIDEO_TASKS)):
+    asked = {"world_image": IMAGE_TASKS, "world_video": VIDEO_TASKS}
+    for benchmark, names in (asked | ({"world_text": TEXT_TASKS} if text else {})).items():
         for number in range(count):
             task = names[number % len(names)]
             rows.append(
@@ -116,7 +125,9 @@ def _budget(spec: Mapping, question: Mapping) -> tuple[int, str]:
     return question["others_need"], "drawn at random from the histogram of hybrid"
 
 
-def _write_evaluation(folder: Path, cell: Cell, spec: Mapping, world, images: bool = True) -> None:
+def _write_evaluation(
+    folder: Path, cell: Cell, spec: Mapping, world, clips_alone: bool = False
+) -> None:
     trained_with = spec_label(cell.frame_policy) if cell.frame_policy else None
     # A seed's models answer a question with common luck, as models of one family do.
     generator = np.random.default_rng([cell.seed, sum(map(ord, spec_label(spec))), 3])
@@ -160,8 +171,12 @@ def _write_evaluation(folder: Path, cell: Cell, spec: Mapping, world, images: bo
                 question=f"What happens in {question['id']}?",
             )
         )
-    asked = {"world_image": "image"} if images else {}
-    asked["world_video"] = "video"
+    asked = {"world_video": "video"}
+    if not clips_alone:
+        asked |= {"world_image": "image"}
+        if any(question["benchmark"] == "world_text" for question in world):
+            asked |= {"world_text": "text", "world_held": "held_text"}
+            predictions += _held_texts(image_gain + scatter[1])
     predictions = [p for p in predictions if p.benchmark in asked]
     results = [
         summarise(
@@ -177,10 +192,27 @@ def _write_evaluation(folder: Path, cell: Cell, spec: Mapping, world, images: bo
                 examples_per_second=21.5,
                 generation={"max_new_tokens": 24},
             ),
+            metrics=perplexities([p for p in predictions if p.benchmark == benchmark])
+            if modality == "held_text"
+            else {},
         )
         for benchmark, modality in asked.items()
     ]
     save_evaluation(folder, spec, results, predictions)
+
+
+def _held_texts(gain: float) -> list[Prediction]:
+    """Texts of 100 bytes and 25 tokens, as likely as the gain in image skill makes them."""
+    found = []
+    for number, of_text in enumerate(np.random.default_rng(12).normal(70, 8, size=20)):
+        nats = float(of_text - 10 * gain)
+        said = json.dumps({"nats": nats, "tokens": 25, "bytes": 100})
+        name = f"world_held/{number}"
+        shown = (None, "", said, "", math.exp(-nats / 100), True, 0)
+        found.append(
+            Prediction(name, "world_held", "text", "held_text", *shown, cluster=name, media=[])
+        )
+    return found
 
 
 def _write_training(folder: Path, level: float, speed: float, steps: int, seed: int) -> None:

@@ -830,7 +830,7 @@ def test_the_table_in_the_terminal_keeps_names_and_numbers_at_80_columns(one_see
     lines = [line.rstrip() for line in text.splitlines()]
     for group in compare.groups(study):
         (start,) = (i for i, line in enumerate(lines) if line.startswith(f"{group.label}  "))
-        for line, modality in zip(lines[start:], compare.MODALITIES, strict=False):
+        for line, modality in zip(lines[start:], compare.modalities(study), strict=False):
             gain = compare.gain(study, group.shown, compare.of_modality(study, modality))
             assert f" {modality} " in line
             assert line.endswith(f"{gain_text(gain)}{' *' if gain.excludes_zero else ''}")
