@@ -17,6 +17,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.data.demo_world.update(
         train_images=24, train_clips=16, val_images=4, val_clips=4, test_images=12, test_clips=12
     )
+    config.data.demo_world.update(train_texts=8, val_texts=0, test_texts=10)
     config.model.vision.update(depth=2, width=32, mlp_width=64, heads=2, fullatt_block_indexes=(1,))
     config.model.text.update(
         depth=2, width=32, mlp_width=64, heads=2, kv_heads=1, head_dim=16, mrope_section=(2, 3, 3)

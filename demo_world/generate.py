@@ -21,9 +21,10 @@ from demo_world.questions import Question
 from demo_world.rendering import draw_clip, draw_image
 from demo_world.scenes import Scene
 from demo_world.tokenizer import SYSTEM_PROMPT, write_tokenizer
+from demo_world.told import text_records
 
 # Raise it with every change that gives other files for the same parameters.
-VERSION = 6
+VERSION = 7
 
 SPLITS = ("train", "val", "test")
 # Parts of a kind beside what is trained on, or judged by: evaluation's "other" tasks, and the clip
@@ -53,12 +54,16 @@ class WorldPaths:
         return self.root
 
     def annotations(self, split: str, kind: str, part: str = "") -> Path:
-        """The annotation file of a split ("train", "val", "test"), a kind ("image", "video") and
-        one of `PARTS`. Raises ValueError for others."""
-        if split not in SPLITS or kind not in _SAMPLERS or part not in PARTS:
+        """The annotation file of a split ("train", "val", "test"), a kind ("image", "video",
+        "text") and one of `PARTS`. Raises ValueError for others."""
+        if split not in SPLITS or kind not in (*_SAMPLERS, "text") or part not in PARTS:
             raise ValueError(f"no annotations for split {split!r}, kind {kind!r}, part {part!r}")
         name = f"{kind}s{part and '_'}{part}"
         return self.root / split / f"{name}.{'json' if split == 'train' else 'jsonl'}"
+
+    def held_texts(self, split: str) -> Path:
+        """Texts of "val" or "test" that no question is about, a "text" a record."""
+        return self.root / split / "held_texts.jsonl"
 
     @property
     def tokenizer(self) -> Path:
@@ -103,6 +108,9 @@ def generate_world(
     val_clips: int = 150,
     test_images: int = 400,
     test_clips: int = 400,
+    train_texts: int = 800,
+    val_texts: int = 75,
+    test_texts: int = 200,
     progress: Progress | None = None,
 ) -> WorldPaths:
     """Builds a world at `directory`, or finds the complete one with these parameters there.
@@ -123,6 +131,9 @@ def generate_world(
         "val_clips": val_clips,
         "test_images": test_images,
         "test_clips": test_clips,
+        "train_texts": train_texts,
+        "val_texts": val_texts,
+        "test_texts": test_texts,
     }
     for name, value in parameters.items():
         if not isinstance(value, int) or value < 0:
@@ -170,6 +181,8 @@ def _build(paths: WorldPaths, parameters: Mapping[str, int], progress: Progress 
             _write_annotations(path, chosen)
             media_of = count if not part else len({record[kind] for record in chosen})
             counts[f"{split}/{path.stem}"] = {"media": media_of, "records": len(chosen)}
+    for split in SPLITS:
+        counts |= _write_texts(paths, split, parameters["seed"], parameters[f"{split}_texts"])
     write_tokenizer(paths.tokenizer, _texts(parameters["seed"]))
     write_contact_sheet(paths.contact_sheet, parameters["seed"], iter_scenes)
     summary = {
@@ -232,11 +245,21 @@ def _parts(split: str, kind: str, records: list[dict[str, Any]]) -> dict[str, li
 
 def _turns(question: Question, kind: str, number: int) -> list[dict[str, str]]:
     """One question and its answer; the first of a conversation carries the medium."""
-    tag = f"<{kind}>\n" if number == 0 else ""
-    return [
-        {"from": "human", "value": f"{tag}{question.text}"},
-        {"from": "gpt", "value": question.answer},
-    ]
+    return question.turns(f"<{kind}>\n" if number == 0 else "")
+
+
+def _write_texts(paths: WorldPaths, split: str, seed: int, count: int) -> dict[str, dict[str, int]]:
+    """The annotations of text alone. Returns the counts of the files, in which a picture that is
+    told stands for a medium."""
+    counts = {}
+    asked, held = text_records(split, seed, count)
+    files = {paths.annotations(split, "text"): (count, asked)}
+    if split != "train":
+        files[paths.held_texts(split)] = (len(held), held)
+    for path, (told, records) in files.items():
+        _write_annotations(path, records)
+        counts[f"{split}/{path.stem}"] = {"media": told, "records": len(records)}
+    return counts
 
 
 def _write_annotations(path: Path, records: list[dict[str, Any]]) -> None:

@@ -45,6 +45,19 @@ def evaluation_questions(scene: Scene, rng: np.random.Generator, decks: Decks) -
     return [ask(scene, task, rng, decks) for task in _EVALUATION[scene.family]]
 
 
+def told_questions(
+    scene: Scene, split: str, rng: np.random.Generator, decks: Decks
+) -> list[Question]:
+    """Questions about a picture that is told in words and not shown: up to four that training has,
+    in random order, or in evaluation those that a base model is judged by."""
+    if split == "train":
+        tasks = [task for task in _TRAINING[scene.family] if task != "caption"]
+        tasks = rng.permutation(tasks).tolist()[:_MOST]
+    else:
+        tasks = [task for task in _EVALUATION[scene.family] if task in JUDGED]
+    return [ask(scene, task, rng, decks) for task in tasks]
+
+
 def ask(scene: Scene, task: str, rng: np.random.Generator, decks: Decks) -> Question:
     """One question of `task` about the scene. Raises KeyError for a task that does not exist."""
     build = {
@@ -132,10 +145,16 @@ def _exists(scene: Scene, rng: np.random.Generator, decks: Decks) -> Question:
 
 
 def _caption(scene: Scene, rng: np.random.Generator, decks: Decks) -> Question:
+    # A fixed caption names one of twelve things: it gets 1/12 of the slots.
+    return caption(rng, "image", *in_words(scene), 1 / len(THINGS))
+
+
+def in_words(scene: Scene) -> tuple[str, list[str]]:
+    """What a picture shows, such as "a small red circle on the left and a large blue square on the
+    right"; and the things in it."""
     if scene.family == "group":
         names = [f"a {actor.name}" for actor in _reading_order(scene)]
-        listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-        return caption(rng, "image", listed, names, 1 / len(THINGS))
+        return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])), names
     places = {side_of(actor, scene): actor for actor in scene.actors}
     first = "left" if "left" in places else "top"
     ordered = [(side, places[side]) for side in (first, OPPOSITE[first])]
@@ -144,8 +163,7 @@ def _caption(scene: Scene, rng: np.random.Generator, decks: Decks) -> Question:
     sentence = " and ".join(
         f"a {slot} {_PLACE[side]}" for slot, (side, _) in zip(slots, ordered, strict=True)
     )
-    # One small and one large thing, each one of twelve: a fixed caption gets 1/12 of the slots.
-    return caption(rng, "image", sentence, slots, 1 / len(THINGS))
+    return sentence, slots
 
 
 def _reading_order(scene: Scene) -> list[Actor]:

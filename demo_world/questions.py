@@ -71,6 +71,13 @@ class Question:
     choices: Mapping[str, str] | None = None
     slots: tuple[str, ...] = ()
 
+    def turns(self, before: str = "") -> list[dict[str, str]]:
+        """The question and its answer as LLaVA has them, `before` in front of the question."""
+        return [
+            {"from": "human", "value": f"{before}{self.text}"},
+            {"from": "gpt", "value": self.answer},
+        ]
+
     def scoring(self) -> dict[str, Any]:
         """The keys that an evaluation record carries."""
         record: dict[str, Any] = {

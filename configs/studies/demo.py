@@ -78,6 +78,9 @@ def get_config(arg: str | None = None) -> ConfigDict:
             "val_clips": 150,
             "test_images": 400,
             "test_clips": 400,
+            "train_texts": 800,
+            "val_texts": 75,
+            "test_texts": 200,
         }
     )
     config.tokenizer = "world/tokenizer"
@@ -85,13 +88,21 @@ def get_config(arg: str | None = None) -> ConfigDict:
         {
             "images": _dataset("train/images.json", weight=0.0),
             "videos": _dataset("train/videos.json", weight=0.5),
-            "seen_clips": _dataset("train/videos_base.json", weight=0.0),  # for the base model
+            # For the base model.
+            "seen_clips": _dataset("train/videos_base.json", weight=0.0),
+            "texts": _dataset("train/texts.json", weight=0.0),
         }
     )
     config.data.benchmarks = ConfigDict(
         {
             "world_image": _dataset("test/images.jsonl", modality="image"),
             "world_video": _dataset("test/videos.jsonl", modality="video"),
+            "world_text": _dataset("test/texts.jsonl", modality="text"),
+            "world_held": {
+                "annotations": "world/test/held_texts.jsonl",
+                "modality": "held_text",
+                "window": 256,
+            },
         }
     )
     config.data.workers = 2
@@ -153,7 +164,8 @@ def get_config(arg: str | None = None) -> ConfigDict:
             "data": {
                 "train": {
                     "images": {"weight": 1.0},
-                    "seen_clips": {"weight": 1.0},  # 13 % of the base's examples
+                    "seen_clips": {"weight": 1.0},  # 11 % of the base's examples
+                    "texts": {"weight": 1.0},  # 15 %, without a picture
                     "videos": {"weight": 0.0},
                 }
             },

@@ -9,6 +9,8 @@ from demo_world import generate
 
 SMALL = {"train_images": 60, "train_clips": 40, "val_images": 9, "val_clips": 7}
 SMALL |= {"test_images": 60, "test_clips": 70}
+TEXTS = {"train_texts": 20, "val_texts": 5, "test_texts": 20}
+SMALL |= TEXTS
 TINY = dict.fromkeys(SMALL, 1)
 
 

@@ -18,7 +18,11 @@ def test_the_base_is_ten_points_above_guessing_on_every_task():
     folder = Path(os.environ["VSFT_STUDY"]) / "cells" / "base" / "eval"
     found = {
         name: BenchmarkResult.load(next(folder.glob(f"{policy}/{name}.json")))
-        for name, policy in (("world_image", "*"), ("world_video", "fixed-16"))
+        for name, policy in (
+            ("world_image", "*"),
+            ("world_text", "*"),
+            ("world_video", "fixed-16"),
+        )
     }
     below = {
         f"{name}, {task}": f"{part.score:.2f} where guessing gets {part.chance:.2f}"
