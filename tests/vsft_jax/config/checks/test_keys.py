@@ -229,6 +229,7 @@ def test_every_key_has_a_check_and_every_check_a_key():
     # Not of default.py's family.
     families = {"fit", "image_max_tiles", "clip_min_pixels"}
     families |= {"image_longest_edge", "image_split", "clip_longest_edge"}
+    families |= {"image_tokens", "frame_tokens"}
     families = {f"layout.{key}" for key in families}
     assert covered - families == keys - entries
     assert set(BAD) == set(KEYS)
