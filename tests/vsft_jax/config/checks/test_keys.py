@@ -113,6 +113,8 @@ BAD: dict[str, tuple[Any, ...]] = {
     "layout.image_max_tiles": AT_LEAST_1_OR_NONE,
     "layout.image_longest_edge": AT_LEAST_1_OR_NONE,
     "layout.image_split": ("True or False, or None", "often", 3),
+    "layout.image_tokens": AT_LEAST_1_OR_NONE,
+    "layout.frame_tokens": AT_LEAST_1_OR_NONE,
     "layout.clip_longest_edge": AT_LEAST_1_OR_NONE,
     "layout.row_tokens": AT_LEAST_1,
     "layout.row_patches": AT_LEAST_1,
