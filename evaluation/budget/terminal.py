@@ -13,9 +13,9 @@ from evaluation.statistics import Interval
 
 _READING = """\
 Frames: shown on average. Regret: points that the largest count scores more,
-with a 95 % interval over clips. Too few: % of questions that get fewer than from
-where the answer does not change. Over dealt: points over the same budgets dealt
-to any questions, on average; in kind: to questions of the same kind.
+with a 95 % interval over clips. Too few: % of questions that get fewer than
+from where the answer does not change. Over dealt: points over the same budgets
+dealt to any questions, on average; in kind: to questions of the same kind.
 *: the interval excludes zero, as one in twenty does where there is nothing."""
 
 
