@@ -2,6 +2,7 @@
 
 import pickle
 
+import fsspec
 import pytest
 
 from input_pipeline.frame_budget import (
@@ -147,3 +148,14 @@ def test_files_and_counts_that_do_not_go_together_are_named(file):
         make_policy(spec)
     with pytest.raises(ValueError, match="has no 'candidates' before its file is read"):
         most_frames({"kind": "learned", "path": "x"})
+
+
+def test_a_file_at_an_address(file, monkeypatch):
+    monkeypatch.setattr("input_pipeline.media.remote.REMOTE_SCHEMES", {"memory"})
+    address = "memory://learned/budget.safetensors"
+    fsspec.filesystem("memory").pipe(address, file.read_bytes())
+    spec = spec_of(address)
+    assert spec["path"] == address and spec_hash(spec) == spec_hash(spec_of(file))
+    assert make_policy(spec)(query()) == make_policy(spec_of(file))(query())
+    with pytest.raises(PredictorError, match="memory://learned/none.*cannot be read: .*missing"):
+        spec_of("memory://learned/none")
