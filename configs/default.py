@@ -72,6 +72,10 @@ def get_config() -> ConfigDict:
     config.data.benchmarks = ConfigDict()
     config.data.benchmark_root = ""  # folder that official benchmarks lie in, a folder for each
     config.data.demo_world = ConfigDict()  # sizes of the built-in data set; empty: not used
+    # The data set of public packages' emoji, see docs/emoji_world.md: sizes, "pixels", "packages"
+    # (folder of the fetched files, 750 MB; "" is one of the user's cache), and the registries'
+    # addresses, "npm" and "pypi". Empty: not used.
+    config.data.emoji_world = ConfigDict()
     # What answers think before their text, "reasoning" of a message or <think>…</think> in it:
     # "keep" (rendered where the chat template does, in the last answer) or "drop".
     config.data.reasoning = "keep"

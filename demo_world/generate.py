@@ -1,26 +1,22 @@
 """Builds the demo world on disk: media files, LLaVA annotations, tokenizer, world.json."""
 
 import dataclasses
-import glob
-import hashlib
-import json
 import os
-import shutil
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from demo_world import clip_questions, image_questions
+from demo_world.building import SUMMARY, build_whole, write_annotations
 from demo_world.clip_scenes import sample_clip
 from demo_world.contact_sheet import write_contact_sheet
 from demo_world.decks import Decks, stream
 from demo_world.encoding import SUFFIX, write_image, write_video
 from demo_world.image_scenes import sample_image
-from demo_world.questions import Question
+from demo_world.questions import Question, conversation
 from demo_world.rendering import draw_clip, draw_image
 from demo_world.scenes import Scene
-from demo_world.tokenizer import SYSTEM_PROMPT, write_tokenizer
+from demo_world.tokenizer import chat_texts, write_tokenizer
 from demo_world.told import text_records
 
 # Raise it with every change that gives other files for the same parameters.
@@ -78,7 +74,7 @@ class WorldPaths:
     @property
     def summary(self) -> Path:
         """world.json: parameters, version, counts and content hash."""
-        return self.root / "world.json"
+        return self.root / SUMMARY
 
 
 def iter_scenes(
@@ -115,10 +111,8 @@ def generate_world(
 ) -> WorldPaths:
     """Builds a world at `directory`, or finds the complete one with these parameters there.
 
-    Built in a sibling directory and renamed when complete, so a half-built world is never seen;
-    what a killed build left there goes when the next one begins on the same host.
-    A world with other parameters or a damaged one is replaced. progress: called with the number
-    of media files written and their total.
+    It is there whole or not at all, and a damaged one, or one with other parameters, is replaced:
+    see `build_whole`. progress: called with the number of media files written and their total.
 
     Raises FileExistsError when `directory` holds something that is not a demo world, ValueError
     for a negative or fractional parameter.
@@ -138,24 +132,19 @@ def generate_world(
     for name, value in parameters.items():
         if not isinstance(value, int) or value < 0:
             raise ValueError(f"{name} must be a whole number from 0 on, got {value!r}")
-    paths = WorldPaths(Path(directory).absolute())
-    if _is_complete(paths, parameters):
-        return paths
-    if paths.root.exists() and not paths.summary.exists() and any(paths.root.iterdir()):
-        raise FileExistsError(f"{paths.root} is not empty and not a demo world: choose another")
-    paths.root.parent.mkdir(parents=True, exist_ok=True)
-    begun = f".{paths.root.name}.building-{socket.gethostname()}-"
-    _remove_left(paths.root.parent, begun)
-    building = paths.root.parent / f"{begun}{os.getpid()}"
-    try:
-        _build(WorldPaths(building), parameters, progress)
-        _swap_in(building, paths, parameters)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-    return paths
+    root = build_whole(
+        directory,
+        "demo world",
+        {"version": VERSION, "parameters": parameters},
+        lambda building: _build(WorldPaths(building), parameters, progress),
+    )
+    return WorldPaths(root)
 
 
-def _build(paths: WorldPaths, parameters: Mapping[str, int], progress: Progress | None) -> None:
+def _build(
+    paths: WorldPaths, parameters: Mapping[str, int], progress: Progress | None
+) -> dict[str, Any]:
+    """Writes everything but world.json; what that one says of it beside the parameters."""
     jobs = [
         (kind, split, parameters[f"{split}_{noun}"])
         for split in SPLITS
@@ -178,20 +167,14 @@ def _build(paths: WorldPaths, parameters: Mapping[str, int], progress: Progress 
                 progress(done, total)
         for part, chosen in _parts(split, kind, records).items():
             path = paths.annotations(split, kind, part)
-            _write_annotations(path, chosen)
+            write_annotations(path, chosen)
             media_of = count if not part else len({record[kind] for record in chosen})
             counts[f"{split}/{path.stem}"] = {"media": media_of, "records": len(chosen)}
     for split in SPLITS:
         counts |= _write_texts(paths, split, parameters["seed"], parameters[f"{split}_texts"])
     write_tokenizer(paths.tokenizer, _texts(parameters["seed"]))
     write_contact_sheet(paths.contact_sheet, parameters["seed"], iter_scenes)
-    summary = {
-        "version": VERSION,
-        "parameters": parameters,
-        "counts": counts,
-        "sha256": _content_hash(paths),
-    }
-    paths.summary.write_text(json.dumps(summary, indent=2) + "\n")
+    return {"counts": counts}
 
 
 def _write_media(folder: Path, number: int, kind: str, scene: Scene) -> str:
@@ -213,15 +196,15 @@ def _records(
     """The annotation records of one scene in LLaVA format."""
     name = f"{split}-{kind}-{number:05d}"
     if split == "train" and kind == "image":
-        turns = [turn for number, q in enumerate(questions) for turn in _turns(q, kind, number)]
+        said = conversation(questions, kind)
         tasks = [question.task for question in questions]
-        return [{"id": name, kind: media.as_posix(), "conversations": turns, "tasks": tasks}]
+        return [{"id": name, kind: media.as_posix(), "conversations": said, "tasks": tasks}]
     records = []
     for letter, question in zip("abcd", questions, strict=False):
         record = {
             "id": f"{name}-{letter}",
             kind: media.as_posix(),
-            "conversations": _turns(question, kind, 0),
+            "conversations": conversation([question], kind),
         }
         extra = {"task": question.task} if split == "train" else question.scoring()
         records.append(record | extra)
@@ -243,11 +226,6 @@ def _parts(split: str, kind: str, records: list[dict[str, Any]]) -> dict[str, li
     return {"": records, "base": base}
 
 
-def _turns(question: Question, kind: str, number: int) -> list[dict[str, str]]:
-    """One question and its answer; the first of a conversation carries the medium."""
-    return question.turns(f"<{kind}>\n" if number == 0 else "")
-
-
 def _write_texts(paths: WorldPaths, split: str, seed: int, count: int) -> dict[str, dict[str, int]]:
     """The annotations of text alone. Returns the counts of the files, in which a picture that is
     told stands for a medium."""
@@ -257,17 +235,9 @@ def _write_texts(paths: WorldPaths, split: str, seed: int, count: int) -> dict[s
     if split != "train":
         files[paths.held_texts(split)] = (len(held), held)
     for path, (told, records) in files.items():
-        _write_annotations(path, records)
+        write_annotations(path, records)
         counts[f"{split}/{path.stem}"] = {"media": told, "records": len(records)}
     return counts
-
-
-def _write_annotations(path: Path, records: list[dict[str, Any]]) -> None:
-    lines = [json.dumps(record, ensure_ascii=False) for record in records]
-    text = "\n".join(lines) + "\n" if lines else ""
-    if path.suffix == ".json":
-        text = "[\n" + ",\n".join(lines) + "\n]\n"
-    path.write_text(text, encoding="utf-8")
 
 
 def _texts(seed: int) -> Iterator[str]:
@@ -275,56 +245,4 @@ def _texts(seed: int) -> Iterator[str]:
     for kind in _SAMPLERS:
         for _, questions in iter_scenes(kind, "train", seed, _TEXT_SCENES):
             for question in questions:
-                yield f"system\n{SYSTEM_PROMPT}"
-                yield f"user\n{question.text}"
-                yield f"assistant\n{question.answer}"
-
-
-def _content_hash(paths: WorldPaths) -> str:
-    """sha256 over the names and bytes of everything but world.json."""
-    digest = hashlib.sha256()
-    for path in sorted(p for p in paths.root.rglob("*") if p.is_file() and p != paths.summary):
-        digest.update(path.relative_to(paths.root).as_posix().encode() + b"\0")
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
-
-
-def _is_complete(paths: WorldPaths, parameters: Mapping[str, int]) -> bool:
-    if not paths.summary.is_file():
-        return False
-    try:
-        summary = json.loads(paths.summary.read_bytes())
-    except ValueError:  # damaged
-        return False
-    same = summary.get("version") == VERSION and summary.get("parameters") == parameters
-    return same and summary.get("sha256") == _content_hash(paths)
-
-
-def _remove_left(folder: Path, begun: str) -> None:
-    """Removes what builds of this host that were killed have left."""
-    for left in folder.glob(f"{glob.escape(begun)}*"):
-        process = left.name[len(begun) :].partition("-")[0]
-        if process == str(os.getpid()) or process.isdecimal() and _has_ended(int(process)):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _has_ended(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except OSError as error:  # or it runs, as another user
-        return isinstance(error, ProcessLookupError)
-    return False
-
-
-def _swap_in(building: Path, paths: WorldPaths, parameters: Mapping[str, int]) -> None:
-    """Renames the built world into place, moving an old one out of the way first."""
-    old = building.with_name(building.name + "-old")
-    if paths.root.exists():
-        os.rename(paths.root, old)
-    try:
-        os.rename(building, paths.root)
-    except OSError:
-        # Another process may have put the same world there in the meantime.
-        if not _is_complete(paths, parameters):
-            raise
-    shutil.rmtree(old, ignore_errors=True)
+                yield from chat_texts(question.text, question.answer)

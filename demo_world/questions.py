@@ -135,13 +135,20 @@ def choice(
     kind: str | None = None,
 ) -> Question:
     """A question with lettered options in random order; the right letter is dealt from a deck."""
-    letters = "ABCD"[: len(options)]
-    letter = decks.draw(f"{kind or task}.letter", letters)
-    others = iter(rng.permutation([option for option in options if option != truth]).tolist())
-    choices = {key: truth if key == letter else next(others) for key in letters}
+    letter, choices = lettered(rng, decks, kind or task, truth, options)
     listed = "\n".join(f"{key}. {option}" for key, option in choices.items())
     text = f"{wording(rng, kind or task, about)}\n{listed}\n{LETTER}"
     return Question(task, "choice", text, letter, truth, tuple(about), 1 / len(options), choices)
+
+
+def lettered(
+    rng: np.random.Generator, decks: Decks, kind: str, truth: str, options: Sequence[str]
+) -> tuple[str, dict[str, str]]:
+    """The right letter, dealt from the deck of that kind of question, and letter → option."""
+    letters = "ABCD"[: len(options)]
+    letter = decks.draw(f"{kind}.letter", letters)
+    others = iter(rng.permutation([option for option in options if option != truth]).tolist())
+    return letter, {key: truth if key == letter else next(others) for key in letters}
 
 
 def caption(
@@ -150,3 +157,13 @@ def caption(
     """A request to describe the medium ("image" or "video") in the words of `sentence`."""
     text = wording(rng, "caption", (medium,))
     return Question("caption", "caption", text, sentence, sentence, (), chance, None, tuple(slots))
+
+
+def conversation(questions: Sequence[Question], kind: str) -> list[dict[str, str]]:
+    """The questions and answers as LLaVA has them; the first carries the medium, of kind "image" or
+    "video"."""
+    return [
+        turn
+        for number, question in enumerate(questions)
+        for turn in question.turns("" if number else f"<{kind}>\n")
+    ]

@@ -58,6 +58,11 @@ CHAT_TEMPLATE = (
 )
 
 
+def chat_texts(question: str, answer: str) -> tuple[str, str, str]:
+    """What a conversation of one question says, as text to train a tokenizer on."""
+    return f"system\n{SYSTEM_PROMPT}", f"user\n{question}", f"assistant\n{answer}"
+
+
 def train_tokenizer(texts: Iterable[str]) -> Tokenizer:
     """A byte-level BPE of at most `BPE_TOKENS` entries, then the special tokens.
 

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 PICTURE = Path(__file__).parent / "images" / "rooms.svg"
 COLUMNS = {"input_pipeline": "#cfe3f5", "vsft_jax": "#dcefd3", "evaluation": "#f8e3c4"}
-ALONE = ("demo_world",)  # drawn as one room
+ALONE = ("demo_world", "emoji_world")  # drawn as one room each
 _WIDTH, _HEIGHT = 1.9, 0.44  # of a box; columns and rows are one unit apart
 
 

@@ -19,6 +19,7 @@ _NO_PART = (
     # Not the axis context: rows that devices share hold other examples.
     *("mesh.data", "mesh.fsdp", "mesh.tensor"),
     *("data.root", "data.benchmark_root", "data.index_dir", "data.cache_dir", "data.cache_gb"),
+    *("data.emoji_world.packages", "data.emoji_world.npm", "data.emoji_world.pypi"),
     *("data.workers", "data.decoder", "data.decode_threads", "data.decode_timeout_s"),
     *("data.prepare_processes", "data.max_bad_fraction", "data.redirect_hosts"),
     *("model.remat", "model.attention"),

@@ -45,7 +45,7 @@ from vsft_jax.checkpoints import home, steps_of
 from vsft_jax.config import Run, check_before_study
 from vsft_jax.errors import ConfigError
 from vsft_jax.inference import load_model
-from vsft_jax.prepare import ensure_demo_world, prepare_training
+from vsft_jax.prepare import ensure_made_sets, prepare_training
 from vsft_jax.processes import first_finds, is_first
 from vsft_jax.train import train
 from vsft_jax.workdir_lock import working_in
@@ -102,7 +102,7 @@ def _alone(workdir: Path, only: Sequence[str]) -> Iterator[None]:
 def _plan(run: Run) -> list[Planned]:
     """All cells, with the data of their training prepared. Logs what they take."""
     workdir, config = run.workdir, shared_paths(run)
-    ensure_demo_world(run)
+    ensure_made_sets(run)
     policies = frame_policies(config, workdir)
     planned = plan_cells(config, workdir, policies)
     check_unchanged(workdir, planned)

@@ -25,7 +25,7 @@ from ml_collections import ConfigDict  # noqa: E402
 
 from configs import tiny  # noqa: E402
 from vsft_jax.config import Run  # noqa: E402
-from vsft_jax.prepare import ensure_demo_world  # noqa: E402
+from vsft_jax.prepare import ensure_made_sets  # noqa: E402
 
 _ALL_DEVICES = jax.devices
 
@@ -98,7 +98,7 @@ def no_file_larger_than(size: int):
 def world(tmp_path_factory):
     """The folder in which a tiny demo world was rendered, shared by all tests: <folder>/world."""
     root = tmp_path_factory.mktemp("data")
-    ensure_demo_world(Run(tiny.get_config(), root))
+    ensure_made_sets(Run(tiny.get_config(), root))
     return root
 
 

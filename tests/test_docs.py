@@ -43,7 +43,9 @@ _KEY = re.compile(
 _INLINE = re.compile(r"(?<!`)(`{1,2})(?!`)(.+?)\1(?!`)", re.DOTALL)
 _FENCED = re.compile(r"^```.*?\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _PLACEHOLDERS = ("--config.key=value", "--config.KEY=VALUE")  # of sentences about the form
-_FOLDERS = "bench|configs|demo_world|docs|evaluation|front|input_pipeline|tests|vsft_jax"
+_FOLDERS = (
+    "bench|configs|demo_world|docs|emoji_world|evaluation|front|input_pipeline|tests|vsft_jax"
+)
 _PATH = re.compile(rf"[\w.<>*/-]+\.(?:py|md|toml|sh)|(?:{_FOLDERS})(?:/[\w.<>*-]+)*/?")
 _OF_THE_READER = ("configs/mine.py",)  # what pages call a copy of configs/forkme.py
 

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("bench", "configs", "demo_world", "evaluation", "front", "input_pipeline", "vsft_jax")
+PACKAGES = (
+    *("bench", "configs", "demo_world", "emoji_world", "evaluation", "front"),
+    *("input_pipeline", "vsft_jax"),
+)
 MOST_MODULES = 12  # at one level of a folder; what has more is parted
 
 

@@ -22,7 +22,7 @@ from input_pipeline.index import (
 from input_pipeline.paths import is_remote, located
 from input_pipeline.progress import Progress
 from vsft_jax import frame_models
-from vsft_jax.config import Run
+from vsft_jax.config import MADE_SETS, Run
 from vsft_jax.errors import ConfigError
 from vsft_jax.processes import first_finds, is_first
 from vsft_jax.row_plan import batch_plan, log_fill
@@ -115,22 +115,40 @@ def frame_tools(run: Run, frame_policy: Mapping[str, Any]) -> Tools:
     return frame_models.tools(run)
 
 
-def ensure_demo_world(run: Run) -> None:
-    """Generates the built-in data set into <data.root>/world when the config asks for it."""
-    sizes = run.config.data.demo_world.to_dict()
-    if not sizes:
-        return
-    folder = located("world", run.data_root)
-    if is_remote(folder):
-        raise ConfigError(
-            "config.data.demo_world is rendered into a folder, but config.data.root = "
-            f"{run.config.data.root!r} is an address: name a folder, or empty demo_world"
-        )
+def ensure_made_sets(run: Run) -> None:
+    """Generates what the config asks for of `MADE_SETS`, or finds it there. Raises ConfigError
+    where they would lie at an address, PackageError where a package of emoji cannot be had."""
+    for name, folder in MADE_SETS.items():
+        if not (options := run.config.data[name].to_dict()):
+            continue
+        place = located(folder, run.data_root)
+        if is_remote(place):
+            raise ConfigError(
+                f"config.data.{name} is made in a folder, but config.data.root = "
+                f"{run.config.data.root!r} is an address: name a folder, or empty {name}"
+            )
+        with naming(place):
+            _MAKERS[name](place, options)
+
+
+def _make_demo_world(folder: str, sizes: dict[str, int]) -> None:
     from demo_world import generate_world  # one data set among others: most runs have their own
 
     total = sum(count for name, count in sizes.items() if name != "seed")
-    with naming(folder), Progress("demo world", total=total, unit="files") as progress:
+    with Progress("demo world", total=total, unit="files") as progress:
         generate_world(folder, **sizes, progress=lambda done, _: progress.reach(done))
+
+
+def _make_emoji_world(folder: str, options: dict[str, Any]) -> None:
+    from emoji_world import generate_emoji_world
+
+    generate_emoji_world(folder, **options)
+
+
+_MAKERS: dict[str, Callable[[str, dict[str, Any]], None]] = {
+    "demo_world": _make_demo_world,
+    "emoji_world": _make_emoji_world,
+}
 
 
 def _prepare(
@@ -156,7 +174,7 @@ def _prepared_here(
     retry: bool,
 ) -> dict[str, tuple[str, dict[str, Any]]]:
     """The file in `run.index_dir` and the summary of each data set. policies: by data set."""
-    ensure_demo_world(run)
+    ensure_made_sets(run)
     data, found = run.config.data, {}
     for dataset in datasets:
         _check_start(dataset, run.data_root)

@@ -106,7 +106,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
         }
     )
     config.data.workers = 2
-    config.frames = ConfigDict(_frames(args.frames))
+    config.frames = ConfigDict(frames(args.frames))
 
     # --- Model: the shape of Qwen2.5-VL, small enough for a laptop. ----------------------------
     config.model.vision = ConfigDict(
@@ -182,9 +182,9 @@ def get_config(arg: str | None = None) -> ConfigDict:
     words: tuple[str, ...] = ("2", "16", "hybrid", "random")
     if args.full:
         words = ("2", "4", "8", "16", "hybrid", "random", "typed")
-    config.study.frames = ConfigDict({f"frames_{word:0>2}": _frames(word) for word in words})
+    config.study.frames = ConfigDict({f"frames_{word:0>2}": frames(word) for word in words})
     if args.learned:
-        config.study.frames.frames_learned = ConfigDict(_frames(f"learned:{args.learned}"))
+        config.study.frames.frames_learned = ConfigDict(frames(f"learned:{args.learned}"))
     config.study.infer_frames = CANDIDATES if args.full else ()
     if args.full:
         config.study.remedies = ConfigDict(REMEDIES if args.remedies else {})
@@ -202,5 +202,6 @@ def _dataset(annotations: str, **more: str | float) -> dict[str, str | float]:
     return {"annotations": f"world/{annotations}", "media_root": "world", **more}
 
 
-def _frames(word: str) -> dict[str, Any]:
+def frames(word: str) -> dict[str, Any]:
+    """The frame policy that a short word stands for in this world, see `common.frame_spec`."""
     return common.frame_spec(word, CANDIDATES, gap_seconds=GAP_SECONDS)

@@ -26,7 +26,7 @@ from vsft_jax.checkpoints import Checkpoints, steps_of
 from vsft_jax.checkpoints.manifest import write_manifest
 from vsft_jax.config import Run
 from vsft_jax.export import export
-from vsft_jax.prepare import ensure_demo_world, prepare_training
+from vsft_jax.prepare import ensure_made_sets, prepare_training
 from vsft_jax.train.record import Record
 from vsft_jax.workdir_lock import working_in
 
@@ -100,7 +100,7 @@ def _index(get, folder):
 def _demo_world(get, folder):
     config = get("shared_config").copy_and_resolve_references()
     config.data.update(root=str(folder), demo_world={"train_images": 2, "train_clips": 3})
-    return lambda: ensure_demo_world(Run(config, folder))
+    return lambda: ensure_made_sets(Run(config, folder))
 
 
 def _tokenizer(get, folder):

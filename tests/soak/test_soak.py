@@ -22,7 +22,7 @@ from tests.vsft_jax import several_processes
 from tests.vsft_jax.train import test_multihost as multihost
 from vsft_jax.checkpoints import steps_of
 from vsft_jax.config import Run
-from vsft_jax.prepare import ensure_demo_world
+from vsft_jax.prepare import ensure_made_sets
 from vsft_jax.train import train
 
 _RANDOM = random.Random(int(os.environ.get("SOAK_SEED", "0")))
@@ -54,7 +54,7 @@ def table():
 def data(tmp_path_factory):
     """The media of all runs."""
     folder = tmp_path_factory.mktemp("data")
-    ensure_demo_world(Run(tiny.get_config(), folder))
+    ensure_made_sets(Run(tiny.get_config(), folder))
     return folder
 
 

@@ -7,6 +7,7 @@ with the objects and paths that follow from the two. A config that cannot be run
 
 from vsft_jax.config.base import as_json
 from vsft_jax.config.checks import refuse
+from vsft_jax.config.data import MADE_SETS
 from vsft_jax.config.exported import EXPORT_RECORD
 from vsft_jax.config.layout import stated_by
 from vsft_jax.config.ready import (
@@ -21,6 +22,7 @@ from vsft_jax.config.run import Run
 
 __all__ = [
     "EXPORT_RECORD",
+    "MADE_SETS",
     "Run",
     "as_json",
     "check_before_evaluation",

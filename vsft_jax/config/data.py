@@ -19,6 +19,9 @@ from vsft_jax.errors import ConfigError
 
 WINDOW = 2048  # tokens of a held text at a time, where its entry does not say
 
+# Key of config.data → folder in config.data.root, of data sets that are made when first needed.
+MADE_SETS = {"demo_world": "world", "emoji_world": "emoji_world"}
+
 
 def mixture_of(data: ConfigDict) -> Mixture:
     """What an epoch takes of each training set, by `config.data`.

@@ -14,6 +14,7 @@ from input_pipeline.index import DatasetSpec
 from input_pipeline.paths import is_remote, located
 from vsft_jax.checkpoints import home, steps_of
 from vsft_jax.config.checks import base_config, check_study, layout_problems, refuse
+from vsft_jax.config.data import MADE_SETS
 from vsft_jax.config.run import Run
 from vsft_jax.errors import ConfigError
 from vsft_jax.sharding import batch_shards, make_mesh, rows_only
@@ -199,9 +200,11 @@ def _has_checkpoint(workdir: str | Path) -> bool:
 
 
 def _is_rendered(run: Run, path: str) -> bool:
-    """Whether a path lies in the built-in data set, which is made when it is first needed."""
-    world = located("world", run.data_root)
-    return bool(run.config.data.demo_world) and Path(path).is_relative_to(world)
+    """Whether a path lies in a data set that is made when it is first needed."""
+    return any(
+        run.config.data[name] and Path(path).is_relative_to(located(folder, run.data_root))
+        for name, folder in MADE_SETS.items()
+    )
 
 
 def _are_annotations(path: str) -> bool:

@@ -10,7 +10,7 @@ from input_pipeline.batches import Count
 from input_pipeline.batches.mixture import epoch_order
 from vsft_jax.config import Run
 from vsft_jax.errors import ConfigError
-from vsft_jax.prepare import ensure_demo_world, prepare_training
+from vsft_jax.prepare import ensure_made_sets, prepare_training
 from vsft_jax.row_plan import mixture_weights
 from vsft_jax.train.log import log_mix
 
@@ -113,7 +113,7 @@ def test_a_world_is_not_rendered_into_a_bucket():
     config = tiny.get_config()
     config.data.root = "gs://bucket"
     with pytest.raises(ConfigError, match="config.data.root = 'gs://bucket' is an address"):
-        ensure_demo_world(Run(config, "/work"))
+        ensure_made_sets(Run(config, "/work"))
 
 
 def test_a_tokenizer_is_not_read_from_a_bucket(tmp_path):

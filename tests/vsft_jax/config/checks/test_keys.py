@@ -9,7 +9,9 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import default, tiny
+from configs.studies import emoji
 from demo_world import generate_world
+from emoji_world import generate_emoji_world
 from vsft_jax.config import Run
 from vsft_jax.config.checks import KEYS
 from vsft_jax.errors import ConfigError
@@ -90,6 +92,17 @@ BAD: dict[str, tuple[Any, ...]] = {
     "data.demo_world.train_texts": AT_LEAST_0,
     "data.demo_world.val_texts": AT_LEAST_0,
     "data.demo_world.test_texts": AT_LEAST_0,
+    "data.emoji_world.seed": AT_LEAST_0,
+    "data.emoji_world.pixels": ("an integer >= 16", 8, 1.5, "a"),
+    "data.emoji_world.train_images": AT_LEAST_0,
+    "data.emoji_world.train_clips": AT_LEAST_0,
+    "data.emoji_world.train_easy": AT_LEAST_0,
+    "data.emoji_world.test_images": AT_LEAST_0,
+    "data.emoji_world.test_clips": AT_LEAST_0,
+    "data.emoji_world.test_easy": AT_LEAST_0,
+    "data.emoji_world.packages": LOCAL,
+    "data.emoji_world.npm": TEXT,
+    "data.emoji_world.pypi": TEXT,
     "data.reasoning": ('one of "keep", "drop"', "field", ""),
     "data.workers": AT_LEAST_1,
     "data.decoder": ('one of "processes", "threads"', "fork", ""),
@@ -224,7 +237,7 @@ def keys_of(values: dict[str, Any], prefix: str = "") -> set[str]:
 
 
 def test_every_key_has_a_check_and_every_check_a_key():
-    entries = {"data.train.*", "data.benchmarks.*", "data.demo_world.*"}
+    entries = {"data.train.*", "data.benchmarks.*", "data.demo_world.*", "data.emoji_world.*"}
     keys = keys_of(default.get_config().to_dict())
     assert entries < keys
     covered = {key for key in KEYS if not any(key.startswith(e[:-1]) for e in entries)}
@@ -241,6 +254,13 @@ def test_what_the_demo_world_takes_can_be_said():
     sizes = [name for name in inspect.signature(generate_world).parameters if name != "directory"]
     known = [key.rpartition(".")[2] for key in KEYS if key.startswith("data.demo_world.")]
     assert known == [name for name in sizes if name != "progress"]
+
+
+def test_what_the_emoji_world_takes_can_be_said():
+    takes = list(inspect.signature(generate_emoji_world).parameters)
+    known = [key.rpartition(".")[2] for key in KEYS if key.startswith("data.emoji_world.")]
+    assert known == [name for name in takes if name not in ("directory", "pins")]
+    assert set(emoji.get_config().data.emoji_world) == set(known)
 
 
 CASES = [(key, expected, value) for key, (expected, *values) in BAD.items() for value in values]
