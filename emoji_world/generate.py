@@ -21,13 +21,13 @@ from emoji_world.cast import Cast
 from emoji_world.drawing import draw
 from emoji_world.guessing import guessed
 from emoji_world.packages import REGISTRIES, Pins, fetch
-from emoji_world.questions import JUDGED, ask
+from emoji_world.questions import JUDGED, ask, ask_more
 from emoji_world.scenes import Scene, sample_clip, sample_image
 from input_pipeline.paths import user_cache
 from input_pipeline.progress import Progress
 
 # Raise it with every change that gives other files for the same parameters.
-VERSION = 1
+VERSION = 2
 
 SPLITS = ("train", "test")
 _SAMPLERS = {"image": sample_image, "video": sample_clip}
@@ -138,7 +138,10 @@ def iter_scenes(
     for number in range(count):
         rng = stream(seed, kind, split, number)
         scene = _SAMPLERS[kind](rng, decks, own)
-        yield scene, ask(scene, rng, decks, own)
+        questions = ask(scene, rng, decks, own)
+        if split == "train" and kind == "image":
+            questions += ask_more(scene, rng, own)
+        yield scene, questions
 
 
 def _build(
@@ -196,38 +199,38 @@ def _scenes(
 def _records(
     name: str, split: str, kind: str, path: Path, questions: list[Question]
 ) -> Iterator[dict[str, Any]]:
-    """In training one conversation about a picture; else a record for each question."""
-    medium = {kind: path.as_posix()}
+    """A record for each question; in training one conversation about a picture, names apart."""
+    groups = [[question] for question in questions]
     if split == "train" and kind == "image":
-        said = conversation(questions, kind)
-        tasks = [question.task for question in questions]
-        yield {"id": name, **medium, "conversations": said, "tasks": tasks}
-        return
-    for letter, question in zip("ab", questions, strict=False):
-        extra = {"task": question.task} if split == "train" else question.scoring()
-        said = conversation([question], kind)
-        yield {"id": f"{name}-{letter}", **medium, "conversations": said, **extra}
+        rest = [question for question in questions if question.task != "name"]
+        groups = [rest, *([question] for question in questions if question.task == "name")]
+    for letter, group in zip("ab", groups, strict=False):
+        extra: dict[str, Any] = {"task": group[0].task} if split == "train" else group[0].scoring()
+        if len(group) > 1:
+            extra = {"tasks": [question.task for question in group]}
+        said = conversation(group, kind)
+        yield {"id": f"{name}-{letter}", kind: path.as_posix(), "conversations": said, **extra}
 
 
 def _parts(kind: str, split: str, records: list[dict[str, Any]]) -> Records:
     """The records of each annotation file of a kind and a split."""
+    ending, judged = ("json" if split == "train" else "jsonl"), JUDGED[kind]
+    names = [record for record in records if record.get("task") == "name"]
+    others = [record for record in records if record.get("task") != "name"]
+    files = {f"{split}/{kind}s_names.{ending}": names}
     if split == "train":
-        files = {f"train/{kind}s.json": records}
+        files[f"train/{kind}s.json"] = others
         if kind == "video":
-            clips = {clip: n for n, clip in enumerate(dict.fromkeys(r[kind] for r in records))}
+            clips = {clip: n for n, clip in enumerate(dict.fromkeys(r[kind] for r in others))}
             files["train/videos_base.json"] = [
                 record
-                for record in records
-                if record["task"] in JUDGED[kind] and clips[record[kind]] % _BASE_CLIPS == 0
+                for record in others
+                if record["task"] in judged and clips[record[kind]] % _BASE_CLIPS == 0
             ]
         return files
-    judged = JUDGED[kind]
-    files = {
-        f"test/{kind}s.jsonl": [r for r in records if r["task"] in judged],
-        f"test/{kind}s_names.jsonl": [r for r in records if r["task"] == "name"],
-    }
+    files[f"test/{kind}s.jsonl"] = [r for r in others if r["task"] in judged]
     if kind == "video":
-        files["test/videos_speed.jsonl"] = [r for r in records if r["task"] == "speed"]
+        files["test/videos_speed.jsonl"] = [r for r in others if r["task"] == "speed"]
     return files
 
 
@@ -259,9 +262,8 @@ def _guessing(written: Records) -> dict[str, dict[str, float]]:
     for name, records in written.items():
         split, _, file = name.partition("/")
         if split == "test":
-            stem = file.partition(".")[0]
-            kind = stem if stem == "easy_vqa" else stem.partition("_")[0]
-            found[name] = guessed(written[f"train/{kind}.json"], records)
+            stem = file.partition(".")[0].removesuffix("_speed")
+            found[name] = guessed(written[f"train/{stem}.json"], records)
     return found
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from demo_world.decks import Decks
 from demo_world.questions import LETTER, NUMBER, YES_NO, Question, lettered
 from emoji_world.cast import KIND_OF, Cast, name_of
-from emoji_world.scenes import DIRECTIONS, MOST, SIDES, Scene
+from emoji_world.scenes import DIRECTIONS, MOST, SIDES, Point, Scene
 
 # family → task, wordings, how many answers there are. {} is what the scene is about.
 _ASKED: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -43,6 +43,8 @@ _ASKED: dict[str, tuple[str, tuple[str, ...]]] = {
         ("In which half is the object faster?", "Which half shows the object faster?"),
     ),
 }
+# What training asks beside: more of a picture for every look at it.
+_THERE = ("What kind of thing is {}?", "Which kind of thing is {}?")
 _NAMED = ("Which object is shown?", "Which object do you see?")
 _OPTIONS = 4
 _HALVES = ("first", "second")
@@ -58,13 +60,45 @@ JUDGED = {
 def ask(scene: Scene, rng: np.random.Generator, decks: Decks, cast: Cast) -> list[Question]:
     """The family's own question; where one character is alone, after it the one for its name."""
     task, wordings = _ASKED[scene.family]
-    words = str(rng.choice(wordings)).format(scene.about)
+    own = _asked(scene, task, str(rng.choice(wordings)).format(scene.about), scene.truth, cast)
+    return [own, _name(scene, rng, decks, cast)] if task == "kind" else [own]
+
+
+def ask_more(scene: Scene, rng: np.random.Generator, cast: Cast) -> list[Question]:
+    """What training asks about a picture after its own question: kinds, where that question and its
+    answer do not tell them."""
+    if scene.family == "twins":
+        words = str(rng.choice(_ASKED["single"][1]))
+        return [_asked(scene, "kind", words, KIND_OF[scene.parts[0].code], cast)]
+    parts = {"pair": scene.parts[1:], "group": scene.parts}.get(scene.family, ())
+    return [
+        _asked(
+            scene,
+            "kind_there",
+            str(rng.choice(_THERE)).format(_place(part.start)),
+            KIND_OF[part.code],
+            cast,
+        )
+        for part in parts
+    ]
+
+
+def _place(point: Point) -> str:
+    """Where a point of a picture is: "on the left", "at the bottom right"."""
+    across = _third(point[0], "left", "right")
+    along = _third(point[1], "top", "bottom")
+    return f"at the {along} {across}".rstrip() if along else f"on the {across}"
+
+
+def _third(share: float, low: str, high: str) -> str:
+    return low if share < 0.4 else high if share > 0.6 else ""
+
+
+def _asked(scene: Scene, task: str, words: str, truth: str, cast: Cast) -> Question:
     hint, answers = _answers(scene, task, cast)
     form = "yes_no" if hint == YES_NO else "short"
-    text = f"{words}\n{hint}"
     about = (scene.about,) if scene.about else ()
-    own = Question(task, form, text, scene.truth, scene.truth, about, 1 / answers)
-    return [own, _name(scene, rng, decks, cast)] if task == "kind" else [own]
+    return Question(task, form, f"{words}\n{hint}", truth, truth, about, 1 / answers)
 
 
 def _answers(scene: Scene, task: str, cast: Cast) -> tuple[str, int]:

@@ -53,6 +53,10 @@ def get_config(arg: str | None = None) -> ConfigDict:
         "emoji_video": _dataset("test/videos.jsonl", modality="video"),
     }
     if args.names or args.path:
+        config.data.train.names = _dataset("train/images_names.json", weight=0.0)
+        config.data.train.named_clips = _dataset("train/videos_names.json", weight=1.0)
+        if not args.path:
+            config.study.base.data.train.update(names={"weight": 1.0}, named_clips={"weight": 0.0})
         asked["names_image"] = _dataset("test/images_names.jsonl", modality="image")
         asked["names_video"] = _dataset("test/videos_names.jsonl", modality="video")
     config.data.benchmarks = ConfigDict(asked)
@@ -80,7 +84,7 @@ def _tiny(large: bool) -> ConfigDict:
             "videos": {"weight": 0.0},
         }
     )
-    config.study.base.train.epochs = 8.0 if large else 4.0
+    config.study.base.train.epochs = 12.0
     if not large:
         return config
     config.model.vision.update(depth=12, width=384, mlp_width=1024, heads=6)

@@ -7,6 +7,7 @@ from emoji_world.cast import KIND_OF, KINDS, Cast
 from emoji_world.drawing import source_frame
 from emoji_world.generate import iter_scenes
 from emoji_world.guessing import guessed
+from emoji_world.questions import _place
 from emoji_world.scenes import CLIP_FAMILIES, Part
 
 MOVING = ("animal", "face", "hand", "heart", "vehicle")
@@ -110,6 +111,21 @@ def test_every_scene_shows_what_its_answer_says(scenes):
             at = [source_frame(scene.parts[0], n) for n in (0, scene.frames // 2, scene.frames)]
             assert (at[1] - at[0] > at[2] - at[1]) is (scene.truth == "first")
     assert families == set(CLIP_FAMILIES)
+
+
+def test_what_training_asks_more_is_right_and_not_told_before(scenes):
+    asked = 0
+    for scene, (own, *more) in scenes["image", "train"]:
+        for question in more:
+            if question.task != "kind_there":
+                continue
+            asked += 1
+            place = question.text.split(" is ")[1].split("?")[0]
+            on = {_place(part.start): KIND_OF[part.code] for part in scene.parts}
+            assert on[place] == question.truth and len(on) == len(scene.parts)
+            assert scene.family != "pair" or own.truth not in place, "its kind is told by then"
+    assert asked > 1000
+    assert not [q for _, found in scenes["image", "test"] for q in found if q.task == "kind_there"]
 
 
 def test_a_clip_of_two_speeds_is_played_on_from_where_it_was():
