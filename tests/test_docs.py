@@ -136,7 +136,7 @@ def refusal(monkeypatch, capsys):
         for earlier in reversed(asked[-1].before):
             if earlier.flag("workdir") == str(workdir) and earlier.flag("config"):
                 return load_copy(earlier.flag("config"))
-        return load("configs/studies/demo.py")
+        return load("configs/demo.py")
 
     def check(request):
         if request.config is not None:

@@ -1,11 +1,11 @@
-"""configs/real_clips.py: camera footage, animation and photographs through prepare and training."""
+"""configs/studies/real_clips.py: footage, animation and photographs to prepare and train on."""
 
 import importlib.util
 
 import numpy as np
 import pytest
 
-from configs import real_clips
+from configs.studies import real_clips
 from input_pipeline.index import ExampleStore
 from vsft_jax.config import Run
 from vsft_jax.prepare import prepare_training

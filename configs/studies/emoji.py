@@ -14,8 +14,7 @@ model that knows the world can say of new ones. The packages' folder and registr
 
 from ml_collections import ConfigDict
 
-from configs import common, qwen2_5_vl
-from configs.studies import demo
+from configs import common, demo, qwen2_5_vl
 
 SIZES = ("small", "large")
 # Pictures and clips by size. pixels: side of a picture, height of a clip.

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from configs.studies import demo
+from configs import demo
 from demo_world import clip_questions, image_questions
 from demo_world.rendering import draw_clip
 from demo_world.scenes import COLOURS

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from configs.studies import demo, emoji
+from configs import demo
+from configs.studies import emoji
 from evaluation.cell_config import (
     _NO_PART,
     answer_changes,

@@ -1,7 +1,7 @@
 """Writes a study directory as `run_study` leaves it, from a seeded simulation.
 
 The cells, their names and their frame policies are what `run_study` plans for
-configs/studies/demo.py, and every file goes through the writer that the product uses. What is
+configs/demo.py, and every file goes through the writer that the product uses. What is
 simulated are the answers: each question has a difficulty and a number of frames that it needs.
 Fine-tuning adds video skill that grows with the frames trained on and takes image skill; seeds
 scatter around that. So the report's sections have something plausible, and known, to show.
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from configs.studies import demo
+from configs import demo
 from evaluation.held_texts import perplexities
 from evaluation.results import Prediction, Provenance, save_evaluation, summarise
 from evaluation.study import cell_folder, plan_cells

@@ -13,7 +13,7 @@ import pytest
 from matplotlib.text import Text
 from rich.console import Console
 
-from configs.studies import demo
+from configs import demo
 from evaluation.records import ResultError
 from evaluation.report import build_report, compare, print_summary
 from evaluation.report.document import Document, Section, Table

@@ -70,12 +70,14 @@ def _steps(workdir):
 
 
 def _compare(workdir, alone):
-    """The losses and the answers to the benchmarks are those of one process."""
+    """The losses are those of one process, and so are the answers to the benchmarks that it had."""
     losses = [[row["loss"] for row in _steps(w)] for w in (workdir, alone)]
     assert len(losses[0]) == 3
     np.testing.assert_allclose(*losses, rtol=2e-5)
-    assert len(set(_answers(alone).values())) > 1  # so that a mix-up would show
-    assert _answers(workdir) == _answers(alone)
+    answers, expected = _answers(workdir), _answers(alone)
+    assert len(set(expected.values())) > 1  # so that a mix-up would show
+    asked = {benchmark for benchmark, _ in expected}
+    assert {key: answers[key] for key in answers if key[0] in asked} == expected
 
 
 def test_a_tensor_axis_across_processes(alone, tmp_path):

