@@ -30,7 +30,7 @@ from tests.vsft_jax.inference.one_prompt import generate
 from vsft_jax.huggingface.tensors import params_from_hf, params_to_hf
 from vsft_jax.inference import Decoding
 from vsft_jax.models.qwen3_vl import FAMILY as qwen3_vl
-from vsft_jax.models.qwen3_vl.vision import position_weights
+from vsft_jax.models.shared.qwen.vision import position_weights
 from vsft_jax.train.loss import token_loss
 
 ROWS, LENGTH, PATCHES = 2, 224, 512

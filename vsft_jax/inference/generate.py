@@ -58,7 +58,7 @@ class _State(NamedTuple):
     step: Array  # tokens decided so far
     token: Array  # int32[B, G], the last ones
     done: Array  # bool[B, G]
-    cache: Any  # arrays [layers, B, S, ...], [layers, B, S, kv_heads, K] where they have heads
+    cache: Any  # arrays [layers, B, S or texts, ...], then heads where they have those
     slots: Array  # int32[B, L + W + G (T - 1)], see `_prefill`
     out: Generated
 
@@ -225,7 +225,7 @@ def _begin(
         step=jnp.int32(0),
         token=jnp.zeros((batch, count), jnp.int32),
         done=endings.last < 0,
-        cache=_shard(_longer(cache, more)),
+        cache=_shard(model.longer(cache, more)),
         slots=jnp.pad(slots, [(0, 0), (0, more)]),
         out=empty,
     )
@@ -330,7 +330,8 @@ def _prefill(
 ) -> tuple[Array, Any, Array]:
     """The hidden states of the last tokens, float[B, G, D]; the cache; and the ids of its slots,
     int32[B, L + W]: minus the segment of a beginning, the number of a prompt, 0 for empty ones."""
-    _, cache = model.prefill(arrays)
+    # Of a row's prompts each begins with one of its segments.
+    _, cache = model.prefill(arrays, endings.last.shape[1])
     length, width = arrays["tokens"].shape[1], endings.tokens.shape[1]
     slots = jnp.concatenate([-arrays["segment_ids"], endings.prompts], axis=1)
     of_each = jnp.pad(endings.beginnings, [(0, 0), (1, 0)])
@@ -338,20 +339,13 @@ def _prefill(
     hidden, cache = model.decode(
         endings.tokens,
         endings.positions,
-        _shard(_longer(cache, width)),
+        _shard(model.longer(cache, width)),
         jnp.int32(length),
         Attended(endings.prompts, beginning, slots),
         causal=True,
     )
     last = jnp.maximum(endings.last, 0)[..., None]
     return jnp.take_along_axis(hidden, last, axis=1), cache, slots
-
-
-def _longer(cache: Any, slots: int) -> Any:
-    """With so many more slots, empty ones. cache: arrays [layers, B, S, ...]."""
-    return jax.tree.map(
-        lambda x: jnp.pad(x, [(0, 0), (0, 0), (0, slots)] + [(0, 0)] * (x.ndim - 3)), cache
-    )
 
 
 def _for_decoding(graphdef: nnx.GraphDef, params: nnx.State) -> VisionLanguageModel:

@@ -17,6 +17,7 @@ FAMILIES = (
     "llava_onevision",
     "smolvlm",
     "gemma4",
+    "qwen3_5",
 )
 
 

@@ -264,7 +264,7 @@ def test_converting_parameters_before_decoding_changes_no_bit(model):
     arrays, _ = _prompts()
 
     def run(network):
-        hidden, cache = network.prefill(arrays)
+        hidden, cache = network.prefill(arrays, 1)
         return network.unembed(hidden), cache
 
     expected, cache = run(nnx.merge(graphdef, model[1]))

@@ -16,7 +16,7 @@ from vsft_jax.models.gemma4.config import LayerSpec, ModelConfig, TextConfig
 from vsft_jax.models.gemma4.layers import AroundNorms, heads, linear_options, normalise, unscaled
 from vsft_jax.models.gemma4.mixture import Mixture
 from vsft_jax.models.shared.attention import attention
-from vsft_jax.models.shared.decoder import Attended, Embedding, KVCache
+from vsft_jax.models.shared.decoder import Attended, Embedding, KVCache, attend_to_cache
 from vsft_jax.models.shared.experts import Load
 from vsft_jax.models.shared.layers import ACTIVATIONS, Linear, Mlp, RMSNorm, Rotary
 from vsft_jax.models.shared.stacks import make_stack, scan_mixed
@@ -309,28 +309,16 @@ class Decoder(nnx.Module):
             name = kind.removesuffix("_shared")
 
             def attend(q: Array, k: Array | None, v: Array | None) -> tuple[Array, KVCache]:
-                kept, at = caches[name], place
-                if k is None or v is None:
-                    at = jnp.int32(len(text.layers_of(name)) - 1)
-                else:
-                    start = (at, 0, slot, 0, 0)
-                    kept = KVCache(
-                        jax.lax.dynamic_update_slice(kept.keys, k[None], start),
-                        jax.lax.dynamic_update_slice(kept.values, v[None], start),
-                    )
-                out = attention(
-                    q,
-                    jax.lax.dynamic_index_in_dim(kept.keys, at, keepdims=False),
-                    jax.lax.dynamic_index_in_dim(kept.values, at, keepdims=False),
-                    q_segment_ids=attended.own,
-                    kv_segment_ids=attended.slots,
-                    also_segment_ids=attended.beginning,
+                new, at = None, jnp.int32(len(text.layers_of(name)) - 1)
+                if k is not None and v is not None:
+                    new, at = KVCache(k, v), place
+                return attend_to_cache(
+                    *(q, new, caches[name], at, slot, attended),
                     causal=causal,
                     window=spec.window,
                     positions=None if spec.window is None else near,
                     implementation=self.config.attention,
                 )
-                return out, kept
 
             x, kept, _ = layer(x, rotaries[name], attend, own_inputs)
             return (x, caches | {name: kept}), None

@@ -6,9 +6,8 @@ from typing import Any
 
 from vsft_jax.models.shared import config as shared
 from vsft_jax.models.shared import qwen
-from vsft_jax.models.shared.block import BlockSpec
 from vsft_jax.models.shared.config import check
-from vsft_jax.models.shared.hf import config_json
+from vsft_jax.models.shared.hf import config_json, qwen_config_json
 from vsft_jax.models.shared.hf.config_json import require
 from vsft_jax.models.shared.qwen import SPECIAL_TOKENS
 
@@ -16,21 +15,13 @@ __all__ = ["PUBLISHED", "SPECIAL_TOKENS", "ModelConfig", "TextConfig", "VisionCo
 
 
 @dataclasses.dataclass(frozen=True)
-class VisionConfig(qwen.VisionConfig):
+class VisionConfig(qwen.PositionedVisionConfig):
     """The vision tower; the defaults are that of the 8B and 32B models.
 
-    position_side: side of the square grid of learned positions, which is stretched over every
-        frame.
     deepstack_layers: layers whose outputs also go to the language model, counted from 0; what
         comes after the i-th of them is added after its layer i.
     """
 
-    depth: int = 27
-    width: int = 1152
-    mlp_width: int = 4304
-    heads: int = 16
-    patch_size: int = 16
-    position_side: int = 48
     deepstack_layers: tuple[int, ...] = (8, 16, 24)
 
     def __post_init__(self) -> None:
@@ -42,16 +33,6 @@ class VisionConfig(qwen.VisionConfig):
             and 0 <= layers[0] <= layers[-1] < self.depth,
             f"deepstack_layers {layers} must be layers of a tower of depth {self.depth}, in order",
         )
-
-    @property
-    def block(self) -> BlockSpec:
-        """One layer."""
-        return BlockSpec.of_tower(self, norm="layer", mlp="gelu_tanh")
-
-    @property
-    def merged_width(self) -> int:
-        """Width of the merge_size² patches of one visual token, side by side."""
-        return self.width * self.merge_size**2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +47,7 @@ class TextConfig(shared.TextConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig(qwen.ModelConfig):
+class ModelConfig(qwen.PositionedModelConfig):
     """See `shared.config.ModelConfig`."""
 
     vision: VisionConfig
@@ -126,12 +107,6 @@ def from_hf(config: Mapping[str, Any], **compute: Any) -> ModelConfig:
         ("text_config.mrope_interleaved", rope.get("mrope_interleaved", True), True),
         ("text_config.hidden_act", text.get("hidden_act", "silu"), "silu"),
         ("text_config.attention_bias", text.get("attention_bias", False), False),
-        (
-            "vision_config.hidden_act",
-            vision.get("hidden_act", "gelu_pytorch_tanh"),
-            "gelu_pytorch_tanh",
-        ),
-        ("vision_config.in_channels", vision.get("in_channels", 3), 3),
     ):
         require(value == supported, f"{key} is {value!r}, only {supported!r} is supported")
 
@@ -163,28 +138,9 @@ def from_hf(config: Mapping[str, Any], **compute: Any) -> ModelConfig:
         **experts,
         **config_json.yarn(text, max_positions),
     )
-    positions = vision.get("num_position_embeddings", 2304)
-    side = round(positions**0.5)
-    require(
-        side**2 == positions, f"vision_config.num_position_embeddings {positions} is not a square"
-    )
-    out = vision.get("out_hidden_size", 3584)
-    require(
-        out == text_config.width,
-        f"vision_config.out_hidden_size {out} differs from the text hidden_size "
-        f"{text_config.width}",
-    )
     vision_config = VisionConfig(
-        depth=vision.get("depth", 27),
-        width=vision.get("hidden_size", 1152),
-        mlp_width=vision.get("intermediate_size", 4304),
-        heads=vision.get("num_heads", 16),
-        patch_size=vision.get("patch_size", 16),
-        temporal_patch_size=vision.get("temporal_patch_size", 2),
-        merge_size=vision.get("spatial_merge_size", 2),
-        position_side=side,
+        **qwen_config_json.tower(vision, text_config.width),
         deepstack_layers=tuple(vision.get("deepstack_visual_indexes", (8, 16, 24))),
-        rope_theta=float((vision.get("rope_parameters") or {}).get("rope_theta", 10000.0)),
     )
     ids = {name: config[name] for name in SPECIAL_TOKENS if config.get(name) is not None}
     return ModelConfig(vision_config, text_config, **ids, **compute)
@@ -262,18 +218,8 @@ def to_hf(config: ModelConfig) -> dict[str, Any]:
         "vision_config": {
             # The name that every version reads.
             "model_type": kind,
-            "depth": vision.depth,
-            "hidden_size": vision.width,
-            "intermediate_size": vision.mlp_width,
-            "num_heads": vision.heads,
-            "hidden_act": "gelu_pytorch_tanh",
-            "patch_size": vision.patch_size,
-            "temporal_patch_size": vision.temporal_patch_size,
-            "spatial_merge_size": vision.merge_size,
-            "num_position_embeddings": vision.position_side**2,
+            **qwen_config_json.tower_to_hf(vision, text.width),
             "deepstack_visual_indexes": list(vision.deepstack_layers),
-            "out_hidden_size": text.width,
-            "rope_parameters": {"rope_type": "axial", "rope_theta": vision.rope_theta},
         },
     }
 

@@ -8,7 +8,7 @@ from flax import nnx
 from jax import Array
 
 from vsft_jax.models.qwen3_vl.config import ModelConfig
-from vsft_jax.models.qwen3_vl.vision import Projector, VisionTower
+from vsft_jax.models.qwen3_vl.vision import Projector, TappedTower
 from vsft_jax.models.shared.decoder import Decoder
 from vsft_jax.models.shared.vlm import VisionLanguageModel, gather, has_media, insert
 from vsft_jax.sharding import shard_rows
@@ -19,7 +19,7 @@ class Qwen3VL(VisionLanguageModel):
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         self.config = config
-        self.visual = VisionTower(config, rngs=rngs)
+        self.visual = TappedTower(config, rngs=rngs)
         self.merger = Projector(config, rngs=rngs)
         self.llm = Decoder(config, rngs=rngs)
 
@@ -29,8 +29,10 @@ class Qwen3VL(VisionLanguageModel):
         x = shard_rows(self.llm.embed(arrays["tokens"]))
         if not has_media(arrays):
             return x, None
-        features = self.visual(arrays["patches"], arrays["patch_coords"], arrays["patch_frames"])
-        merged, tapped = self.merger(*features)
+        features = self.visual.tapped(
+            arrays["patches"], arrays["patch_coords"], arrays["patch_frames"]
+        )
+        merged, tapped = self.merger.both(*features)
         index = arrays["visual_index"]
 
         def put(x: Array, merged: Array) -> Array:

@@ -98,9 +98,10 @@ class TextConfig:
         )
         check(
             not self.mrope_section
-            or (len(self.mrope_section) == 3 and 2 * sum(self.mrope_section) == self.head_dim),
+            or (len(self.mrope_section) == 3 and 2 * sum(self.mrope_section) == self.rotary_width),
             f"text mrope_section {self.mrope_section} must be three numbers that sum to half of "
-            f"head_dim {self.head_dim}",
+            f"{'head_dim' if self.rotary_width == self.head_dim else 'what turns of a head,'} "
+            f"{self.rotary_width}",
         )
         check(
             (0 < self.experts_per_token <= self.experts)
@@ -128,6 +129,11 @@ class TextConfig:
         )
 
     @property
+    def rotary_width(self) -> int:
+        """How many of the values of a head turn with the position: the first ones."""
+        return self.head_dim
+
+    @property
     def window(self) -> int | None:
         """Positions that a layer with a window sees, its own counted; None where none has one."""
         return None
@@ -139,6 +145,12 @@ class TextConfig:
         return self.heads * self.head_dim * self.depth, 0
 
     @property
+    def state_operations(self) -> int:
+        """Operations at every position, over all layers, on states that layers carry along a
+        text."""
+        return 0
+
+    @property
     def longest(self) -> int:
         """Positions that the model can be used for, stretched ones counted."""
         if self.yarn_factor != 1.0:
@@ -146,12 +158,12 @@ class TextConfig:
         return round(self.max_positions * self.rope_factor)
 
     def rotary_frequencies(self) -> np.ndarray:
-        """float32[head_dim / 2]: radians a position."""
+        """float32[rotary_width / 2]: radians a position."""
         if self.yarn_factor == 1.0:
-            frequencies = rotary_frequencies(self.head_dim, self.rope_theta)
+            frequencies = rotary_frequencies(self.rotary_width, self.rope_theta)
             return (frequencies / self.rope_factor).astype(np.float32)
         return yarn_frequencies(
-            self.head_dim,
+            self.rotary_width,
             self.rope_theta,
             factor=self.yarn_factor,
             positions=self.yarn_positions,
@@ -161,12 +173,12 @@ class TextConfig:
         )
 
     def position_axes(self) -> np.ndarray:
-        """int[head_dim / 2]: the axis of the position that each rotary frequency turns with."""
+        """int[rotary_width / 2]: the axis of the position that each frequency turns with."""
         if not self.mrope_section:
-            return np.zeros(self.head_dim // 2, int)
+            return np.zeros(self.rotary_width // 2, int)
         if not self.mrope_interleaved:
             return np.repeat(np.arange(3), self.mrope_section)
-        axes = np.zeros(self.head_dim // 2, int)
+        axes = np.zeros(self.rotary_width // 2, int)
         for axis in (1, 2):
             axes[axis : 3 * self.mrope_section[axis] : 3] = axis
         return axes

@@ -43,6 +43,46 @@ class Attended(NamedTuple):
     slots: Array
 
 
+def attend_to_cache(
+    q: Array,
+    new: KVCache | None,
+    cache: KVCache,
+    layer: Array,
+    slot: Array,
+    attended: Attended,
+    **options: Any,
+) -> tuple[Array, KVCache]:
+    """What new tokens see in one layer of a cache, and the cache with their keys and values.
+
+    Args:
+        q: float[B, n, H, K]. new: [B, n, G, K] each, of the same tokens; None where the layer has
+            none of its own.
+        cache: of all layers. layer: int[]. slot: int[], from where on the new ones go.
+        attended: which slots.
+        **options: further arguments of `attention`.
+
+    Returns:
+        float[B, n, H, K], the cache.
+    """
+    if new is not None:
+        start = (layer, 0, slot, 0, 0)
+        cache = KVCache(
+            *(
+                jax.lax.dynamic_update_slice(kept, each[None], start)
+                for kept, each in zip(cache, new, strict=True)
+            )
+        )
+    out = attention(
+        q,
+        *(jax.lax.dynamic_index_in_dim(kept, layer, keepdims=False) for kept in cache),
+        q_segment_ids=attended.own,
+        kv_segment_ids=attended.slots,
+        also_segment_ids=attended.beginning,
+        **options,
+    )
+    return out, cache
+
+
 class Embedding(nnx.Module):
     """Token ids to vectors."""
 
@@ -99,11 +139,21 @@ class Decoder(nnx.Module):
         self.embed = Embedding(
             *(text.vocab_size, text.width), dtype=config.dtype, param_dtype=param_dtype, rngs=rngs
         )
-        self.layers = make_blocks(text.depth, text.block, param_dtype=param_dtype, rngs=rngs)
-        self.norm = RMSNorm(text.width, eps=text.norm_eps, param_dtype=param_dtype)
+        self.layers = self.make_layers(rngs)
+        self.norm = self.make_norm()
         head_options: dict[str, Any] = dict(bias=False, param_dtype=param_dtype, rngs=rngs)
         tied = text.tie_word_embeddings
         self.head = None if tied else Linear(text.width, text.vocab_size, **head_options)
+
+    def make_layers(self, rngs: nnx.Rngs) -> Any:
+        """The layers, in stacks."""
+        text, param_dtype = self.config.text, self.config.param_dtype
+        return make_blocks(text.depth, text.block, param_dtype=param_dtype, rngs=rngs)
+
+    def make_norm(self) -> nnx.Module:
+        """The normalisation of what the last layer gives."""
+        text = self.config.text
+        return RMSNorm(text.width, eps=text.norm_eps, param_dtype=self.config.param_dtype)
 
     def __call__(
         self, x: Array, positions: Array, segment_ids: Array, deepstack: Array | None = None
@@ -197,20 +247,12 @@ class Decoder(nnx.Module):
         ) -> tuple[tuple[Array, KVCache], None]:
             x, cache = carry
 
-            def attend(q: Array, k: Array, v: Array) -> tuple[Array, Any]:
-                keys = jax.lax.dynamic_update_slice(cache.keys, k[None], (layer, 0, slot, 0, 0))
-                values = jax.lax.dynamic_update_slice(cache.values, v[None], (layer, 0, slot, 0, 0))
-                out = attention(
-                    q,
-                    jax.lax.dynamic_index_in_dim(keys, layer, keepdims=False),
-                    jax.lax.dynamic_index_in_dim(values, layer, keepdims=False),
-                    q_segment_ids=attended.own,
-                    kv_segment_ids=attended.slots,
-                    also_segment_ids=attended.beginning,
+            def attend(q: Array, k: Array, v: Array) -> tuple[Array, KVCache]:
+                return attend_to_cache(
+                    *(q, KVCache(k, v), cache, layer, slot, attended),
                     causal=causal,
                     implementation=self.config.attention,
                 )
-                return out, KVCache(keys, values)
 
             return block(x, rotary, attend)[:2], None
 

@@ -131,7 +131,11 @@ class Rotary(NamedTuple):
         return cls(*(scale * turn(angles)[:, :, None] for turn in (jnp.cos, jnp.sin)))
 
     def __call__(self, x: Array) -> Array:
-        """Turns dimension i together with i + K/2, in float32. x: [B, L, H, K] -> as x."""
+        """Turns dimension i together with i + K/2, in float32. x: [B, L, H, K or more], of which
+        what is more stays as it is -> as x."""
+        width = 2 * self.cos.shape[-1]
+        if x.shape[-1] > width:
+            return jnp.concatenate([self(x[..., :width]), x[..., width:]], axis=-1)
         if platform() == "tpu":
             return self._by_product(x)
         first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)

@@ -37,10 +37,15 @@ def partition_rules() -> list[PartitionRule]:
     stack = r"(visual/blocks|llm/layers(/\w+)?)"
     experts = rf"{stack}/(mlp|beside/mixture)"
     return [
-        (rf"{stack}/(q|k|v|mlp/gate|mlp/up)/kernel", (None, "fsdp", "tensor")),
-        (rf"{stack}/(q|k|v|mlp/gate|mlp/up)/bias", (None, "tensor")),
+        (rf"{stack}/(q|k|v|z|a|b|mlp/gate|mlp/up)/kernel", (None, "fsdp", "tensor")),
+        (rf"{stack}/(q|k|v|z|a|b|mlp/gate|mlp/up)/bias", (None, "tensor")),
         (rf"{stack}/(o|mlp/down)/kernel", (None, ("tensor", "fsdp"), None)),
-        (rf"{stack}/((o|mlp/down)/bias|norm[12]/(scale|bias)|[qk]_norm/scale)", (None, None)),
+        (
+            rf"{stack}/((o|mlp/down)/bias|norm[12]/(scale|bias)|([qk]|head)_norm/scale)",
+            (None, None),
+        ),
+        (rf"{stack}/conv/[qkv]", (None, "tensor", None)),
+        (rf"{stack}/(log_rate|step_bias)", (None, "tensor")),
         # Experts stay whole where the axes divide their number: gathered, they lie side by side.
         (rf"{experts}/experts/(gate|up|down)/kernel", (None, ("tensor", "fsdp"), None, None)),
         (rf"{experts}/router/kernel", (None, "fsdp", None)),

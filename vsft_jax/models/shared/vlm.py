@@ -56,8 +56,9 @@ class VisionLanguageModel(nnx.Module):
         x, deepstack = self.embed(arrays)
         return self.llm(x, arrays["positions"], arrays["segment_ids"], deepstack)
 
-    def prefill(self, arrays: Mapping[str, Array]) -> tuple[Array, Any]:
-        """`hidden_states`, and the keys and values to go on from."""
+    def prefill(self, arrays: Mapping[str, Array], texts: int) -> tuple[Array, Any]:
+        """`hidden_states`, and what to go on from: of most models keys and values of every
+        position. texts: segments that a row has at most, where something is kept of each."""
         x, deepstack = self.embed(arrays)
         return self.llm.prefill(x, arrays["positions"], arrays["segment_ids"], deepstack)
 
@@ -74,6 +75,13 @@ class VisionLanguageModel(nnx.Module):
         """More text: tokens int32[B, n]; the rest as in `Decoder.decode`."""
         x = self.llm.embed(tokens)
         return self.llm.decode(x, positions, cache, slot, attended, causal=causal)
+
+    def longer(self, cache: Any, slots: int) -> Any:
+        """A cache with so many more slots a row, empty ones; by default all its arrays have them:
+        [layers, B, S, …]."""
+        return jax.tree.map(
+            lambda x: jnp.pad(x, [(0, 0), (0, 0), (0, slots)] + [(0, 0)] * (x.ndim - 3)), cache
+        )
 
     def unembed(self, hidden: Array) -> Array:
         """hidden: float[..., D] -> logits float32[..., V]."""

@@ -4,6 +4,7 @@ the tokens around what it sees."""
 import dataclasses
 
 from vsft_jax.models.shared import config as shared
+from vsft_jax.models.shared.block import BlockSpec
 from vsft_jax.models.shared.config import check
 
 # Field of `ModelConfig` -> the token whose id it is.
@@ -57,6 +58,32 @@ class VisionConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class PositionedVisionConfig(VisionConfig):
+    """A tower with learned positions; the defaults are those of the larger models.
+
+    position_side: side of the square grid of learned positions, which is stretched over every
+        frame.
+    """
+
+    depth: int = 27
+    width: int = 1152
+    mlp_width: int = 4304
+    heads: int = 16
+    patch_size: int = 16
+    position_side: int = 48
+
+    @property
+    def block(self) -> BlockSpec:
+        """One layer."""
+        return BlockSpec.of_tower(self, norm="layer", mlp="gelu_tanh")
+
+    @property
+    def merged_width(self) -> int:
+        """Width of the merge_size² patches of one visual token, side by side."""
+        return self.width * self.merge_size**2
+
+
+@dataclasses.dataclass(frozen=True)
 class ModelConfig(shared.ModelConfig):
     """See `shared.config.ModelConfig`."""
 
@@ -65,3 +92,10 @@ class ModelConfig(shared.ModelConfig):
     video_token_id: int = 151656
     vision_start_token_id: int = 151652
     vision_end_token_id: int = 151653
+
+
+@dataclasses.dataclass(frozen=True)
+class PositionedModelConfig(ModelConfig):
+    """See `shared.config.ModelConfig`."""
+
+    vision: PositionedVisionConfig
