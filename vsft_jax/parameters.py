@@ -12,11 +12,11 @@ from vsft_jax.errors import ConfigError
 _MLPS = "(mlp(/experts)?|beside/mixture/experts)"
 # Which matrices to tune so that little is forgotten: arXiv 2510.08564 compares "attention" and
 # "gate_up" with tuning everything. Where layers are of several kinds, their names stand between:
-# "llm/layers/full/q".
+# "llm/layers/full/q". z is the gate of layers with a state.
 PRESETS = {
-    "attention": r"llm/layers(/\w+)?/(q|k|v|o)",
+    "attention": r"llm/layers(/\w+)?/(q|k|v|z|o)",
     "gate_up": rf"llm/layers(/\w+)?/{_MLPS}/(gate|up)",
-    "linear": rf"llm/layers(/\w+)?/(q|k|v|o|{_MLPS}/(gate|up|down))",
+    "linear": rf"llm/layers(/\w+)?/(q|k|v|z|o|{_MLPS}/(gate|up|down))",
 }
 
 

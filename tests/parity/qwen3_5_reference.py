@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import math
 
 import torch
 from transformers import AutoConfig, AutoModelForImageTextToText
@@ -21,7 +20,7 @@ HF_CONFIG["text_config"] |= {
     "num_hidden_layers": 6,
     "layer_types": 2 * ["linear_attention", "linear_attention", "full_attention"],
     "linear_conv_kernel_dim": 4,
-    "linear_key_head_dim": 8,
+    "linear_key_head_dim": 16,
     "linear_value_head_dim": 12,
     "linear_num_key_heads": 2,
     "linear_num_value_heads": 4,
@@ -42,7 +41,7 @@ def fill(model: torch.nn.Module) -> torch.nn.Module:
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
             if name.endswith("A_log"):
-                parameter.copy_(torch.linspace(-5, math.log(16), len(parameter)))
+                parameter.copy_(torch.linspace(-4, 1, len(parameter)))
             elif "language_model" in name and "norm" in name and "linear_attn" not in name:
                 parameter.copy_(0.2 * noise)
     return model

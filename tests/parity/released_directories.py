@@ -187,11 +187,19 @@ PROCESSORS = {
     },
 }
 
+# Qwen/Qwen3.5-*: the same.
+PROCESSORS["qwen3_5"] = PROCESSORS["qwen3_vl"]
+
 _TEXT = dict(depth=2, width=64, mlp_width=80, heads=4, kv_heads=2, head_dim=16, vocab_size=448)
 _GEMMA = {
     **dict(depth=6, full_layers=(1, 3, 5), shared_layers=2, layer_input_width=8),
     **dict(full_head_dim=32, full_kv_heads=2, window=40),
 }
+_QWEN3_5 = {
+    **dict(full_layers=(1,), rotary_share=0.5, mrope_section=(2, 1, 1)),
+    **dict(state_key_heads=2, state_heads=4, state_key_dim=8, state_dim=8),
+}
+_OWN_TEXT = {"gemma4": _GEMMA, "qwen3_5": _QWEN3_5}
 _TOWER = dict(depth=2, width=32, mlp_width=48, heads=2)
 _OWN_TOWER = {
     "qwen2_5_vl": {"fullatt_block_indexes": (1,)},
@@ -214,7 +222,7 @@ def write_directory(name: str, directory: Path, **text: int) -> Path:
     tokenizer = tokenizers.Tokenizer.from_file(str(directory / "tokenizer.json"))
     ids = {field: tokenizer.token_to_id(t) for field, t in family.special_tokens.items()}
     published = family.published(family.sizes[0])
-    own_text = _GEMMA if name == "gemma4" else {"mrope_section": (2, 3, 3)} if qwen else {}
+    own_text = _OWN_TEXT.get(name, {"mrope_section": (2, 3, 3)} if qwen else {})
     config = dataclasses.replace(
         published,
         vision=dataclasses.replace(published.vision, **_TOWER, **_OWN_TOWER.get(name, {})),

@@ -38,6 +38,7 @@ CHOICES = {
         "video_total_pixels": 25_000.0,
     },
     "qwen3_vl": {"image_min_pixels": 1024, "image_max_pixels": 40_000, "video_max_pixels": 20_000},
+    "qwen3_5": {"image_min_pixels": 1024, "image_max_pixels": 40_000, "video_max_pixels": 20_000},
     "llava_1_5": {"fit": "pad"},
     "llava_next_video": {},
     "llava_onevision": {},

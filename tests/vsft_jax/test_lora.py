@@ -130,7 +130,8 @@ KINDS = {
     "gemma4": {
         **{"sliding/": "qkvo", "full/": "qkvo"},
         **{"sliding_shared/": "qo", "full_shared/": "qo"},
-    }
+    },
+    "qwen3_5": {"linear/": "qkvzo", "full/": "qkvo"},
 }
 
 

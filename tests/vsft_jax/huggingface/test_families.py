@@ -15,6 +15,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from tests.input_pipeline import tiny_gemma, tiny_llama, tiny_qwen, tiny_smollm
 from tests.parity import (
     gemma4_reference,
+    qwen3_5_reference,
     qwen3_reference,
     reference,
     test_llava_1_5,
@@ -47,6 +48,7 @@ FAMILIES = {
     "qwen2_5_vl": (reference.HF_CONFIG, QWEN, tiny_qwen),
     "qwen3_vl": (qwen3_reference.HF_CONFIG, QWEN, tiny_qwen),
     "qwen3_vl with experts": (qwen3_reference.EXPERTS_CONFIG, QWEN, tiny_qwen),
+    "qwen3_5": (qwen3_5_reference.HF_CONFIG, QWEN, tiny_qwen),
     "llava_1_5": (test_llava_1_5.HF_CONFIG, {"image_token_index": "<image>"}, tiny_llama),
     "llava_next_video": (test_llava_next_video.HF_CONFIG, LLAVA, tiny_llama),
     "llava_onevision": (test_llava_onevision.HF_CONFIG, LLAVA, tiny_llama),
@@ -59,6 +61,7 @@ PROCESSORS = {
     "qwen2_5_vl": "Qwen2_5_VLProcessor",
     "qwen3_vl": "Qwen3VLProcessor",
     "qwen3_vl with experts": "Qwen3VLProcessor",
+    "qwen3_5": "Qwen3VLProcessor",
     "llava_1_5": "LlavaProcessor",
     "llava_next_video": "LlavaNextVideoProcessor",
     "llava_onevision": "LlavaOnevisionProcessor",

@@ -22,6 +22,7 @@ from vsft_jax.sharding import make_mesh
 LAYOUT = {
     "qwen2_5_vl": {"image_max_pixels": 20_000, "video_max_pixels": 10_000},
     "qwen3_vl": {"image_min_pixels": 1024, "image_max_pixels": 20_000, "video_max_pixels": 10_000},
+    "qwen3_5": {"image_min_pixels": 1024, "image_max_pixels": 20_000, "video_max_pixels": 10_000},
     "llava_1_5": {},
     "llava_next_video": {"image_max_tiles": 2},
     "llava_onevision": {"image_max_tiles": 1},

@@ -13,6 +13,7 @@ from vsft_jax.models import family_named
 from vsft_jax.models.gemma4 import config as gemma4
 from vsft_jax.models.llava_next_video import config as llava
 from vsft_jax.models.qwen2_5_vl import config as qwen2_5_vl
+from vsft_jax.models.qwen3_5 import config as qwen3_5
 from vsft_jax.models.qwen3_vl import config as qwen3_vl
 from vsft_jax.models.shared.attention import attention, splash
 from vsft_jax.models.shared.config import TextConfig
@@ -52,6 +53,15 @@ MODELS = {
         qwen2_5_vl.TextConfig(**MROPE),
         **COMPUTE,
     ),
+    # Of whose two groups of heads "tensor" or "context" takes one each, or none.
+    "qwen3_5": qwen3_5.ModelConfig(
+        qwen3_5.VisionConfig(**TOWER, position_side=4),
+        qwen3_5.TextConfig(
+            **(MROPE | dict(depth=4, full_layers=(1, 3), rotary_share=1.0)),
+            **dict(state_key_heads=2, state_heads=4, state_key_dim=8, state_dim=8),
+        ),
+        **COMPUTE,
+    ),
     "qwen3_vl": qwen3_vl.ModelConfig(
         qwen3_vl.VisionConfig(**TOWER, position_side=4, deepstack_layers=(0,)),
         qwen3_vl.TextConfig(**MROPE),
@@ -74,7 +84,8 @@ def arrays(name):
     """Three examples a row, which end inside shares, and padding; visual tokens in any order, of
     frames of 8 patches in windows of 4."""
     rng, config = np.random.default_rng(0), MODELS[name]
-    kinds = {"qwen2_5_vl": (1, 2, 32), "qwen3_vl": (1, 4, 32), "gemma4": (1, 2, 32)}
+    kinds = {"qwen2_5_vl": (1, 2, 32), "qwen3_vl": (1, 4, 32)}
+    kinds |= {"qwen3_5": (1, 4, 32), "gemma4": (1, 2, 32)}
     taps, columns, features = kinds.get(name.split()[0], (4, 1, 128))
     places = np.arange(L)
     shown = rng.random((B, L, 1)) < 0.6
@@ -130,6 +141,9 @@ def alone(name):
         ("qwen2_5_vl", (1, 8, 1, 1)),
         ("qwen3_vl", (1, 4, 1, 2)),
         ("qwen3_vl with experts", (1, 2, 2, 2)),
+        ("qwen3_5", (1, 2, 2, 2)),
+        ("qwen3_5", (1, 2, 4, 1)),
+        ("qwen3_5", (1, 8, 1, 1)),
         ("llava_next_video", (2, 2, 2, 1)),
         ("gemma4", (1, 2, 2, 2)),
         ("gemma4 with experts", (1, 4, 1, 2)),

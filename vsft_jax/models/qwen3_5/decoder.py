@@ -195,12 +195,12 @@ class Decoder(decoder.Decoder):
         self,
         x: Array,
         positions: Array,
-        cache: Cache,
+        cache: Any,
         slot: Array,
         attended: Attended,
         *,
         causal: bool = False,
-    ) -> tuple[Array, Cache]:
+    ) -> tuple[Array, Any]:
         """n new tokens a row: as in `shared.decoder.Decoder.decode`.
 
         With `causal` the texts 1 … n of `attended.own` begin here, each where the segment that

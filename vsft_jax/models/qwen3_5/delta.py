@@ -77,7 +77,8 @@ def gated_delta_rule(tokens: Tokens, states: Array | None = None) -> tuple[Array
         return jnp.moveaxis(x.reshape(batch, -1, size, *x.shape[2:]), 1, 0)
 
     # What fills up the last chunk belongs to the last text and neither fades nor corrects its S.
-    chunks = Tokens(*map(cut, tokens[:-1]), cut(tokens.segment_ids, mode="edge"))
+    q, k, v, decay, beta = map(cut, tokens[:-1])
+    chunks = Tokens(q, k, v, decay, beta, cut(tokens.segment_ids, mode="edge"))
     # The backward pass computes a chunk's products again, from its S.
     carry, out = jax.lax.scan(jax.checkpoint(step, prevent_cse=False), carry, chunks)
     out = jnp.moveaxis(out, 0, 1).reshape(batch, -1, *tokens.v.shape[2:])

@@ -159,8 +159,8 @@ def _per_device(remember: _Remember, groups: int) -> _Remember:
             axes = (*axes, axis) if groups % math.prod(sizes) == 0 else axes
         split = tuple(axis for axis in axes if axis in mesh.axis_names) or None
         tokens, ids = PartitionSpec(rows, None, split), PartitionSpec(rows)
-        kept = None if memory is None else Memory(tokens, tokens)
-        specs: Any = (tokens, PartitionSpec(split), tokens, tokens, ids, kept)
+        kept: Any = None if memory is None else jax.tree.map(lambda _: tokens, memory)
+        specs = (tokens, PartitionSpec(split), tokens, tokens, ids, kept)
         return jax.shard_map(remember, in_specs=specs, out_specs=(tokens, kept), check_vma=False)(
             mixed, weight, decay, beta, segment_ids, memory
         )
