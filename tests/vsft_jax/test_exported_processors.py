@@ -114,7 +114,7 @@ def their_ids(name, processor, files, kind):
     found = processor(text=[text], videos=[frames], video_metadata=[metadata], return_tensors="np")[
         "input_ids"
     ][0]
-    if name == "qwen3_vl":
+    if name in ("qwen3_vl", "qwen3_5"):
         # transformers 5 leaves the template's own start and end of vision around all of a clip.
         start, end = map(tokens.convert_tokens_to_ids, ("<|vision_start|>", "<|vision_end|>"))
         places = np.flatnonzero((found == start) | (found == end))

@@ -53,12 +53,13 @@ MODELS = {
         qwen2_5_vl.TextConfig(**MROPE),
         **COMPUTE,
     ),
-    # Of whose two groups of heads "tensor" or "context" takes one each, or none.
+    # Of whose two groups of heads "tensor" or "context" takes one each, or none. What small states
+    # are read as is normalised: with a small eps, rounding would decide.
     "qwen3_5": qwen3_5.ModelConfig(
         qwen3_5.VisionConfig(**TOWER, position_side=4),
         qwen3_5.TextConfig(
             **(MROPE | dict(depth=4, full_layers=(1, 3), rotary_share=1.0)),
-            **dict(state_key_heads=2, state_heads=4, state_key_dim=8, state_dim=8),
+            **dict(state_key_heads=2, state_heads=4, state_key_dim=8, state_dim=8, norm_eps=1e-2),
         ),
         **COMPUTE,
     ),
