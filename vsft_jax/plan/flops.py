@@ -14,7 +14,8 @@ _ORDER = ("tower", "projector", "llm")  # as activations pass through them
 class ModelFlops(NamedTuple):
     """Floating-point operations of one step over all rows, without recomputation.
 
-    matrices: products with parameters. attention: scores and weighted sums of the language model.
+    matrices: products with parameters. attention: scores and weighted sums of the language model,
+    and what its layers do with states that they carry along a text.
     tower_attention: of the tower; 0 where pictures are not known, by whose sizes it goes.
     """
 
@@ -78,6 +79,7 @@ def model_flops(
         seen = min(text.window or row_tokens, row_tokens)
         text_pairs = row_tokens**2 / 2, row_tokens * seen - seen**2 / 2
     scores = 2 * 2 * sum(map(operator.mul, text_pairs, text.attention_widths))
+    scores += row_tokens * text.state_operations
     return ModelFlops(
         rows * matrices,
         rows * scores * (3 if lowest < len(_ORDER) else 1),
