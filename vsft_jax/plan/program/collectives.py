@@ -1,7 +1,9 @@
 """Collectives in HLO: which instruction begins, ends or is one, and how much it moves."""
 
+import dataclasses
 import math
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from vsft_jax.plan.chips import BETWEEN_SLICES
@@ -67,6 +69,26 @@ def collective_step(instruction: Instruction, program: Program) -> CollectiveSte
     if "all-reduce-scatter" in f"{instruction.name} {instruction.called}":
         return step._replace(kind="reduce-scatter")
     return step
+
+
+def passing_through(steps: Iterable[CollectiveStep]) -> set[str]:
+    """Keys of collectives that begin before a computation and end after it, such as those in the
+    background of a loop: its body shows them several times and neither their start nor end."""
+    phases: dict[str, list[str]] = {}
+    for step in steps:
+        phases.setdefault(step.key, []).append(step.phase)
+    return {key for key, seen in phases.items() if len(seen) > 1 and {*seen} == {"whole"}}
+
+
+def without_passed_on(fusion: Instruction, operands: list[str]) -> tuple[Instruction, list[str]]:
+    """A fusion and the shapes of its operands without what is passed on, as is, by the collective
+    in its background: results that are operands under other names."""
+    aliases = re.findall(r"\{(\d+)\}: \((\d+), \{\}\)", fusion.attributes)
+    results, given = ({int(pair[i]) for pair in aliases} for i in (0, 1))
+    shapes = re.findall(r"\w+\[[\d,]*\](?:\{[^}]*\})?", fusion.shape)
+    kept = ", ".join(shape for i, shape in enumerate(shapes) if i not in results)
+    left = ["" if i in given else shape for i, shape in enumerate(operands)]
+    return dataclasses.replace(fusion, shape=f"({kept})"), left
 
 
 def _describe(moved: Instruction, key: str, phase: str) -> CollectiveStep:

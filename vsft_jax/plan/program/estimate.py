@@ -9,7 +9,11 @@ import dataclasses
 from collections.abc import Mapping
 
 from vsft_jax.plan.chips import BETWEEN_SLICES, Chip
-from vsft_jax.plan.program.collectives import collective_step
+from vsft_jax.plan.program.collectives import (
+    collective_step,
+    passing_through,
+    without_passed_on,
+)
 from vsft_jax.plan.program.hlo import Instruction, Program, names
 from vsft_jax.plan.program.kernels import EVERY_BLOCK, Visits, kernel_cost
 from vsft_jax.plan.program.prices import Price, written_price
@@ -80,11 +84,16 @@ class Estimator:
         free = {"network": 0.0, "links": 0.0}  # when they will have done what was started so far
         ends: dict[str, float] = {}  # collective in the background -> when it ends
         inside = {each.name: each for each in instructions}
+        steps = {each.name: collective_step(each, self.program) for each in instructions}
+        passing = passing_through(step for step in steps.values() if step)
         for instruction in instructions:
+            step = steps[instruction.name]
+            if step is not None and step.key in passing:
+                cost.add(*self._own(instruction, inside, passing=True))
+                continue
             cost.add(*self._own(instruction, inside))
             if instruction.opcode == "async-update":  # goes on under another name
                 ends[instruction.name] = ends.pop(names(instruction.operands)[0], 0.0)
-            step = collective_step(instruction, self.program)
             if step is None or (step.phase == "whole" and step.key in ends):
                 continue  # no collective, or one that merely goes on
             if step.phase != "done":
@@ -101,11 +110,15 @@ class Estimator:
         return cost
 
     def _own(
-        self, instruction: Instruction, inside: Mapping[str, Instruction]
+        self,
+        instruction: Instruction,
+        inside: Mapping[str, Instruction],
+        passing: bool = False,
     ) -> tuple[Cost, float]:
         """(cost, how often) of an instruction without the collectives in it.
 
-        inside: its computation's instructions, by name.
+        inside: its computation's instructions, by name. passing: a collective in its background
+        neither begins nor ends in this computation.
         """
         if instruction.opcode == "while":
             return self.cost(instruction.called), self._trips(instruction, inside)
@@ -124,6 +137,8 @@ class Estimator:
             return Cost(seconds, kernels=seconds, flops=flops, pallas=pallas), 1
         flops = self._product_flops(instruction, inside)
         operands = [inside[name].shape for name in names(instruction.operands) if name in inside]
+        if passing:
+            instruction, operands = without_passed_on(instruction, operands)
         seconds = self.price(instruction, flops, operands)
         if flops:
             return Cost(seconds, matrix=seconds, flops=flops), 1
