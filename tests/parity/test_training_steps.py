@@ -17,6 +17,7 @@ from input_pipeline.media.frames import decode_frames
 from tests.conftest import devices
 from tests.parity.gemma4_reference import fill_buffers
 from tests.parity.llava_reference import _write_lossless, image, video
+from tests.parity.qwen3_5_reference import fill
 from tests.parity.reference import randomise
 from tests.parity.released_directories import write_directory
 from vsft_jax.checkpoints import Checkpoints
@@ -37,10 +38,11 @@ TURNS = [
 ]
 
 
-@pytest.fixture(scope="module", params=["smolvlm", "qwen3_vl", "gemma4"])
+@pytest.fixture(scope="module", params=["smolvlm", "qwen3_vl", "gemma4", "qwen3_5"])
 def run(request, tmp_path_factory):
-    """Of SmolVLM2, Qwen3-VL with experts and Gemma 4."""
-    name, qwen, gemma = request.param, request.param == "qwen3_vl", request.param == "gemma4"
+    """Of SmolVLM2, Qwen3-VL with experts, Gemma 4 and Qwen3.5."""
+    name, gemma = request.param, request.param == "gemma4"
+    qwen = name in ("qwen3_vl", "qwen3_5")
     side = GEMMA_SIDE if gemma else SIDE
     root = tmp_path_factory.mktemp(name)
     rng = np.random.default_rng(0)
@@ -56,7 +58,9 @@ def run(request, tmp_path_factory):
             record |= {"video": "clip.mkv"} if "<video>" in turns[0] else {}
             records.append(record)
         json.dump(records, file)
-    experts = dict(experts=7, experts_per_token=3, mlp_width=24) if qwen else {}
+    experts = {}
+    if name == "qwen3_vl":
+        experts = dict(experts=7, experts_per_token=3, mlp_width=24)
     directory = write_directory(name, root / "model", **experts)
     if name == "smolvlm":
         numbers = json.loads((directory / "config.json").read_text())
@@ -69,6 +73,8 @@ def run(request, tmp_path_factory):
     model = randomise(kind.from_config(shape).eval())
     if gemma:
         fill_buffers(model)
+    if name == "qwen3_5":
+        fill(model)
     model.save_pretrained(directory)
 
     arguments = f"path={directory},annotations={root}/train.json,media_root={root}"
@@ -80,7 +86,7 @@ def run(request, tmp_path_factory):
         config.layout.update(image_tokens=70, row_tokens=768, row_patches=5 * 576)
     elif qwen:
         config.layout.update(image_min_pixels=SIDE**2)
-        config.train.router_coef = COEF
+        config.train.router_coef = COEF if experts else None
     else:
         config.layout.update(image_split=False, image_longest_edge=SIDE, clip_longest_edge=SIDE)
     config.model.update(dtype="float32", remat="none")
@@ -101,7 +107,7 @@ def _torch_steps(run) -> tuple[dict[str, np.ndarray], list[float]]:
         model.parameters(), lr=rate, betas=(0.9, 0.98), eps=EPS, weight_decay=0.0
     )
     (store,), losses = prepare_training(run).stores().values(), []
-    by_family = {"qwen3_vl": _qwen_inputs, "gemma4": _gemma_inputs}
+    by_family = {"qwen3_vl": _qwen_inputs, "qwen3_5": _qwen_inputs, "gemma4": _gemma_inputs}
     prepare = by_family.get(run.family.name, _inputs)
     examples = [prepare(run, *store[i]) for i in range(len(store))]
     for _ in range(STEPS):
@@ -148,8 +154,9 @@ def _qwen_inputs(run, example, layout):
         "input_ids": torch.tensor(ids[None], dtype=torch.long),
         "mm_token_type_ids": torch.tensor(kinds[None], dtype=torch.int32),
         "attention_mask": torch.ones(1, len(ids), dtype=torch.long),
-        "output_router_logits": True,
     }
+    if config.text.experts:
+        inputs["output_router_logits"] = True
     for ref, medium in zip(example.media, layout.media, strict=True):
         frames = np.repeat(_frames(ref, medium), 2 if ref.kind == "image" else 1, axis=0)
         count = len(frames) // 2

@@ -79,6 +79,25 @@ QWEN3_VL_THINKING = f"""{_THINKING_ANSWERS}
 QWEN3_HYBRID = f"""{_THINKING_ANSWERS}
 {{%- if add_generation_prompt %}}{{{{- '<|im_start|>assistant\\n' }}}}{{%- endif %}}
 """
+# Qwen3.5: texts are trimmed, every answer behind the last question shows a think block, and a
+# system text stands first or nowhere. The prompt of the small models has an empty block, that of
+# the larger ones an open one.
+_ALWAYS = _THINKING_ANSWERS.replace("= shown(message.content)", "= shown(message.content) | trim")
+_ALWAYS = _ALWAYS.replace(" and (loop.last or thought)", "")
+_ALWAYS = _ALWAYS.replace(
+    "{%- if message.role != 'assistant' %}",
+    "{%- if message.role == 'system' and not loop.first %}{{ raise_exception('System first.') }}"
+    "{%- endif %}{%- if message.role != 'assistant' %}",
+)
+QWEN3_5_SMALL = f"""{_ALWAYS}
+{{%- if add_generation_prompt %}}
+  {{{{- '<|im_start|>assistant\\n<think>\\n' }}}}
+  {{{{- '' if enable_thinking is true else '\\n</think>\\n\\n' }}}}
+{{%- endif %}}
+"""
+QWEN3_5 = QWEN3_5_SMALL.replace(
+    "'' if enable_thinking is true", "'' if enable_thinking is not false"
+)
 
 
 def _llava(header: str, media_end: str, text: str, end: str, prompt: str) -> str:
@@ -177,12 +196,20 @@ _QWEN, _TAGS = tiny_qwen.MEDIA_TOKENS, {"image": "<image>", "video": "<video>"}
 _IMAGES = {"image": "<image>", "video": "<image>"}
 
 # By family and size. All sizes of a line have the same template, but for their default system text.
+_QWEN3_5 = {
+    "0.8b": QWEN3_5_SMALL,
+    "2b": QWEN3_5_SMALL,
+    "4b": QWEN3_5,
+    "9b": QWEN3_5,
+    "27b": QWEN3_5,
+}
 _QWEN3_VL = ("2b", "4b", "8b", "32b", "30b-a3b", "235b-a22b")
 
 RELEASED = {
     **{f"qwen2_5_vl {n}b": Released(tiny_qwen.TEMPLATE, _QWEN) for n in (3, 7, 32, 72)},
     **{f"qwen3_vl {size}": Released(QWEN3_VL, _QWEN) for size in _QWEN3_VL},
     **{f"qwen3_vl {size} thinking": Released(QWEN3_VL_THINKING, _QWEN) for size in _QWEN3_VL},
+    **{f"qwen3_5 {size}": Released(text, _QWEN) for size, text in _QWEN3_5.items()},
     "qwen3 hybrid": Released(QWEN3_HYBRID, _QWEN),
     **{f"llava_1_5 {n}b": Released(_VICUNA, _IMAGES, vicuna=True) for n in (7, 13)},
     "llava_next_video 7b": Released(_VICUNA, _TAGS, vicuna=True),

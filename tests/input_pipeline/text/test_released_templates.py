@@ -14,7 +14,7 @@ from vsft_jax.models import FAMILIES, family_named
 IMAGE, VIDEO = MediaRef("image", "/data/a.png"), MediaRef("video", "/data/b.mp4")
 # Sizes of one family differ in nothing here: of each pair of template and tokens, the first.
 DISTINCT = list({str(released): name for name, released in reversed(RELEASED.items())}.values())
-THINKING = ["qwen3_vl 2b thinking", "qwen3 hybrid"]
+THINKING = ["qwen3_vl 2b thinking", "qwen3 hybrid", "qwen3_5 0.8b", "qwen3_5 4b"]
 
 
 def example(*turns):
@@ -165,7 +165,8 @@ def test_reasoning_is_taught_from_where_the_prompt_ends(name, where, of):
     asked = example(("user", "1 + 1?"), REASONED[where])
     encoded = chat.encode(asked)
     (learnt,) = (oracle.decode(run) for run in runs(encoded))
-    prompt = oracle.decode(chat.encode_prompt(asked).ids)
+    # Where the prompt says that nothing is thought, what it says so with is not taught.
+    prompt = oracle.decode(chat.encode_prompt(asked).ids).removesuffix("<think>\n\n</think>\n\n")
     assert prompt + learnt + "\n" == oracle.decode(encoded.ids)
     opening = "" if prompt.endswith("<think>\n") else "<think>\n"
     assert learnt == f"{opening}One and\none.\n</think>\n\nIt is two.<|im_end|>"
