@@ -3,6 +3,7 @@
 import pytest
 
 from vsft_jax.plan.chips import CHIPS
+from vsft_jax.plan.program.estimate import Estimator
 from vsft_jax.plan.program.hlo import Program
 from vsft_jax.plan.program.prices import Traffic, expected_price, roofline_price, stored_bytes
 
@@ -92,3 +93,39 @@ def test_a_product_takes_what_its_operations_or_its_bytes_take():
     (copy,) = (each for each in program.computations["main"] if each.name == "c")
     for price in (roofline_price(program, V5E), expected_price(program, V5E)):
         assert price(copy, 1e12, _OPERANDS["c"]) == pytest.approx(1e12 / (0.93 * V5E.peak))
+
+
+# A loop in whose background a gather goes on, which begins before it and ends after it.
+_THREE = "(f32[64,64]{1,0}, bf16[160,4096]{1,0}, bf16[2560,4096]{1,0})"
+_PASSED = "kind=kOutput, output_to_operand_aliasing={{1}: (1, {}), {2}: (2, {})}, calls=%part"
+_BEHIND = """%part (x: f32[64,64], here: bf16[160,4096], whole: bf16[2560,4096]) -> THREE {
+  %x = f32[64,64]{1,0} parameter(0)
+  %here = bf16[160,4096]{1,0} parameter(1)
+  %whole = bf16[2560,4096]{1,0} parameter(2)
+  %sum = f32[64,64]{1,0} add(%x, %x)
+  %gather = bf16[2560,4096]{1,0} all-gather(%here), channel_id=7, replica_groups=[16,16]<=[256]
+  ROOT %all = THREE tuple(%sum, %here, %gather)
+}
+
+ENTRY %main (x: f32[64,64], a: bf16[160,4096], b: bf16[2560,4096]) -> f32[64,64] {
+  %x = f32[64,64]{1,0} parameter(0)
+  %a = bf16[160,4096]{1,0} parameter(1)
+  %b = bf16[2560,4096]{1,0} parameter(2)
+  %one = THREE fusion(%x, %a, %b), PASSED
+  %y = f32[64,64]{1,0} get-tuple-element(%one), index=0
+  %two = THREE fusion(%y, %a, %b), PASSED
+}
+""".replace("THREE", _THREE).replace("PASSED", _PASSED)
+
+
+def test_a_collective_that_goes_on_behind_a_loop_costs_nothing_in_it():
+    program = Program.parse(_BEHIND)
+    price = roofline_price(program, V5E)
+    cost = Estimator(program, V5E, (16, 16), price).total()
+    assert not cost.collectives and cost.waiting == 0
+    # Two sums of an array of 16 KiB, read and written.
+    assert cost.seconds == pytest.approx(2 * 2 * 64 * 128 * 4 / (0.75 * V5E.bandwidth), rel=0.6)
+    # One that is shown once begins and ends here.
+    alone = Program.parse(_BEHIND[: _BEHIND.index("  %y =")] + "}\n")
+    cost = Estimator(alone, V5E, (16, 16), price).total()
+    assert cost.collectives["all-gather"][:2] == [1, 2560 * 4096 * 2]
