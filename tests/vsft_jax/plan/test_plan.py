@@ -378,6 +378,7 @@ def test_model_flops_by_hand():
     class text:  # noqa: N801
         # Two heads of width 8 in three layers, and of width 4 in one with a window.
         attention_widths, window, tie_word_embeddings = (2 * 8 * 3, 2 * 4), 6, True
+        state_operations = 7
 
     shapes = {
         "visual/blocks/q/kernel": (2, 10, 10),
@@ -403,14 +404,14 @@ def test_model_flops_by_hand():
 
     tower, projector, llm = 64 * 200, 16 * 800, 16 * (1200 + 1000)
     # Of 16 positions in a window of 6 the first sees none before it, from the sixth on all see 6.
-    scores = 2 * 16**2 * 2 * 8 * 3 + 4 * (16 * 6 - 18) * 8
+    scores = 2 * 16**2 * 2 * 8 * 3 + 4 * (16 * 6 - 18) * 8 + 16 * 7
     everything = count({"visual", "merger", "llm"})
     assert everything.matrices == 2 * 6 * (tower + projector + llm)
     assert everything.attention == 2 * 3 * scores
     # The output matrix, here the embedding's, at 5 of 16 positions; pairs as they are.
     some = count({"visual", "merger", "llm"}, predicting=5, text_pairs=(40, 30), tower_scores=1000)
     assert everything.matrices - some.matrices == 2 * 6 * 11 * 1000
-    assert some.attention == 2 * 3 * 4 * (40 * 2 * 8 * 3 + 30 * 8)
+    assert some.attention == 2 * 3 * (4 * (40 * 2 * 8 * 3 + 30 * 8) + 16 * 7)
     assert some.tower_attention == 2 * 3 * 4 * 1000
     assert count({"merger"}).matrices == 2 * (2 * tower + 6 * projector + 4 * llm)
     assert count({"llm"}).matrices == 2 * (2 * tower + 2 * projector + 6 * llm)
