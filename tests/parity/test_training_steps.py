@@ -13,6 +13,8 @@ import torch
 from transformers import AutoModelForImageTextToText
 from transformers.models.qwen3_vl_moe.modeling_qwen3_vl_moe import load_balancing_loss_func
 
+from input_pipeline.examples import Example, MediaRef, Turn
+from input_pipeline.index import lay_out
 from input_pipeline.media.frames import decode_frames
 from tests.conftest import devices
 from tests.parity.gemma4_reference import fill_buffers
@@ -22,7 +24,9 @@ from tests.parity.reference import randomise
 from tests.parity.released_directories import write_directory
 from vsft_jax.checkpoints import Checkpoints
 from vsft_jax.config import Run
+from vsft_jax.export import export
 from vsft_jax.huggingface.tensors import params_to_hf
+from vsft_jax.predict import Question, predict
 from vsft_jax.prepare import prepare_training
 from vsft_jax.train import make_trainer, train
 from vsft_jax.train.record import read_jsonl
@@ -107,9 +111,7 @@ def _torch_steps(run) -> tuple[dict[str, np.ndarray], list[float]]:
         model.parameters(), lr=rate, betas=(0.9, 0.98), eps=EPS, weight_decay=0.0
     )
     (store,), losses = prepare_training(run).stores().values(), []
-    by_family = {"qwen3_vl": _qwen_inputs, "qwen3_5": _qwen_inputs, "gemma4": _gemma_inputs}
-    prepare = by_family.get(run.family.name, _inputs)
-    examples = [prepare(run, *store[i]) for i in range(len(store))]
+    examples = [_prepare(run, *store[i]) for i in range(len(store))]
     for _ in range(STEPS):
         optimizer.zero_grad()
         outputs = [model(**inputs) for inputs, _ in examples]
@@ -127,11 +129,22 @@ def _torch_steps(run) -> tuple[dict[str, np.ndarray], list[float]]:
     return {name: value.detach().numpy() for name, value in model.state_dict().items()}, losses
 
 
+def _prepare(run, example, layout):
+    by_family = {"qwen3_vl": _qwen_inputs, "qwen3_5": _qwen_inputs, "gemma4": _gemma_inputs}
+    return by_family.get(run.family.name, _inputs)(run, example, layout)
+
+
 def _router_loss(outputs) -> torch.Tensor | float:
     if getattr(outputs[0], "router_logits", None) is None:
         return 0.0
     layers = zip(*(output.router_logits for output in outputs), strict=True)
     return COEF * load_balancing_loss_func(tuple(map(torch.cat, layers)), 7, 3)
+
+
+def _encoded(run, example, layout):
+    asked = example.turns[-1].role == "user"
+    encode = run.tokenizer.encode_prompt if asked else run.tokenizer.encode
+    return encode(example, [run.layout.placeholder(m) for m in layout.media])
 
 
 def _frames(ref, medium) -> np.ndarray:
@@ -142,7 +155,7 @@ def _frames(ref, medium) -> np.ndarray:
 
 def _qwen_inputs(run, example, layout):
     """As `_inputs`. A picture is 8 × 8 patches of 16 pixels, four of them a token."""
-    encoded = run.tokenizer.encode(example, [run.layout.placeholder(m) for m in layout.media])
+    encoded = _encoded(run, example, layout)
     config = run.model_config
     kinds = np.select(
         [encoded.ids == config.image_token_id, encoded.ids == config.video_token_id], [1, 2]
@@ -170,7 +183,7 @@ def _qwen_inputs(run, example, layout):
 
 def _gemma_inputs(run, example, layout):
     """As `_inputs`. A picture is 24 × 24 patches of 16 pixels, nine of them a token."""
-    encoded = run.tokenizer.encode(example, [run.layout.placeholder(m) for m in layout.media])
+    encoded = _encoded(run, example, layout)
     config = run.model_config
     visual = np.isin(encoded.ids, [config.image_token_id, config.video_token_id])
     ids, learnt = (np.repeat(x, np.where(visual, 64, 1)) for x in (encoded.ids, encoded.loss_mask))
@@ -190,7 +203,7 @@ def _gemma_inputs(run, example, layout):
 
 def _inputs(run, example, layout):
     """What the torch model takes, and the token to learn at each place but the last."""
-    encoded = run.tokenizer.encode(example, [run.layout.placeholder(m) for m in layout.media])
+    encoded = _encoded(run, example, layout)
     image_id = run.model_config.image_token_id
     repeats = np.where(encoded.ids == image_id, run.layout.tokens_of_input, 1)
     ids, learnt = (np.repeat(x, repeats) for x in (encoded.ids, encoded.loss_mask))
@@ -228,3 +241,46 @@ def test_three_steps_are_torchs(run):
         assert all(row["router_loss"] > 2.9 and 1 < row["busiest_expert"] < 7 / 3 for row in rows)
     for name, value in found.items():
         np.testing.assert_allclose(value, expected[name], atol=4e-5, err_msg=name)
+
+
+def test_the_export_answers_in_transformers_as_predict_does(run):
+    """Greedy tokens and their logarithms, after the three steps: a picture, a clip, both."""
+    root = run.workdir.parent
+    photo, clip = (str(root / name) for name in ("photo.png", "clip.mkv"))
+    run.config.eval.update(batch_rows=1, max_new_tokens=6)
+    run.config.export.dtype = "float32"
+    asked = [
+        Question("What is it?", [photo], "picture"),
+        Question("What happens?", [clip], "clip"),
+        Question("Is it in both?", [photo, clip], "both"),
+    ]
+    if run.family.name == "smolvlm":
+        asked = asked[:2]  # transformers' template does not take both
+    with devices(1):
+        train(run)
+        out, said = export(run), predict(run, asked)
+    assert sum(len(answer["token_ids"]) for answer in said) > 3
+    model = AutoModelForImageTextToText.from_pretrained(out).eval()
+    banned = list(run.model_config.media_token_ids)
+    kinds = {photo: "image", clip: "video"}
+    for question, answer in zip(asked, said, strict=True):
+        media = [MediaRef(kinds[path], path) for path in question.media]
+        example = Example(question.id, "test", (Turn("user", (*media, question.prompt)),))
+        store = lay_out([example], run.index_spec(run.config.frames.to_dict()), mode="prompt")
+        inputs, _ = _prepare(run, *store[0])
+        inputs.pop("output_router_logits", None)
+        count = len(answer["token_ids"])
+        with torch.no_grad():
+            found = model.generate(
+                **inputs,
+                max_new_tokens=count,
+                do_sample=False,
+                suppress_tokens=banned,
+                output_logits=True,
+                return_dict_in_generate=True,
+            )
+        assert found.sequences[0, -count:].tolist() == answer["token_ids"], question.id
+        logits = torch.cat(found.logits)
+        logits[:, banned] = -torch.inf
+        theirs = logits.log_softmax(-1)[range(count), answer["token_ids"]]
+        np.testing.assert_allclose(answer["token_logprobs"][:count], theirs, atol=2e-4)

@@ -20,6 +20,12 @@ ROWS = {
 }
 
 
+ROWS |= {
+    f"random {mean}": [*np.random.default_rng(mean).geometric(1 / mean, 300 // mean).tolist(), -9]
+    for mean in (5, 30, 100)
+}
+
+
 def _row(lengths):
     ids = []
     for i, length in enumerate(lengths):
