@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from vsft_jax.errors import ConfigError
 
-_MLPS = "(mlp(/experts)?|beside/mixture/experts)"
+_MLPS = "(mlp(/experts|/shared)?|beside/mixture/experts)"
 # Which matrices to tune so that little is forgotten: arXiv 2510.08564 compares "attention" and
 # "gate_up" with tuning everything. Where layers are of several kinds, their names stand between:
 # "llm/layers/full/q". z is the gate of layers with a state.

@@ -33,6 +33,17 @@ HF_CONFIG["text_config"] |= {
     },
 }
 
+# The same with experts: neither their number nor a token's share of it is even.
+EXPERTS_CONFIG = copy.deepcopy(HF_CONFIG) | {"model_type": "qwen3_5_moe"}
+EXPERTS_CONFIG["vision_config"]["model_type"] = "qwen3_5_moe_vision"
+EXPERTS_CONFIG["text_config"] |= {
+    "model_type": "qwen3_5_moe_text",
+    "moe_intermediate_size": 24,
+    "shared_expert_intermediate_size": 20,
+    "num_experts": 7,
+    "num_experts_per_tok": 3,
+}
+
 
 def fill(model: torch.nn.Module) -> torch.nn.Module:
     """Norms around 1 + 0, and states of which some fade within a token and some hardly."""
@@ -44,17 +55,19 @@ def fill(model: torch.nn.Module) -> torch.nn.Module:
                 parameter.copy_(torch.linspace(-4, 1, len(parameter)))
             elif "language_model" in name and "norm" in name and "linear_attn" not in name:
                 parameter.copy_(0.2 * noise)
+            elif ".experts." in name:  # a matrix of each, not one of all
+                parameter.mul_(parameter.shape[1] ** 0.5)
     return model
 
 
-def hf_model(**overrides) -> torch.nn.Module:
+def hf_model(numbers=HF_CONFIG, **overrides) -> torch.nn.Module:
     """A tiny transformers model with weights large enough for every part to matter."""
     torch.manual_seed(0)
-    config = AutoConfig.for_model(**{**copy.deepcopy(HF_CONFIG), **overrides})
+    config = AutoConfig.for_model(**{**copy.deepcopy(numbers), **overrides})
     config._attn_implementation = "eager"
     return fill(randomise(AutoModelForImageTextToText.from_config(config).eval()))
 
 
-def our_config(**overrides) -> ModelConfig:
+def our_config(numbers=HF_CONFIG, **overrides) -> ModelConfig:
     compute = {"dtype": "float32", "param_dtype": "float32", "remat": "none"}
-    return dataclasses.replace(from_hf(HF_CONFIG, **compute), **overrides)
+    return dataclasses.replace(from_hf(numbers, **compute), **overrides)

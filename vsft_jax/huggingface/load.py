@@ -18,10 +18,10 @@ from flax import nnx
 
 from input_pipeline.progress import Progress
 from vsft_jax.huggingface.files import HFError, SafetensorsReader, read_json
+from vsft_jax.huggingface.stacked import Read, stacked
 from vsft_jax.huggingface.tensors import (
     Location,
     Piece,
-    Read,
     check_tied,
     locate,
     match,
@@ -62,8 +62,9 @@ def load_params(
     """
     with SafetensorsReader(directory) as reader, ThreadPoolExecutor(_THREADS) as pool:
         table = family.checkpoint_table(config)
+        there, read_there = stacked(reader.shapes, reader.read)
         try:
-            given = match(family, config, reader.shapes, source=str(directory))
+            given = match(family, config, there, source=str(directory))
             if HEAD in given.keys() - {name for row in table for name in row.names()}:
                 check_tied(_equal(reader, given[HEAD], given[embedding_of(given)]), given)
         except ValueError as error:
@@ -71,8 +72,8 @@ def load_params(
         shapes = parameter_shapes(family, config)
         found = locate(table, shapes)
         largest = max(_shard_bytes(leaf) for leaf in jax.tree.leaves(abstract))
-        stored = {name: reader.shapes[theirs] for name, theirs in given.items()}
-        read = upright(lambda name, index: reader.read(given[name], index), table, shapes, stored)
+        stored = {name: there[theirs] for name, theirs in given.items()}
+        read = upright(lambda name, index: read_there(given[name], index), table, shapes, stored)
         loader = _Loader(read, pool, largest)
         total = sum(_shard_bytes(leaf) * len(_shards(leaf)) for leaf in jax.tree.leaves(abstract))
         with Progress(f"read {Path(directory).name}", total >> 20, unit="MB") as progress:

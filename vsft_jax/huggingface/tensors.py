@@ -12,13 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from vsft_jax.huggingface.stacked import Read, stacked
 from vsft_jax.models import Family, PortedModel
 from vsft_jax.models.shared.hf.table import HEAD, ParameterPath, Tensor, embedding_of
 from vsft_jax.models.shared.layers import UNBOUNDED
 
 KeyLayout = Literal["released", "nested"]
-# (tensor name in the table, one slice for each of its axes) -> that part of the tensor.
-Read = Callable[[str, tuple[slice, ...]], np.ndarray]
 
 # ── From a checkpoint. ──────────────────────────────────────────────────────────────────────────
 
@@ -229,16 +228,21 @@ def params_from_hf(
     Raises:
         ValueError: see `match`; or a stored head differs from the embedding it is tied to.
     """
-    given = match(family, config, {name: np.shape(array) for name, array in tensors.items()})
+
+    def whole(name: str, index: tuple[slice, ...]) -> np.ndarray:
+        return np.asarray(tensors[name])[index]
+
+    there, read_there = stacked({name: np.shape(x) for name, x in tensors.items()}, whole)
+    given = match(family, config, there)
     if _tied(config) and HEAD in given:
         embedding = given[embedding_of(given)]
         check_tied(np.array_equal(tensors[given[HEAD]], tensors[embedding]), given)
     table, shapes = family.checkpoint_table(config), parameter_shapes(family, config)
 
     def stored(name: str, index: tuple[slice, ...]) -> np.ndarray:
-        return np.asarray(tensors[given[name]])[index]
+        return read_there(given[name], index)
 
-    found = {name: np.shape(tensors[theirs]) for name, theirs in given.items()}
+    found = {name: there[theirs] for name, theirs in given.items()}
     read = upright(stored, table, shapes, found)
     flat = {
         path: jnp.asarray(location.read_all(read, config.param_dtype))

@@ -5,7 +5,7 @@ from typing import Any
 
 from vsft_jax.models.gemma4.config import ModelConfig, TextConfig, VisionConfig
 from vsft_jax.models.gemma4.layout import Layout
-from vsft_jax.models.shared.hf.table import Tensor, linear, norm, tensor
+from vsft_jax.models.shared.hf.table import Tensor, expert_rows, linear, norm, tensor
 
 _TOWER, _TEXT = "model.vision_tower", "model.language_model"
 _NORMS = {
@@ -103,10 +103,7 @@ def _expert_rows(layer: str, ours: str, depth: int) -> list[Tensor]:
     rows = linear(f"{layer}.router.proj", f"{mixture}/router", depth=depth, bias=False)
     rows.append(tensor(f"{layer}.router.scale", f"{mixture}/scale", depth))
     rows.append(tensor(f"{layer}.router.per_expert_scale", f"{mixture}/weights", depth))
-    for theirs, parts in (("gate_up_proj", ("gate", "up")), ("down_proj", ("down",))):
-        kernels = tuple((*f"{mixture}/experts/{part}".split("/"), "kernel") for part in parts)
-        name = f"{layer}.experts.{theirs}"
-        rows.append(Tensor(name, kernels, depth, experts=True, turned=True))
+    rows += expert_rows(f"{layer}.experts", f"{mixture}/experts", depth, turned=True)
     for theirs, part in (
         ("pre_feedforward_layernorm_2", "norm"),
         ("post_feedforward_layernorm_2", "post_norm"),

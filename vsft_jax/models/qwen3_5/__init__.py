@@ -1,4 +1,4 @@
-"""Qwen3.5, dense: most layers carry a state along each text in place of attention."""
+"""Qwen3.5, dense and with experts: most layers carry a state along each text."""
 
 from vsft_jax.models.family import Family
 from vsft_jax.models.qwen3_5 import config, hf, layout, model

@@ -18,6 +18,7 @@ class TextConfig(shared.TextConfig):
     state_key_heads, state_heads: heads of queries and keys, and of values, of which each has its
         own state of state_key_dim times state_dim numbers.
     taps: tokens that the convolution before it sees, their own counted.
+    shared_width: with experts, of the MLP that every token also goes to.
     """
 
     head_dim: int = 256
@@ -33,6 +34,7 @@ class TextConfig(shared.TextConfig):
     state_key_dim: int = 128
     state_dim: int = 128
     taps: int = 4
+    shared_width: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -50,6 +52,10 @@ class TextConfig(shared.TextConfig):
             self.state_heads % self.state_key_heads == 0,
             f"text state_heads (linear_num_value_heads) {self.state_heads} must be a multiple of "
             f"state_key_heads (linear_num_key_heads) {self.state_key_heads}",
+        )
+        check(
+            (self.shared_width > 0) == (self.experts > 0),
+            f"text shared_width {self.shared_width} must be positive with experts, else 0",
         )
         check(self.taps > 1, f"text taps (linear_conv_kernel_dim) {self.taps} must be 2 or more")
 

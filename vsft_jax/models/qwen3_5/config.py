@@ -30,6 +30,7 @@ class ModelConfig(qwen.PositionedModelConfig):
     vision_end_token_id: int = 248054
 
 
+_MOE = "qwen3_5_moe"
 _KINDS = {"linear_attention": "linear", "full_attention": FULL}
 _NAMES = {ours: theirs for theirs, ours in _KINDS.items()}
 # What a text_config may leave out.
@@ -49,11 +50,21 @@ _TEXT = {
     "linear_num_key_heads": 16,
     "linear_num_value_heads": 32,
 }
+# What differs from it with experts.
+_MOE_TEXT = _TEXT | {
+    "hidden_size": 2048,
+    "num_hidden_layers": 40,
+    "num_key_value_heads": 2,
+    "moe_intermediate_size": 512,
+    "shared_expert_intermediate_size": 512,
+    "num_experts": 256,
+    "num_experts_per_tok": 8,
+    "router_aux_loss_coef": 0.001,
+}
 # Our fields of what has one name each.
 _FIELDS = {
     "depth": "num_hidden_layers",
     "width": "hidden_size",
-    "mlp_width": "intermediate_size",
     "heads": "num_attention_heads",
     "kv_heads": "num_key_value_heads",
     "vocab_size": "vocab_size",
@@ -66,11 +77,21 @@ _FIELDS = {
     "state_key_heads": "linear_num_key_heads",
     "state_heads": "linear_num_value_heads",
 }
+_MLP_FIELDS = {
+    "qwen3_5": {"mlp_width": "intermediate_size"},
+    _MOE: {
+        "mlp_width": "moe_intermediate_size",
+        "shared_width": "shared_expert_intermediate_size",
+        "experts": "num_experts",
+        "experts_per_token": "num_experts_per_tok",
+        "router_coef": "router_aux_loss_coef",
+    },
+}
 
 
 def from_hf(config: Mapping[str, Any], **compute: Any) -> ModelConfig:
-    """Reads a transformers `config.json` of model type "qwen3_5". The layers with which the
-    released models guess further tokens are no part of the model.
+    """Reads a transformers `config.json` of model type "qwen3_5" or "qwen3_5_moe". The layers with
+    which the released models guess further tokens are no part of the model.
 
     Args:
         config: the parsed file; a key that is left out takes transformers' default.
@@ -79,8 +100,10 @@ def from_hf(config: Mapping[str, Any], **compute: Any) -> ModelConfig:
     Raises:
         ValueError: another model type, a variant that this code does not compute, or no rope_theta.
     """
-    config_json.require_family(config, "qwen3_5", "text_config", "vision_config")
-    text: dict[str, Any] = {**_TEXT, **config["text_config"]}
+    config_json.require_family(config, tuple(_MLP_FIELDS), "text_config", "vision_config")
+    kind = config["model_type"]
+    text: dict[str, Any] = {**(_MOE_TEXT if kind == _MOE else _TEXT), **config["text_config"]}
+    fields = _FIELDS | _MLP_FIELDS[kind]
     rope = config_json.rope(text)
     config_json.rope_type(text, ("default", "yarn"))
     theta: Any = rope.get("rope_theta", text.get("rope_theta"))
@@ -102,7 +125,7 @@ def from_hf(config: Mapping[str, Any], **compute: Any) -> ModelConfig:
         "checkpoint has no lm_head.weight, else both false",
     )
     text_config = TextConfig(
-        **{ours: text[theirs] for ours, theirs in _FIELDS.items()},
+        **{ours: text[theirs] for ours, theirs in fields.items()},
         full_layers=_full_layers(text),
         rope_theta=float(theta),
         rotary_share=float(
@@ -132,7 +155,7 @@ def _full_layers(text: Mapping[str, Any]) -> tuple[int, ...]:
 
 def to_hf(config: ModelConfig) -> dict[str, Any]:
     """A `config.json` that transformers reads; inverse of `from_hf`."""
-    text = config.text
+    text, kind = config.text, _MOE if config.text.experts else "qwen3_5"
     rope = {
         "rope_type": "default",
         "rope_theta": text.rope_theta,
@@ -141,19 +164,22 @@ def to_hf(config: ModelConfig) -> dict[str, Any]:
         "mrope_interleaved": True,
     }
     return {
-        "architectures": ["Qwen3_5ForConditionalGeneration"],
-        "model_type": "qwen3_5",
+        "architectures": [f"Qwen3_5{'Moe' * bool(text.experts)}ForConditionalGeneration"],
+        "model_type": kind,
         **{name: getattr(config, name) for name in SPECIAL_TOKENS},
         "tie_word_embeddings": text.tie_word_embeddings,
         "text_config": {
-            "model_type": "qwen3_5_text",
-            **{theirs: getattr(text, ours) for ours, theirs in _FIELDS.items()},
+            "model_type": f"{kind}_text",
+            **{
+                theirs: getattr(text, ours)
+                for ours, theirs in (_FIELDS | _MLP_FIELDS[kind]).items()
+            },
             "layer_types": [_NAMES[kind] for kind in text.kinds],
             "tie_word_embeddings": text.tie_word_embeddings,
             "rope_parameters": {**rope, **config_json.yarn_to_hf(text)},
         },
         "vision_config": {
-            "model_type": "qwen3_5_vision",
+            "model_type": f"{kind}_vision",
             **qwen_config_json.tower_to_hf(config.vision, text.width),
         },
     }
@@ -166,22 +192,38 @@ _SMALL_TOWER = VisionConfig(24, 1024, 4096)
 
 
 def _text(
-    depth: int, width: int, mlp_width: int, heads: int, kv_heads: int, state_heads: int, tied: bool
+    depth: int,
+    width: int,
+    mlp_width: int,
+    heads: int,
+    kv_heads: int,
+    state_heads: int,
+    *,
+    tied: bool = False,
+    experts: tuple[int, int] = (0, 0),
 ) -> TextConfig:
-    """Every fourth layer is a full one."""
+    """Every fourth layer is a full one. experts: how many, and how many of them for a token; the
+    MLP beside them is as wide as one."""
     return TextConfig(
         *(depth, width, mlp_width, heads, kv_heads, 248320),
         full_layers=tuple(range(3, depth, 4)),
         state_heads=state_heads,
         tie_word_embeddings=tied,
+        experts=experts[0],
+        experts_per_token=experts[1],
+        router_coef=0.001 if experts[0] else 0.0,
+        shared_width=mlp_width if experts[0] else 0,
     )
 
 
-# Qwen/Qwen3.5-{0.8B,2B,4B,9B,27B}.
+# Qwen/Qwen3.5-{0.8B,2B,4B,9B,27B,35B-A3B,122B-A10B,397B-A17B}.
 PUBLISHED = {
-    "0.8b": ModelConfig(_SMALLEST_TOWER, _text(24, 1024, 3584, 8, 2, 16, True)),
-    "2b": ModelConfig(_SMALL_TOWER, _text(24, 2048, 6144, 8, 2, 16, True)),
-    "4b": ModelConfig(_SMALL_TOWER, _text(32, 2560, 9216, 16, 4, 32, True)),
-    "9b": ModelConfig(VisionConfig(), _text(32, 4096, 12288, 16, 4, 32, False)),
-    "27b": ModelConfig(VisionConfig(), _text(64, 5120, 17408, 24, 4, 48, False)),
+    "0.8b": ModelConfig(_SMALLEST_TOWER, _text(24, 1024, 3584, 8, 2, 16, tied=True)),
+    "2b": ModelConfig(_SMALL_TOWER, _text(24, 2048, 6144, 8, 2, 16, tied=True)),
+    "4b": ModelConfig(_SMALL_TOWER, _text(32, 2560, 9216, 16, 4, 32, tied=True)),
+    "9b": ModelConfig(VisionConfig(), _text(32, 4096, 12288, 16, 4, 32)),
+    "27b": ModelConfig(VisionConfig(), _text(64, 5120, 17408, 24, 4, 48)),
+    "35b-a3b": ModelConfig(VisionConfig(), _text(40, 2048, 512, 16, 2, 32, experts=(256, 8))),
+    "122b-a10b": ModelConfig(VisionConfig(), _text(48, 3072, 1024, 32, 2, 64, experts=(256, 8))),
+    "397b-a17b": ModelConfig(VisionConfig(), _text(60, 4096, 1024, 32, 2, 64, experts=(512, 10))),
 }

@@ -14,10 +14,12 @@ from jax.ad_checkpoint import checkpoint_name
 from vsft_jax.models.qwen3_5.architecture import FULL, LINEAR, TextConfig
 from vsft_jax.models.qwen3_5.config import ModelConfig
 from vsft_jax.models.qwen3_5.mixer import DeltaMixer, Memory
+from vsft_jax.models.qwen3_5.mixture import Mixture, mlp
 from vsft_jax.models.shared import decoder
 from vsft_jax.models.shared.attention import attention
 from vsft_jax.models.shared.block import Attend
 from vsft_jax.models.shared.decoder import Attended, KVCache
+from vsft_jax.models.shared.experts import Load
 from vsft_jax.models.shared.layers import Linear, Mlp, Rotary
 from vsft_jax.models.shared.stacks import make_stack, scan_mixed
 from vsft_jax.sharding import shard_rows
@@ -47,25 +49,28 @@ class CentredNorm(nnx.Module):
 
 
 class _Layer(nnx.Module):
-    """What layers of both kinds have: normalisations and an MLP."""
+    """What layers of both kinds have: normalisations, and an MLP or experts."""
 
     def __init__(self, text: TextConfig, *, param_dtype: str, rngs: nnx.Rngs):
         self.norm1, self.norm2 = (
             CentredNorm(text.width, eps=text.norm_eps, param_dtype=param_dtype) for _ in range(2)
         )
-        self.mlp = Mlp(
-            *(text.width, text.mlp_width),
-            activation="silu",
-            gated=True,
-            bias=False,
-            param_dtype=param_dtype,
-            rngs=rngs,
-        )
+        options: dict[str, Any] = dict(param_dtype=param_dtype, rngs=rngs)
+        if text.experts:
+            self.mlp: Mlp | Mixture = Mixture(text, **options)
+        else:
+            self.mlp = mlp(text.width, text.mlp_width, **options)
 
-    def add(self, x: Array, mixed: Array) -> Array:
-        """The stream with what was mixed and what the MLP makes of both."""
-        x = x + mixed
-        return x + self.mlp(self.norm2(x))
+    def add(self, x: Array, mixed: Array, real: Array | None) -> tuple[Array, Load | None]:
+        """The stream with what was mixed and what the MLP makes of both; the load of the experts if
+        any. real: bool[B, L], tokens that are no padding; None: all are."""
+        x, load = x + mixed, None
+        y = self.norm2(x)
+        if isinstance(self.mlp, Mixture):
+            y, load = self.mlp(y, real)
+        else:
+            y = self.mlp(y)
+        return x + y, load
 
 
 class LinearLayer(_Layer, DeltaMixer):
@@ -77,10 +82,11 @@ class LinearLayer(_Layer, DeltaMixer):
 
     def __call__(
         self, x: Array, segment_ids: Array, memory: Memory | None
-    ) -> tuple[Array, Memory | None]:
-        """x: float[B, L, D] -> float[B, L, D]; the rest as in `DeltaMixer.mix`."""
+    ) -> tuple[Array, Memory | None, Load | None]:
+        """x: float[B, L, D] -> float[B, L, D], memory, load; the rest as in `DeltaMixer.mix`."""
         mixed, memory = self.mix(self.norm1(x), segment_ids, memory)
-        return self.add(x, mixed), memory
+        x, load = self.add(x, mixed, segment_ids > 0)
+        return x, memory, load
 
 
 class FullLayer(_Layer):
@@ -101,8 +107,10 @@ class FullLayer(_Layer):
         self.o = linear(inner, text.width)
         self.head_dim = text.head_dim
 
-    def __call__(self, x: Array, rotary: Rotary, attend: Attend) -> tuple[Array, Any]:
-        """x: float[B, L, D] -> float[B, L, D], attend's extra."""
+    def __call__(
+        self, x: Array, rotary: Rotary, attend: Attend, real: Array
+    ) -> tuple[Array, Any, Load | None]:
+        """x: float[B, L, D] -> float[B, L, D], attend's extra, load. real: see `_Layer.add`."""
         y = self.norm1(x)
 
         def heads(linear: Linear, width: int) -> Array:
@@ -114,7 +122,8 @@ class FullLayer(_Layer):
         q, k, v = (checkpoint_name(each, "qkv") for each in (q, k, v))
         out, extra = attend(q, k, v)
         out = out * jax.nn.sigmoid(gate)
-        return self.add(x, self.o(out.reshape(*out.shape[:-2], -1))), extra
+        x, load = self.add(x, self.o(out.reshape(*out.shape[:-2], -1)), real)
+        return x, extra, load
 
 
 _LAYERS: dict[str, type[LinearLayer] | type[FullLayer]] = {LINEAR: LinearLayer, FULL: FullLayer}
@@ -144,20 +153,21 @@ class Decoder(decoder.Decoder):
 
     def __call__(
         self, x: Array, positions: Array, segment_ids: Array, deepstack: Array | None = None
-    ) -> tuple[Array, None]:
-        """See `shared.decoder.Decoder`."""
-        return self._through(x, positions, segment_ids, None)[0], None
+    ) -> tuple[Array, Load | None]:
+        """See `shared.decoder.Decoder`; loads of a kind of layers together."""
+        x, _, load = self._through(x, positions, segment_ids, None)
+        return x, load
 
     def begin(
         self, x: Array, positions: Array, segment_ids: Array, texts: int
     ) -> tuple[Array, Cache]:
         """As `__call__`, and what goes on from there: of S = L slots, and of segments 1 … texts."""
-        x, found = self._through(x, positions, segment_ids, texts)
+        x, found, _ = self._through(x, positions, segment_ids, texts)
         return x, Cache(found[FULL], found[LINEAR])
 
     def _through(
         self, x: Array, positions: Array, segment_ids: Array, texts: int | None
-    ) -> tuple[Array, dict[str, Any]]:
+    ) -> tuple[Array, dict[str, Any], Load | None]:
         """texts: see `begin`; None: nothing goes on."""
         rotary = self._rotary(positions)
         memory = None if texts is None else self._empty(x, texts)
@@ -176,12 +186,16 @@ class Decoder(decoder.Decoder):
         def step(kind: str, layer: LinearLayer | FullLayer, x: Array, _: Any) -> tuple[Array, Any]:
             x = shard_rows(x)
             if isinstance(layer, LinearLayer):
-                return layer(x, segment_ids, memory)
-            return layer(x, rotary, attend)
+                x, kept, load = layer(x, segment_ids, memory)
+            else:
+                x, kept, load = layer(x, rotary, attend, segment_ids > 0)
+            return x, (kept, load)
 
-        kinds, remat = self.config.text.kinds, self.config.remat
-        x, found = scan_mixed(self.layers, step, x, kinds, remat=remat)
-        return self.norm(x), found
+        text, remat = self.config.text, self.config.remat
+        x, extras = scan_mixed(self.layers, step, x, text.kinds, remat=remat)
+        loads = [load for _, load in extras.values()]
+        load = jax.tree.map(lambda *x: jnp.concatenate(x), *loads) if text.experts else None
+        return self.norm(x), {kind: kept for kind, (kept, _) in extras.items()}, load
 
     def _empty(self, x: Array, texts: int) -> Memory:
         """Before the beginning of so many texts a row. x: float[B, L, D]."""
@@ -222,7 +236,7 @@ class Decoder(decoder.Decoder):
                 mine = jax.tree.map(
                     lambda x: jax.lax.dynamic_index_in_dim(x, place, keepdims=False), linear
                 )
-                x, after = layer(x, ids, mine)
+                x, after, _ = layer(x, ids, mine)
                 linear = jax.tree.map(
                     lambda x, new: jax.lax.dynamic_update_index_in_dim(x, new, place, 0),
                     linear,
@@ -237,7 +251,7 @@ class Decoder(decoder.Decoder):
                     implementation=self.config.attention,
                 )
 
-            x, full = layer(x, rotary, attend)
+            x, full, _ = layer(x, rotary, attend, ids > 0)
             return (x, Cache(full, linear)), None
 
         carry = (x, Cache(cache.full, memories))

@@ -6,7 +6,7 @@ from vsft_jax.models.qwen3_5.architecture import FULL, LINEAR, TextConfig
 from vsft_jax.models.qwen3_5.config import ModelConfig
 from vsft_jax.models.shared.hf import qwen_table
 from vsft_jax.models.shared.hf.qwen_files import processor_files
-from vsft_jax.models.shared.hf.table import Tensor, linear, norm, tensor
+from vsft_jax.models.shared.hf.table import Tensor, expert_rows, linear, norm, tensor
 
 __all__ = ["canonical_name", "checkpoint_table", "processor_files", "released_name"]
 
@@ -25,9 +25,10 @@ def checkpoint_table(config: ModelConfig) -> list[Tensor]:
         found = own(text, layer, ours, depth)
         found += norm(f"{layer}.input_layernorm", f"{ours}/norm1", depth)
         found += norm(f"{layer}.post_attention_layernorm", f"{ours}/norm2", depth)
-        for part in ("gate", "up", "down"):
-            name = f"{layer}.mlp.{part}_proj"
-            found += linear(name, f"{ours}/mlp/{part}", depth=depth, bias=False)
+        if text.experts:
+            found += _mixture_rows(f"{layer}.mlp", f"{ours}/mlp", depth)
+        else:
+            found += _mlp_rows(f"{layer}.mlp", f"{ours}/mlp", depth)
         rows += [dataclasses.replace(row, layers=layers) for row in found]
     rows += norm(f"{_TEXT}.norm", "llm/norm")
     if not text.tie_word_embeddings:
@@ -59,6 +60,21 @@ def _linear_rows(text: TextConfig, layer: str, ours: str, depth: int) -> list[Te
     rows.append(tensor(f"{theirs}.A_log", f"{ours}/log_rate", depth))
     rows.append(tensor(f"{theirs}.dt_bias", f"{ours}/step_bias", depth))
     return rows + norm(f"{theirs}.norm", f"{ours}/head_norm", depth)
+
+
+def _mlp_rows(theirs: str, ours: str, depth: int) -> list[Tensor]:
+    rows = []
+    for part in ("gate", "up", "down"):
+        rows += linear(f"{theirs}.{part}_proj", f"{ours}/{part}", depth=depth, bias=False)
+    return rows
+
+
+def _mixture_rows(theirs: str, ours: str, depth: int) -> list[Tensor]:
+    rows = linear(f"{theirs}.gate", f"{ours}/router", depth=depth, bias=False)
+    rows += expert_rows(f"{theirs}.experts", f"{ours}/experts", depth, turned=True)
+    rows += _mlp_rows(f"{theirs}.shared_expert", f"{ours}/shared", depth)
+    gate = f"{theirs}.shared_expert_gate"
+    return rows + linear(gate, f"{ours}/shared_gate", depth=depth, bias=False)
 
 
 def canonical_name(name: str) -> str | None:

@@ -102,7 +102,7 @@ def decoder_rows(text: TextConfig, theirs: str = "model.language_model") -> list
         rows += norm(f"{names}.self_attn.{part}", f"{layer}/{part}", depth)
     if text.experts:
         rows += linear(f"{names}.mlp.gate", f"{layer}/mlp/router", depth=depth, bias=False)
-        rows += _experts(f"{names}.mlp.experts", f"{layer}/mlp/experts", depth)
+        rows += expert_rows(f"{names}.mlp.experts", f"{layer}/mlp/experts", depth)
     for part in () if text.experts else ("gate", "up", "down"):
         rows += linear(f"{names}.mlp.{part}_proj", f"{layer}/mlp/{part}", depth=depth, bias=False)
     rows += norm(f"{theirs}.norm", f"{ours}/norm")
@@ -111,14 +111,13 @@ def decoder_rows(text: TextConfig, theirs: str = "model.language_model") -> list
     return rows
 
 
-def _experts(theirs: str, ours: str, depth: int) -> list[Tensor]:
-    gate_up, down = (
-        [_path(f"{ours}/{p}/kernel") for p in parts] for parts in (("gate", "up"), ("down",))
-    )
-    return [
-        Tensor(f"{theirs}.gate_up_proj", tuple(gate_up), depth, experts=True),
-        Tensor(f"{theirs}.down_proj", tuple(down), depth, experts=True),
-    ]
+def expert_rows(theirs: str, ours: str, depth: int, *, turned: bool = False) -> list[Tensor]:
+    """Gated MLPs of experts. turned: see `Tensor`."""
+    rows = []
+    for name, parts in (("gate_up_proj", ("gate", "up")), ("down_proj", ("down",))):
+        kernels = tuple(_path(f"{ours}/{part}/kernel") for part in parts)
+        rows.append(Tensor(f"{theirs}.{name}", kernels, depth, experts=True, turned=turned))
+    return rows
 
 
 def _path(joined: str) -> ParameterPath:
