@@ -1,4 +1,4 @@
-"""Qwen3.5, dense, as released, on your own clips.
+"""Qwen3.5, as released, dense and with experts, on your own clips.
 
     vsft --config=configs/qwen3_5.py:path=/models/Qwen3.5-9B \
         --job=predict --media=clip.mp4 --prompt="What happens?"
@@ -7,11 +7,11 @@
     annotations=/data/train.json,media_root=/data/videos,frames=hybrid --workdir=runs/mine
 
 Arguments: path= a Hugging Face directory or hub id, for architecture, weights and tokenizer; size=
-0.8b, 2b, 4b, 9b or 27b, checked against the path, or without one a model with random weights;
-frames= a number or hybrid, instruction, similarity, duration, random; annotations= and media_root=
-one training set (docs/data.md); benchmarks= and benchmark_root= official benchmarks, as in
-mme+videomme (docs/evaluation.md); init_from= another run's workdir. For evaluation alone,
---config.model.param_dtype=bfloat16 halves the memory.
+0.8b, 2b, 4b, 9b, 27b, 35b-a3b, 122b-a10b or 397b-a17b (with experts), checked against the path, or
+without one a model with random weights; frames= a number or hybrid, instruction, similarity,
+duration, random; annotations= and media_root= one training set (docs/data.md); benchmarks= and
+benchmark_root= official benchmarks, as in mme+videomme (docs/evaluation.md); init_from= another
+run's workdir. For evaluation alone, --config.model.param_dtype=bfloat16 halves the memory.
 """
 
 from ml_collections import ConfigDict, config_dict

@@ -196,13 +196,8 @@ _QWEN, _TAGS = tiny_qwen.MEDIA_TOKENS, {"image": "<image>", "video": "<video>"}
 _IMAGES = {"image": "<image>", "video": "<image>"}
 
 # By family and size. All sizes of a line have the same template, but for their default system text.
-_QWEN3_5 = {
-    "0.8b": QWEN3_5_SMALL,
-    "2b": QWEN3_5_SMALL,
-    "4b": QWEN3_5,
-    "9b": QWEN3_5,
-    "27b": QWEN3_5,
-}
+_QWEN3_5 = dict.fromkeys(("0.8b", "2b"), QWEN3_5_SMALL)
+_QWEN3_5 |= dict.fromkeys(("4b", "9b", "27b", "35b-a3b", "122b-a10b", "397b-a17b"), QWEN3_5)
 _QWEN3_VL = ("2b", "4b", "8b", "32b", "30b-a3b", "235b-a22b")
 
 RELEASED = {

@@ -63,6 +63,15 @@ MODELS = {
         ),
         **COMPUTE,
     ),
+    "qwen3_5 with experts": qwen3_5.ModelConfig(
+        qwen3_5.VisionConfig(**TOWER, position_side=4),
+        qwen3_5.TextConfig(
+            **(MROPE | dict(depth=2, full_layers=(1,), rotary_share=1.0, norm_eps=1e-2)),
+            **dict(state_key_heads=2, state_heads=4, state_key_dim=8, state_dim=8),
+            **dict(experts=6, experts_per_token=3, shared_width=24),
+        ),
+        **COMPUTE,
+    ),
     "qwen3_vl": qwen3_vl.ModelConfig(
         qwen3_vl.VisionConfig(**TOWER, position_side=4, deepstack_layers=(0,)),
         qwen3_vl.TextConfig(**MROPE),
@@ -145,6 +154,7 @@ def alone(name):
         ("qwen3_5", (1, 2, 2, 2)),
         ("qwen3_5", (1, 2, 4, 1)),
         ("qwen3_5", (1, 8, 1, 1)),
+        ("qwen3_5 with experts", (1, 2, 2, 2)),
         ("llava_next_video", (2, 2, 2, 1)),
         ("gemma4", (1, 2, 2, 2)),
         ("gemma4 with experts", (1, 4, 1, 2)),
