@@ -1,5 +1,7 @@
 """Prompts that share their media are answered as each alone, in every family."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from vsft_jax.inference import LoadedModel, answer
 from vsft_jax.inference.prompts import group_prompts
 from vsft_jax.models import FAMILIES
 from vsft_jax.parameters import path_string
-from vsft_jax.sharding import make_mesh
+from vsft_jax.sharding import make_mesh, shardings
 
 LAYOUT = {
     "qwen2_5_vl": {"image_max_pixels": 20_000, "video_max_pixels": 10_000},
@@ -79,17 +81,41 @@ def _larger(path, x):
     return 3 * x if x.ndim > 1 else x
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_shared_beginnings_change_no_token(family, media, tmp_path):
+def _asked(family, media, tmp_path, **mesh):
+    """A run, and what is asked in it."""
     config = config_of(family, write_directory(family, tmp_path / "model"), **LAYOUT[family])
     config.eval.update(batch_rows=4, max_new_tokens=4)
+    config.mesh.update(mesh)
     run = Run(config, tmp_path)
     examples = [
         Example(str(i), "mine", (Turn("user", (*(media[m] for m in names), text)),))
         for i, (names, text) in enumerate(ASKED)
     ]
     spec = run.index_spec({"kind": "fixed", "frames": 4})
-    store = lay_out(examples, spec, mode="prompt")
+    return run, lay_out(examples, spec, mode="prompt")
+
+
+@pytest.mark.parametrize("mesh", [(2, 2, 2), (1, 2, 4)])
+def test_states_of_texts_lie_on_several_devices(mesh, media, tmp_path):
+    """Of two groups of heads, "tensor" takes one each or divides none."""
+    found = []
+    for shape in ((1, 1, 1), mesh):
+        axes = dict(zip(("data", "fsdp", "tensor"), shape, strict=True))
+        run, store = _asked("qwen3_5", media, tmp_path, **axes)
+        with devices(int(np.prod(shape))):
+            model = _model(run)
+            places = shardings(model.params, run.family.partition_rules(), model.mesh)
+            model = dataclasses.replace(model, params=jax.device_put(model.params, places))
+            found.append({each.index: each for each in answer(run, model, store, many=True)})
+    assert len({tuple(each.token_ids) for each in found[0].values()}) > len(ASKED) // 2
+    for index, each in found[0].items():
+        assert each.token_ids == found[1][index].token_ids
+        np.testing.assert_allclose(each.logprobs, found[1][index].logprobs, atol=2e-3)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_shared_beginnings_change_no_token(family, media, tmp_path):
+    run, store = _asked(family, media, tmp_path)
     with devices(1):
         model = _model(run)
         alone = {each.index: each for each in answer(run, model, store)}
