@@ -1,14 +1,14 @@
 """What the report says, in order. Each section explains itself in a sentence or two."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from matplotlib.figure import Figure as Plot
 
 from evaluation.report import compare, questions, tables, thumbnails
 from evaluation.report.benchmarks import benchmark_sections
 from evaluation.report.document import Document, Figure, Section
-from evaluation.report.figures import scores, tradeoff, training
+from evaluation.report.figures import remedies, scores, tradeoff, training
 from evaluation.report.figures.style import Theme
 from evaluation.report.headline import findings, headline
 from evaluation.report.read_study import Study
@@ -26,6 +26,7 @@ from evaluation.report.wording import (
     listed,
     of_questions,
     percent,
+    plural,
     signed,
     task_name,
     within_noise,
@@ -72,22 +73,27 @@ def _tradeoff(study: Study) -> Section:
     points = tradeoff.points(study)
     figures = []
     if plain := tradeoff.without_remedies(study):
-        summary = f"Trade-off in points. {_summary(plain)}"
+        by_modality = [(p.group, {"image": p.image, "video": p.video}) for p in plain]
+        summary = f"Trade-off in points. {_summary(by_modality)}"
         figures.append(_figure("tradeoff", summary, tradeoff.draw, study))
-    if treated := tradeoff.remedies(study):
-        text += " The second figure has the remedies, with the policy that they belong to."
+    if treated := remedies.rows(study):
+        text += (
+            " The second figure has the remedies, best on images first, with what they cost; hollow"
+            " and dashed is the policy that they belong to, without one."
+        )
         summary = f"Remedies, in points. {_summary(treated)}"
-        figures.append(_figure("remedies", summary, tradeoff.draw_remedies, study))
+        figures.append(_figure("remedies", summary, remedies.draw, study))
     shown = {group.label for group, _, _ in points}
     absent = [g.label for g in compare.groups(study) if g.label not in shown]
     notes = [f"Not in the figure, because {NOT_FINISHED}: {', '.join(absent)}."] if absent else []
     return Section("The trade-off", text, figures, notes=notes)
 
 
-def _summary(points: Sequence[tradeoff.Point]) -> str:
+def _summary(changes: Sequence[tuple[compare.Group, Mapping[str, Interval | None]]]) -> str:
     return "; ".join(
-        f"{group.label}: images {_change(image)}, videos {_change(video)}"
-        for group, image, video in points
+        f"{group.label}: "
+        + ", ".join(f"{plural(modality)} {_change(c)}" for modality, c in found.items() if c)
+        for group, found in changes
     )
 
 
@@ -151,6 +157,10 @@ def _tasks(study: Study) -> Section:
         return Section("By task", text, notes=[f"Comparison by task: {NOT_FINISHED}."])
     alternative = "Change over the base for each task and policy; study.csv has the numbers."
     figures = [_figure("tasks", alternative, scores.draw_tasks, study)]
+    if remedies.rows(study):
+        text += " The second figure has the remedies, beside the policy that they belong to."
+        alternative = alternative.replace("policy", "remedy")
+        figures.append(_figure("tasks_of_remedies", alternative, scores.draw_remedies_tasks, study))
     return Section("By task", text, figures, notes=_tasks_below_chance(study))
 
 

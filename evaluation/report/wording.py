@@ -24,10 +24,11 @@ def plural(modality: str) -> str:
     return modality if modality == "text" else f"{modality}s"
 
 
-def signed(share: float) -> str:
-    """0.072 → "+7.2", in points, with a real minus sign; "0.0" has no sign."""
-    text = f"{100 * share:+.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
+def signed(share: float, digits: int = 1) -> str:
+    """0.072 → "+7.2", in points, with a real minus sign; zero has no sign. digits: behind the
+    point."""
+    text = f"{100 * share:+.{digits}f}"
+    return text.replace("-", "−") if float(text) else text[1:]
 
 
 def signed_range(interval: Interval) -> str:

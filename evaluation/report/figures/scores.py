@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -25,6 +26,7 @@ from evaluation.report.figures.style import (
 from evaluation.report.read_study import Study
 from evaluation.report.wording import of_questions, plural, signed, task_name
 
+_MANY = 10  # columns, from which on there is no room for tenths
 _Where = float | Sequence[float]  # a point, or nothing but an entry in the legend: []
 
 
@@ -63,11 +65,21 @@ def draw_scores(study: Study, theme: Theme) -> Figure:
 
 
 def draw_tasks(study: Study, theme: Theme) -> Figure:
-    """Change over the base for each task (rows) and policy (columns), in points.
+    """Change over the base for each task (rows) and policy without a remedy (columns), in points.
 
     A dagger marks a change over a base that guessing beats.
     """
-    shown = compare.groups(study)
+    return _draw_tasks(study, compare.by_remedy(study)[0], theme)
+
+
+def draw_remedies_tasks(study: Study, theme: Theme) -> Figure:
+    """As `draw_tasks`, of the groups with a remedy, behind those that they are compared with."""
+    plain, treated = compare.by_remedy(study)
+    policies = {group.policy for group in treated}
+    return _draw_tasks(study, [*(g for g in plain if g.policy in policies), *treated], theme)
+
+
+def _draw_tasks(study: Study, shown: Sequence[Group], theme: Theme) -> Figure:
     benchmarks = compare.asked_benchmarks(study)
     rows = [(name, task) for name in benchmarks for task in compare.tasks(study, name)]
     gains = [
@@ -76,7 +88,9 @@ def draw_tasks(study: Study, theme: Theme) -> Figure:
     ]
     values = np.array([[math.nan if g is None else 100 * g.mean for g in row] for row in gains])
     limit = max([5.0, *np.abs(values[~np.isnan(values)])])
-    plot, axes = figure(theme, height=(1.5 if len(shown) > 5 else 1.0) + 0.34 * len(rows))
+    many = len(shown) > _MANY
+    header = 2.0 if many else 1.5 if len(shown) > 5 else 1.0
+    plot, axes = figure(theme, height=header + 0.34 * len(rows))
     axis = axes[0, 0]
     loss_colour, gain_colour = GAIN_COLOURS
     scale = LinearSegmentedColormap.from_list("gain", (loss_colour, theme.paper, gain_colour))
@@ -86,7 +100,7 @@ def draw_tasks(study: Study, theme: Theme) -> Figure:
         sure = gain is not None and gain.excludes_zero
         name, task = rows[row]
         below = compare.base_below_chance(study, shown[column], Slice((name,), task)) is not None
-        text = "·" if gain is None else signed(gain.mean) + ("†" if below else "")
+        text = "·" if gain is None else signed(gain.mean, 0 if many else 1) + ("†" if below else "")
         axis.text(
             column,
             row,
@@ -99,7 +113,9 @@ def draw_tasks(study: Study, theme: Theme) -> Figure:
         )
     longest = max((len(group.label) for group in shown), default=0)
     crowded = len(shown) > 6 or len(shown) * longest > 80
-    slant = {"rotation": 30, "ha": "left", "rotation_mode": "anchor"} if crowded else {}
+    slant: dict[str, Any] = {}
+    if crowded:
+        slant = {"rotation": 60 if many else 30, "ha": "left", "rotation_mode": "anchor"}
     names = [group.label if slant else wrapped(group.label) for group in shown]
     axis.set_xticks(range(len(shown)), names, **slant)
     axis.xaxis.tick_top()

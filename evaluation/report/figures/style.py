@@ -74,16 +74,16 @@ def looks(policies: Sequence[FramePolicy]) -> dict[FramePolicy, Look]:
 
 
 def group_looks(study: Study) -> dict[str, Look]:
-    """Looks of the study's groups by label: colour by policy, marker by strategy if several."""
-    groups = compare.groups(study)
-    style = looks(study.policies)
-    strategies = sorted({group.strategy for group in groups})
+    """Looks of the study's groups by label: colour by policy; marker by policy, or by strategy
+    where a policy has several that are no remedies of one another."""
+    style, (plain, _) = looks(study.policies), compare.by_remedy(study)
+    strategies = sorted({group.strategy for group in plain})
     markers = dict(zip(strategies, "oDs^vPX" * 9, strict=False)) if len(strategies) > 1 else {}
     return {
         group.label: Look(
             style[group.policy].colour, markers.get(group.strategy, style[group.policy].marker)
         )
-        for group in groups
+        for group in compare.groups(study)
     }
 
 

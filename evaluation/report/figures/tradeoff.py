@@ -1,13 +1,13 @@
 """The figure that the study is about: video gained against image skill lost."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.text import Annotation
+from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
 from evaluation.report import compare
@@ -16,6 +16,12 @@ from evaluation.report.figures.style import Theme, error_bars, figure, group_loo
 from evaluation.report.read_study import Study
 from evaluation.report.wording import of_questions
 from evaluation.statistics import Interval
+
+# Where a name may stand, seen from its point: (x, y) in points, and the side of it that is nearer.
+_BESIDE = (
+    *((9, 9, "left"), (-9, 9, "right"), (9, -15, "left"), (-9, -15, "right")),
+    *((16, -3, "left"), (-16, -3, "right"), (0, 16, "center"), (0, -22, "center")),
+)
 
 
 class Point(NamedTuple):
@@ -45,26 +51,11 @@ def without_remedies(study: Study) -> list[Point]:
     return [point for point in points(study) if point.group in plain]
 
 
-def remedies(study: Study) -> list[Point]:
-    """The points of groups with a remedy, and of those that they are compared with."""
-    _, treated = compare.by_remedy(study)
-    policies = {group.policy for group in treated}
-    return [point for point in points(study) if point.group.policy in policies]
-
-
 def draw(study: Study, theme: Theme) -> Figure:
-    """The groups without a remedy, see `draw_points`."""
-    return draw_points(study, without_remedies(study), theme)
-
-
-def draw_remedies(study: Study, theme: Theme) -> Figure:
-    """Remedies beside what they are compared with, see `draw_points`."""
-    return draw_points(study, remedies(study), theme)
-
-
-def draw_points(study: Study, shown: Sequence[Point], theme: Theme) -> Figure:
-    """x: change on images, y: change on videos, in points over the base, which lies at the origin;
-    arrows lead from it, whiskers: 95 %, dashed: the Pareto front."""
+    """The groups without a remedy. x: change on images, y: change on videos, in points over the
+    base, which lies at the origin; arrows lead from it, whiskers: 95 %, dashed: the Pareto front.
+    """
+    shown = without_remedies(study)
     plot, axes = figure(theme, height=5.6)
     axis = axes[0, 0]
     _limits(axis, shown)
@@ -83,7 +74,7 @@ def draw_points(study: Study, shown: Sequence[Point], theme: Theme) -> Figure:
         axis.plot(x, y, look.marker, mec=theme.paper, zorder=5, **point_style(look))
     front = [(100 * x, 100 * y) for x, y in pareto_front(shown)]
     axis.plot(*zip(*front, strict=True), "--", color=theme.muted, lw=1.2, zorder=1)
-    _label(axis, shown, theme)
+    _label(axis, shown, {group.label: style[group.label].colour for group, *_ in shown}, theme)
     asked = {
         modality: of_questions(*compare.questions(study, compare.of_modality(study, modality)))
         for modality in compare.PLANE
@@ -161,17 +152,13 @@ def _name_quadrants(axis: Axes, theme: Theme) -> None:
         )
 
 
-def _label(axis: Axes, shown: Sequence[Point], theme: Theme) -> None:
-    """Writes each policy's name beside its point where it covers least of the others."""
+def _label(axis: Axes, shown: Sequence[Point], colours: Mapping[str, str], theme: Theme) -> None:
+    """Writes each policy's name beside its point where it covers least of the others, and a line
+    of the point's colour from the one to the other."""
     plot = axis.figure
     plot.canvas.draw()  # fixes the layout, so that texts can be measured
-    taken = [_cross(axis, image, video) for _, image, video in shown]
-    boxes = [box for cross in taken for box in cross]
-    offsets = [
-        (far * dx, far * dy, ha)
-        for far in (1, 1.8, 2.8)
-        for dx, dy, ha in ((9, 9, "left"), (-9, 9, "right"), (9, -15, "left"), (-9, -15, "right"))
-    ]
+    taken = [box for _, image, video in shown for box in _cross(axis, image, video)]
+    offsets = [(far * dx, far * dy, ha) for far in (1, 1.8, 2.6, 3.4) for dx, dy, ha in _BESIDE]
     inside = axis.get_window_extent()
     for group, image, video in shown:
         text = axis.annotate(
@@ -182,36 +169,41 @@ def _label(axis: Axes, shown: Sequence[Point], theme: Theme) -> None:
             fontsize=10,
             color=theme.ink,
             fontweight="bold",
+            arrowprops={"arrowstyle": "-", "color": colours[group.label], "shrinkB": 3, "lw": 1.5},
             path_effects=[withStroke(linewidth=2.5, foreground=theme.paper)],
         )
         best, least = offsets[0], math.inf
         for offset in offsets:
             box = _moved(text, offset)
-            cost = sum(_overlap(box, other) for other in boxes)
-            cost += 5 * (box.width * box.height - _overlap(box, inside))
+            cost = sum(weight * _overlap(box, other) for other, weight in taken)
+            cost += 5 * (box.width * box.height - _overlap(box, inside)) + 4 * math.hypot(
+                *offset[:2]
+            )
             if cost < least - 1:
                 best, least = offset, cost
-        boxes.append(_moved(text, best))
+        taken.append((_moved(text, best), 5.0))
 
 
 def _moved(text: Annotation, offset: tuple[float, float, str]) -> Bbox:
-    """Puts a text where (dx, dy, alignment) says, and returns the pixels that it takes there."""
+    """Puts a text where (dx, dy, alignment) says, and returns the pixels that it takes there,
+    without its line."""
     dx, dy, ha = offset
     text.set(position=(dx, dy), ha=ha)
-    return text.get_window_extent()
+    text.get_window_extent()  # with its line; that puts it there
+    return Text.get_window_extent(text)
 
 
-def _cross(axis: Axes, image: Interval, video: Interval) -> list[Bbox]:
-    """The pixels that a point and its whiskers take."""
+def _cross(axis: Axes, image: Interval, video: Interval) -> list[tuple[Bbox, float]]:
+    """The pixels that a point and its whiskers take, and how bad it is to cover them."""
     to_pixels = axis.transData.transform
     x, y = to_pixels((100 * image.mean, 100 * video.mean))
-    boxes = [Bbox([[x - 12, y - 12], [x + 12, y + 12]])]
+    boxes = [(Bbox([[x - 12, y - 12], [x + 12, y + 12]]), 5.0)]
     if not math.isnan(image.low):
         (left, _), (right, _) = to_pixels([(100 * image.low, 0), (100 * image.high, 0)])
-        boxes.append(Bbox([[left, y - 2], [right, y + 2]]))
+        boxes.append((Bbox([[left, y - 2], [right, y + 2]]), 1.0))
     if not math.isnan(video.low):
         (_, low), (_, high) = to_pixels([(0, 100 * video.low), (0, 100 * video.high)])
-        boxes.append(Bbox([[x - 2, low], [x + 2, high]]))
+        boxes.append((Bbox([[x - 2, low], [x + 2, high]]), 1.0))
     return boxes
 
 
