@@ -4,10 +4,10 @@ BIN := .venv/bin
 
 .PHONY: demo demo-full test soak lint clean
 
-demo: .venv/.user                ## seven minutes on two idle cores, leaves runs/demo/report.html
+demo: .venv/.user                ## under ten minutes on two cores, leaves runs/demo/report.html
 	$(BIN)/vsft --config=configs/demo.py --workdir=runs/demo --job=study
 
-demo-full: .venv/.user           ## policies, remedies, five seeds: docs/study.md; hours on two cores, resumes
+demo-full: .venv/.user           ## policies, remedies, five seeds: docs/study.md; two hours on two cores, resumes
 	$(BIN)/vsft --config=configs/demo.py:full --workdir=runs/demo-full --job=study
 
 test: .venv/.test lint
