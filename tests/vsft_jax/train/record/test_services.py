@@ -81,6 +81,7 @@ def test_a_full_disk_ends_tensorboard_and_nothing_else(tmp_path, caplog):
 def test_wandb_offline(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("WANDB_MODE", "offline")
     _show("wandb", tmp_path, 1, 3)
+    time.sleep(1)  # wandb names a folder after the second that it begins in
     _show("wandb", tmp_path, 3, 4, resume_step=2)
     name = (tmp_path / "wandb.id").read_text()
     files = sorted((tmp_path / "wandb").glob(f"offline-run-*-{name}/run-{name}.wandb"))
