@@ -107,7 +107,11 @@ def from_hf(config: Mapping[str, Any], **compute: Any) -> ModelConfig:
     rope = config_json.rope(text)
     config_json.rope_type(text, ("default", "yarn"))
     theta: Any = rope.get("rope_theta", text.get("rope_theta"))
-    require(theta is not None, "text_config has no rope_theta")
+    require(theta is not None, "text_config has no rope_theta, nor have its rope_parameters")
+    require(
+        isinstance(text["head_dim"], int) and text["head_dim"] > 0,
+        f"text_config.head_dim is {text['head_dim']!r}: expected a number, or no key at all",
+    )
     for key, value, supported in (
         ("mrope_interleaved", rope.get("mrope_interleaved", True), (True,)),
         ("hidden_act", text.get("hidden_act", "silu"), ("silu",)),
@@ -119,10 +123,11 @@ def from_hf(config: Mapping[str, Any], **compute: Any) -> ModelConfig:
             value in supported,
             f"text_config.{key} is {value!r}, only {supported[0]!r} is supported",
         )
+    tied = config.get("tie_word_embeddings", False)  # as transformers has it, which asks the top
     require(
-        config.get("tie_word_embeddings") is not False or not text.get("tie_word_embeddings"),
-        "tie_word_embeddings is false on top and true in text_config: make both true where the "
-        "checkpoint has no lm_head.weight, else both false",
+        tied or not text.get("tie_word_embeddings"),
+        f"tie_word_embeddings is {str(tied).lower()} on top and true in text_config: make both "
+        "true where the checkpoint has no lm_head.weight, else both false",
     )
     text_config = TextConfig(
         **{ours: text[theirs] for ours, theirs in fields.items()},
@@ -132,7 +137,7 @@ def from_hf(config: Mapping[str, Any], **compute: Any) -> ModelConfig:
             rope.get("partial_rotary_factor", text.get("partial_rotary_factor", 0.25))
         ),
         mrope_section=tuple(rope.get("mrope_section", (11, 11, 10))),
-        tie_word_embeddings=config_json.tied(config, text),
+        tie_word_embeddings=bool(tied),
         **config_json.yarn(text, text["max_position_embeddings"]),
     )
     vision = VisionConfig(**qwen_config_json.tower(config["vision_config"], text_config.width))
@@ -144,11 +149,20 @@ def _full_layers(text: Mapping[str, Any]) -> tuple[int, ...]:
     depth, period = text["num_hidden_layers"], text.get("full_attention_interval", 4)
     kinds = text.get("layer_types")
     if kinds is None:
+        require(
+            isinstance(period, int) and 1 < period <= depth,
+            f"text_config.full_attention_interval is {period!r}: expected a number from 2 to "
+            f"num_hidden_layers ({depth}), or a list layer_types",
+        )
         return tuple(range(period - 1, depth, period))
     require(
         len(kinds) == depth and set(kinds) <= _KINDS.keys(),
         f"text_config.layer_types has {len(kinds)} entries {sorted(set(kinds))}: expected "
         f"num_hidden_layers ({depth}), each {' or '.join(_KINDS)}",
+    )
+    require(
+        len({_KINDS[kind] for kind in kinds}) == 2,
+        f"text_config.layer_types are all {kinds[0]}: a model of both kinds is expected",
     )
     return tuple(i for i, kind in enumerate(kinds) if _KINDS[kind] == FULL)
 
