@@ -10,14 +10,12 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from vsft_jax.models.shared.layers import UNBOUNDED, Linear, RMSNorm
+from vsft_jax.models.shared.layers import UNBOUNDED, Linear, RMSNorm, unit_rms
 
 
 def normalise(x: Array, eps: float) -> Array:
-    """Root-mean-square normalisation over the last axis without a learned scale, in float32."""
-    wide = x.astype(jnp.float32)
-    wide = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + eps)
-    return wide.astype(x.dtype)
+    """Root-mean-square normalisation over the last axis without a learned scale, in x's dtype."""
+    return unit_rms(x, eps).astype(x.dtype)
 
 
 class ClippedLinear(Linear):

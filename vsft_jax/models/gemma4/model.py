@@ -35,10 +35,8 @@ class Gemma4(VisionLanguageModel):
         tokens, ahead = arrays["tokens"], None
         x = shard_rows(self.llm.embedded(tokens))
         if has_media(arrays):
-            features = self.visual(
-                arrays["patches"], arrays["patch_coords"], arrays["patch_frames"]
-            )
-            merged, index = shard_rows(self.merger(features)), arrays["visual_index"]
+            merged = shard_rows(self.merger(self.features(arrays)))
+            index = arrays["visual_index"]
             x = insert(x, gather(merged, index, None), index)
             visual = index[..., 0] >= 0
             tokens = jnp.where(visual, self.config.text.pad_id, tokens)

@@ -8,8 +8,7 @@ from jax import Array
 from vsft_jax.models.qwen2_5_vl.config import ModelConfig
 from vsft_jax.models.qwen2_5_vl.vision import Merger, VisionTower
 from vsft_jax.models.shared.decoder import Decoder
-from vsft_jax.models.shared.vlm import VisionLanguageModel, gather, has_media, insert
-from vsft_jax.sharding import shard_rows
+from vsft_jax.models.shared.vlm import VisionLanguageModel
 
 
 class Qwen2_5VL(VisionLanguageModel):  # noqa: N801 (the model's own name)
@@ -21,17 +20,11 @@ class Qwen2_5VL(VisionLanguageModel):  # noqa: N801 (the model's own name)
         self.merger = Merger(config, rngs=rngs)
         self.llm = Decoder(config, rngs=rngs)
 
-    def embed(self, arrays: Mapping[str, Array]) -> tuple[Array, None]:
-        """See `VisionLanguageModel.embed`."""
-        x = shard_rows(self.llm.embed(arrays["tokens"]))
-        if not has_media(arrays):
-            return x, None
-        features = self.visual(
+    def features(self, arrays: Mapping[str, Array]) -> Array:
+        """See `VisionLanguageModel.features`."""
+        return self.visual(
             arrays["patches"],
             arrays["patch_coords"],
             arrays["patch_frames"],
             arrays["patch_windows"],
         )
-        merged = shard_rows(self.merger(features))
-        index = arrays["visual_index"]
-        return insert(x, gather(merged, index, None), index), None

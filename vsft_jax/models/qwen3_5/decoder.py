@@ -20,7 +20,7 @@ from vsft_jax.models.shared.attention import attention
 from vsft_jax.models.shared.block import Attend
 from vsft_jax.models.shared.decoder import Attended, KVCache
 from vsft_jax.models.shared.experts import Load
-from vsft_jax.models.shared.layers import Linear, Mlp, Rotary
+from vsft_jax.models.shared.layers import Linear, Mlp, Rotary, unit_rms
 from vsft_jax.models.shared.stacks import make_stack, scan_mixed
 from vsft_jax.sharding import shard_rows
 
@@ -41,11 +41,9 @@ class CentredNorm(nnx.Module):
         self.eps = eps
 
     def __call__(self, x: Array) -> Array:
-        wide = x.astype(jnp.float32)
-        wide = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + self.eps)
         # As of low precision where the model is: what decoding reads may be stored so.
         scale = self.scale[...].astype(x.dtype).astype(jnp.float32)
-        return (wide * (1 + scale)).astype(x.dtype)
+        return (unit_rms(x, self.eps) * (1 + scale)).astype(x.dtype)
 
 
 class _Layer(nnx.Module):

@@ -9,8 +9,7 @@ from jax import Array
 from vsft_jax.models.qwen3_5.config import ModelConfig
 from vsft_jax.models.qwen3_5.decoder import Cache, Decoder
 from vsft_jax.models.shared.qwen.vision import Merger, VisionTower
-from vsft_jax.models.shared.vlm import VisionLanguageModel, gather, has_media, insert
-from vsft_jax.sharding import shard_rows
+from vsft_jax.models.shared.vlm import VisionLanguageModel
 
 
 class Qwen35(VisionLanguageModel):
@@ -23,15 +22,6 @@ class Qwen35(VisionLanguageModel):
         self.visual = VisionTower(config, rngs=rngs)
         self.merger = Merger(config, rngs=rngs)
         self.llm = Decoder(config, rngs=rngs)
-
-    def embed(self, arrays: Mapping[str, Array]) -> tuple[Array, None]:
-        """See `VisionLanguageModel.embed`."""
-        x = shard_rows(self.llm.embed(arrays["tokens"]))
-        if not has_media(arrays):
-            return x, None
-        features = self.visual(arrays["patches"], arrays["patch_coords"], arrays["patch_frames"])
-        index = arrays["visual_index"]
-        return insert(x, gather(self.merger(features), index, None), index), None
 
     def prefill(self, arrays: Mapping[str, Array], texts: int) -> tuple[Array, Cache]:
         """See `VisionLanguageModel.prefill`."""

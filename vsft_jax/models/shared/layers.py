@@ -51,6 +51,12 @@ class Linear(nnx.Module):
         return y if self.bias is None else y + self.bias[...].astype(x.dtype)
 
 
+def unit_rms(x: Array, eps: float) -> Array:
+    """float32: x with a root mean square of one over the last axis, without a learned scale."""
+    wide = x.astype(jnp.float32)
+    return wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + eps)
+
+
 class RMSNorm(nnx.Module):
     """Root-mean-square normalisation over the last axis, in float32."""
 
@@ -59,9 +65,7 @@ class RMSNorm(nnx.Module):
         self.eps = eps
 
     def __call__(self, x: Array) -> Array:
-        wide = x.astype(jnp.float32)
-        wide = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + self.eps)
-        return wide.astype(x.dtype) * self.scale[...].astype(x.dtype)
+        return unit_rms(x, self.eps).astype(x.dtype) * self.scale[...].astype(x.dtype)
 
 
 class LayerNorm(nnx.Module):
@@ -74,8 +78,7 @@ class LayerNorm(nnx.Module):
 
     def __call__(self, x: Array) -> Array:
         wide = x.astype(jnp.float32)
-        wide = wide - wide.mean(axis=-1, keepdims=True)
-        wide = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + self.eps)
+        wide = unit_rms(wide - wide.mean(axis=-1, keepdims=True), self.eps)
         return (wide * self.scale[...] + self.bias[...]).astype(x.dtype)
 
 

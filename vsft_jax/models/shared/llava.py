@@ -53,7 +53,7 @@ class Llava(VisionLanguageModel):
         x = shard_rows(self.llm.embed(arrays["tokens"]))
         if not has_media(arrays):
             return x, None
-        features = self.visual(arrays["patches"], arrays["patch_coords"], arrays["patch_frames"])
+        features = self.features(arrays)
         index, weights = arrays["visual_index"], arrays.get("visual_weights")
         if self.pools_first:
             visual = self.merger(shard_rows(gather(features, index, weights)))

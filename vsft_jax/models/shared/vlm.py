@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec
 from input_pipeline.layout import NEWLINE
 from vsft_jax.models.shared.decoder import Attended
 from vsft_jax.models.shared.experts import Load
-from vsft_jax.sharding import position_axis, row_axes
+from vsft_jax.sharding import position_axis, row_axes, shard_rows
 
 
 class VisionLanguageModel(nnx.Module):
@@ -25,16 +25,28 @@ class VisionLanguageModel(nnx.Module):
         hidden = nnx.merge(graphdef, params).hidden_states(arrays)
 
     A family sets the attributes `visual` (tower), `merger` (projector) and `llm`, which are the
-    first part of every parameter's path, and says how media reach the language model: `embed`.
+    first part of every parameter's path. Where media reach the language model in another way than
+    `embed` has it, it says how.
     """
 
+    visual: Any
+    merger: Any
     llm: Any
+
+    def features(self, arrays: Mapping[str, Array]) -> Array:
+        """What the tower makes of the patches: float[B, N, D_vision]."""
+        return self.visual(arrays["patches"], arrays["patch_coords"], arrays["patch_frames"])
 
     def embed(self, arrays: Mapping[str, Array]) -> tuple[Array, Any]:
         """Input of the language model: float[B, L, D], visual tokens in their places, and what it
         takes beside that: of the shared decoder what is added after its first layers, float[S, B,
         L, D] or None."""
-        raise NotImplementedError
+        x = shard_rows(self.llm.embed(arrays["tokens"]))
+        if not has_media(arrays):
+            return x, None
+        merged = shard_rows(self.merger(self.features(arrays)))
+        index = arrays["visual_index"]
+        return insert(x, gather(merged, index, None), index), None
 
     def hidden_states(self, arrays: Mapping[str, Array]) -> Array:
         """Final hidden states of packed rows.

@@ -3,17 +3,14 @@
 Follows transformers `models/smolvlm/modeling_smolvlm.py`.
 """
 
-from collections.abc import Mapping
-
 from flax import nnx
 from jax import Array
 
 from vsft_jax.models.shared.decoder import Decoder
 from vsft_jax.models.shared.layers import LayerNorm, Linear
 from vsft_jax.models.shared.vit import VisionTower
-from vsft_jax.models.shared.vlm import VisionLanguageModel, gather, has_media, insert
+from vsft_jax.models.shared.vlm import VisionLanguageModel
 from vsft_jax.models.smolvlm.config import ModelConfig
-from vsft_jax.sharding import shard_rows
 
 
 class Tower(VisionTower):
@@ -59,13 +56,3 @@ class SmolVLM(VisionLanguageModel):
         self.visual = Tower(config, rngs=rngs)
         self.merger = Merger(config, rngs=rngs)
         self.llm = Decoder(config, rngs=rngs)
-
-    def embed(self, arrays: Mapping[str, Array]) -> tuple[Array, None]:
-        """See `VisionLanguageModel.embed`."""
-        x = shard_rows(self.llm.embed(arrays["tokens"]))
-        if not has_media(arrays):
-            return x, None
-        features = self.visual(arrays["patches"], arrays["patch_coords"], arrays["patch_frames"])
-        merged = shard_rows(self.merger(features))
-        index = arrays["visual_index"]
-        return insert(x, gather(merged, index, None), index), None
