@@ -6,9 +6,12 @@ code with the product, whose layout and batches can be compared with it.
 
 import copy
 import dataclasses
+import functools
 
+import jax
 import numpy as np
 import torch
+from flax import nnx
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from tests.parity.reference import Text, randomise
@@ -214,3 +217,22 @@ def hf_inputs(config: ModelConfig, parts) -> dict[str, torch.Tensor]:
             inputs[pixels] = torch.tensor((values - 0.5) / 0.5, dtype=torch.float32)
             inputs[grid] = torch.tensor([m.grid for m in media])
     return inputs
+
+
+def hf_logits(torch_model: torch.nn.Module, config: ModelConfig, parts) -> np.ndarray:
+    """float32[positions, V]: transformers' logits of one example."""
+    with torch.no_grad():
+        return torch_model(**hf_inputs(config, parts)).logits[0].float().numpy()
+
+
+def named_tensors(torch_model: torch.nn.Module) -> dict[str, np.ndarray]:
+    """Its parameters by name."""
+    return {name: value.numpy() for name, value in torch_model.state_dict().items()}
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def hidden_and_logits(graphdef, params, arrays):
+    """Hidden states and logits of our model on packed rows."""
+    model = nnx.merge(graphdef, params)
+    hidden = model.hidden_states(arrays)
+    return hidden, model.unembed(hidden)

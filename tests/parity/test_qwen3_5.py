@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +14,14 @@ from transformers import AutoConfig, AutoModelForImageTextToText, Qwen3_5Config
 from transformers.models.qwen3_5_moe.modeling_qwen3_5_moe import load_balancing_loss_func
 
 from tests.parity.qwen3_5_reference import EXPERTS_CONFIG, HF_CONFIG, hf_model, our_config
-from tests.parity.qwen3_reference import example_tokens, hf_inputs, packed_arrays
+from tests.parity.qwen3_reference import (
+    example_tokens,
+    hf_inputs,
+    hf_logits,
+    hidden_and_logits,
+    named_tensors,
+    packed_arrays,
+)
 from tests.parity.reference import greedy, random_text
 from tests.parity.test_qwen3_vl import EXAMPLES
 from tests.vsft_jax.inference.one_prompt import generate
@@ -45,39 +51,22 @@ def torch_model(numbers):
 def ours(torch_model, numbers):
     """Config, graphdef and parameters with transformers' weights."""
     config = our_config(numbers)
-    return config, _graphdef(config), params_from_hf(qwen3_5, config, _tensors(torch_model))
+    return config, _graphdef(config), params_from_hf(qwen3_5, config, named_tensors(torch_model))
 
 
 def _graphdef(config):
     return nnx.graphdef(nnx.eval_shape(lambda: qwen3_5.model(config, rngs=nnx.Rngs(0))))
 
 
-def _tensors(model):
-    return {name: value.numpy() for name, value in model.state_dict().items()}
-
-
 def _arrays(config, *rows):
     return packed_arrays(config, [*rows, *[()] * (ROWS - len(rows))], LENGTH, PATCHES)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _run(graphdef, params, arrays):
-    """Hidden states and logits."""
-    model = nnx.merge(graphdef, params)
-    hidden = model.hidden_states(arrays)
-    return hidden, model.unembed(hidden)
-
-
-def _theirs(torch_model, config, parts):
-    with torch.no_grad():
-        return torch_model(**hf_inputs(config, parts)).logits[0].float().numpy()
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_logits(name, torch_model, ours):
     config, graphdef, params = ours
-    logits = _run(graphdef, params, _arrays(config, [EXAMPLES[name]]))[1]
-    expected = _theirs(torch_model, config, EXAMPLES[name])
+    logits = hidden_and_logits(graphdef, params, _arrays(config, [EXAMPLES[name]]))[1]
+    expected = hf_logits(torch_model, config, EXAMPLES[name])
     assert expected.std() > 0.5  # logits that say something
     np.testing.assert_allclose(logits[0, : len(expected)], expected, atol=2e-4)
 
@@ -88,15 +77,16 @@ def test_packed_rows_equal_each_example_alone(torch_model, ours):
     config, graphdef, params = ours
     rows = [["video", "text", "several images"], ["image and video", "two videos"]]
     rows = [[EXAMPLES[name] for name in row] for row in rows]
-    hidden, found = map(np.asarray, _run(graphdef, params, _arrays(config, *rows)))
+    hidden, found = map(np.asarray, hidden_and_logits(graphdef, params, _arrays(config, *rows)))
     assert np.isfinite(found).all()
     for row, states, logits in zip(rows, hidden, found, strict=True):
         start = 0
         for parts in row:
-            expected = _theirs(torch_model, config, parts)
+            expected = hf_logits(torch_model, config, parts)
             end = start + len(expected)
             np.testing.assert_allclose(logits[start:end], expected, atol=2e-4)
-            alone = _run(graphdef, params, _arrays(config, [parts]))[0][0, : len(expected)]
+            alone, _ = hidden_and_logits(graphdef, params, _arrays(config, [parts]))
+            alone = alone[0, : len(expected)]
             off = np.linalg.norm(states[start:end] - alone, axis=-1)
             assert (off < 1e-5 * np.linalg.norm(alone, axis=-1)).all()
             start = end
@@ -106,9 +96,9 @@ def test_neighbours_matter_where_they_share_a_text(ours):
     """The same tokens in one segment are another text: what separates them is their segment."""
     config, graphdef, params = ours
     arrays = _arrays(config, [EXAMPLES["text"], EXAMPLES["text"]])
-    apart = _run(graphdef, params, arrays)[0][0, 20:40]
+    apart = hidden_and_logits(graphdef, params, arrays)[0][0, 20:40]
     arrays["segment_ids"] = np.minimum(arrays["segment_ids"], 1)
-    together = _run(graphdef, params, arrays)[0][0, 20:40]
+    together = hidden_and_logits(graphdef, params, arrays)[0][0, 20:40]
     assert abs(apart - together).max() > 0.1
 
 
@@ -172,10 +162,10 @@ def test_bfloat16_is_as_close_as_transformers_bfloat16(torch_model, ours, number
     theirs = hf_model(numbers).to(torch.bfloat16)
     graphdef, errors = _graphdef(dataclasses.replace(config, dtype="bfloat16")), []
     for parts in EXAMPLES.values():
-        exact = _theirs(torch_model, config, parts)
-        hidden, found = _run(graphdef, params, _arrays(config, [parts]))
+        exact = hf_logits(torch_model, config, parts)
+        hidden, found = hidden_and_logits(graphdef, params, _arrays(config, [parts]))
         assert hidden.dtype == jnp.bfloat16
-        both = np.asarray(found)[0, : len(exact)], _theirs(theirs, config, parts)
+        both = np.asarray(found)[0, : len(exact)], hf_logits(theirs, config, parts)
         errors.append([np.linalg.norm(each - exact) / np.linalg.norm(exact) for each in both])
     ours_off, theirs_off = np.mean(errors, axis=0)
     # Where two experts are nearly as likely, rounding decides.
@@ -198,7 +188,7 @@ def test_greedy_generation(torch_model, ours):
 
 def test_weights_round_trip_in_every_key_layout(torch_model, ours):
     config, _, params = ours
-    expected = _tensors(torch_model)
+    expected = named_tensors(torch_model)
     assert "model.language_model.layers.0.linear_attn.conv1d.weight" in expected
     for layout in ("released", "nested"):
         written = params_to_hf(qwen3_5, config, params, layout=layout)
@@ -246,7 +236,7 @@ def test_an_expert_that_is_missing_is_named(torch_model, ours):
     config = ours[0]
     if not config.text.experts:
         pytest.skip("no experts")
-    tensors = _one_by_one(_tensors(torch_model))
+    tensors = _one_by_one(named_tensors(torch_model))
     del tensors["model.language_model.layers.1.mlp.experts.3.up_proj.weight"]
     with pytest.raises(ValueError, match=r"missing: .*layers.1.mlp.experts.gate_up_proj"):
         params_from_hf(qwen3_5, config, tensors)
@@ -264,8 +254,8 @@ def test_transformers_reads_what_is_written(torch_model, ours, tmp_path):
     )
     assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     parts = EXAMPLES["image and video"]
-    expected = _theirs(torch_model, config, parts)
-    np.testing.assert_allclose(_theirs(again.eval(), config, parts), expected, atol=1e-6)
+    expected = hf_logits(torch_model, config, parts)
+    np.testing.assert_allclose(hf_logits(again.eval(), config, parts), expected, atol=1e-6)
 
 
 def test_tied_embeddings():
@@ -273,11 +263,11 @@ def test_tied_embeddings():
     config = our_config()
     tied_text = dataclasses.replace(config.text, tie_word_embeddings=True)
     config = dataclasses.replace(config, text=tied_text)
-    params = params_from_hf(qwen3_5, config, _tensors(torch_model))
+    params = params_from_hf(qwen3_5, config, named_tensors(torch_model))
     assert "lm_head.weight" not in params_to_hf(qwen3_5, config, params)
     parts = EXAMPLES["text"]
-    found = _run(_graphdef(config), params, _arrays(config, [parts]))[1]
-    expected = _theirs(torch_model, config, parts)
+    found = hidden_and_logits(_graphdef(config), params, _arrays(config, [parts]))[1]
+    expected = hf_logits(torch_model, config, parts)
     np.testing.assert_allclose(found[0, : len(expected)], expected, atol=2e-4)
 
 
@@ -290,13 +280,13 @@ def test_yarn():
     stretched = hf_model(text_config=numbers["text_config"])
     config = qwen3_5.from_hf(numbers, dtype="float32", remat="none")
     assert qwen3_5.from_hf(qwen3_5.to_hf(config), dtype="float32", remat="none") == config
-    params = params_from_hf(qwen3_5, config, _tensors(stretched))
+    params = params_from_hf(qwen3_5, config, named_tensors(stretched))
     rng = np.random.default_rng(1)
     long = [random_text(rng, 50), *EXAMPLES["two videos"], *EXAMPLES["image and video"]]
-    found = np.asarray(_run(_graphdef(config), params, _arrays(config, [long]))[1])[0]
-    expected = _theirs(stretched, config, long)
+    found = np.asarray(hidden_and_logits(_graphdef(config), params, _arrays(config, [long]))[1])[0]
+    expected = hf_logits(stretched, config, long)
     np.testing.assert_allclose(found[: len(expected)], expected, atol=2e-4)
-    assert abs(_theirs(torch_model, config, long) - expected).max() > 0.1
+    assert abs(hf_logits(torch_model, config, long) - expected).max() > 0.1
 
 
 def test_config_is_read_by_transformers(numbers):

@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +18,10 @@ from tests.parity.qwen3_reference import (
     Media,
     example_tokens,
     hf_inputs,
+    hf_logits,
     hf_model,
+    hidden_and_logits,
+    named_tensors,
     our_config,
     packed_arrays,
     random_image,
@@ -66,7 +68,7 @@ def torch_model():
 def ours(torch_model):
     """Config, graphdef and parameters with transformers' weights."""
     config = our_config()
-    tensors = {name: value.numpy() for name, value in torch_model.state_dict().items()}
+    tensors = named_tensors(torch_model)
     params = params_from_hf(qwen3_vl, config, tensors)
     graphdef, own = nnx.split(qwen3_vl.model(config, rngs=nnx.Rngs(0)))
     assert jax.tree.structure(params) == jax.tree.structure(own)
@@ -79,7 +81,7 @@ def run(ours):
     _, graphdef, params = ours
 
     def call(arrays):
-        return np.asarray(_run(graphdef, params, arrays)[1])
+        return np.asarray(hidden_and_logits(graphdef, params, arrays)[1])
 
     return call
 
@@ -89,34 +91,21 @@ def _arrays(config, *rows):
     return packed_arrays(config, [*rows, *[()] * (ROWS - len(rows))], LENGTH, PATCHES)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _run(graphdef, params, arrays):
-    """Hidden states and logits."""
-    model = nnx.merge(graphdef, params)
-    hidden = model.hidden_states(arrays)
-    return hidden, model.unembed(hidden)
-
-
-def _hf_logits(torch_model, config, parts):
-    with torch.no_grad():
-        return torch_model(**hf_inputs(config, parts)).logits[0].float().numpy()
-
-
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_logits(name, torch_model, ours, run):
     config = ours[0]
     arrays = _arrays(config, [EXAMPLES[name]])
-    expected = _hf_logits(torch_model, config, EXAMPLES[name])
+    expected = hf_logits(torch_model, config, EXAMPLES[name])
     assert expected.std() > 0.5  # logits that say something
     np.testing.assert_allclose(run(arrays)[0, : len(expected)], expected, atol=2e-4)
 
 
 def test_one_compilation_serves_every_mix(ours, run):
     run(_arrays(ours[0], [EXAMPLES["text"]]))
-    before = _run._cache_size()
+    before = hidden_and_logits._cache_size()
     for parts in EXAMPLES.values():
         run(_arrays(ours[0], [parts]))
-    assert _run._cache_size() == before
+    assert hidden_and_logits._cache_size() == before
 
 
 def test_packed_rows_equal_each_example_alone(torch_model, ours, run):
@@ -128,7 +117,7 @@ def test_packed_rows_equal_each_example_alone(torch_model, ours, run):
     for row, logits in zip(rows, found, strict=True):
         start = 0
         for parts in row:
-            expected = _hf_logits(torch_model, config, parts)
+            expected = hf_logits(torch_model, config, parts)
             end = start + len(expected)
             np.testing.assert_allclose(logits[start:end], expected, atol=2e-4)
             start = end
@@ -245,11 +234,11 @@ def test_bfloat16_is_as_close_as_transformers_bfloat16(torch_model, ours):
     """Against the float32 logits, ours may be off by 1.2 times what transformers' bfloat16 is."""
     config, _, params = ours
     parts = EXAMPLES["image and video"]
-    exact = _hf_logits(torch_model, config, parts)
-    theirs = _hf_logits(hf_model().to(torch.bfloat16), config, parts)
+    exact = hf_logits(torch_model, config, parts)
+    theirs = hf_logits(hf_model().to(torch.bfloat16), config, parts)
     half = dataclasses.replace(config, dtype="bfloat16")
     graphdef, _ = nnx.split(qwen3_vl.model(half, rngs=nnx.Rngs(0)))
-    hidden, found = _run(graphdef, params, _arrays(config, [parts]))
+    hidden, found = hidden_and_logits(graphdef, params, _arrays(config, [parts]))
     assert hidden.dtype == jnp.bfloat16
     found = np.asarray(found)[0, : len(exact)]
     assert np.linalg.norm(found - exact) < 1.2 * np.linalg.norm(theirs - exact)
@@ -261,7 +250,7 @@ def test_tied_embeddings():
     config = our_config()
     tied_text = dataclasses.replace(config.text, tie_word_embeddings=True)
     config = dataclasses.replace(config, text=tied_text)
-    tensors = {name: value.numpy() for name, value in torch_model.state_dict().items()}
+    tensors = named_tensors(torch_model)
     assert "lm_head.weight" in tensors
     params = params_from_hf(qwen3_vl, config, tensors)
     assert "lm_head.weight" not in params_to_hf(qwen3_vl, config, params)
@@ -269,14 +258,14 @@ def test_tied_embeddings():
     parts = EXAMPLES["text"]
     arrays = _arrays(config, [parts])
     fields = ("tokens", "positions", "segment_ids")
-    _, logits = _run(graphdef, params, {name: arrays[name] for name in fields})
-    expected = _hf_logits(torch_model, config, parts)
+    _, logits = hidden_and_logits(graphdef, params, {name: arrays[name] for name in fields})
+    expected = hf_logits(torch_model, config, parts)
     np.testing.assert_allclose(logits[0, : len(expected)], expected, atol=2e-4)
 
 
 def test_weights_round_trip_in_every_key_layout(torch_model, ours):
     config, _, params = ours
-    expected = {name: value.numpy() for name, value in torch_model.state_dict().items()}
+    expected = named_tensors(torch_model)
     assert "model.visual.deepstack_merger_list.1.norm.weight" in expected
     for layout in ("released", "nested"):
         written = params_to_hf(qwen3_vl, config, params, layout=layout)
@@ -352,18 +341,18 @@ def test_yarn():
     torch_model = hf_model(text_config=hf_config["text_config"])
     config = qwen3_vl.from_hf(hf_config, dtype="float32", remat="none")
     assert qwen3_vl.from_hf(qwen3_vl.to_hf(config), dtype="float32", remat="none") == config
-    tensors = {name: value.numpy() for name, value in torch_model.state_dict().items()}
+    tensors = named_tensors(torch_model)
     params = params_from_hf(qwen3_vl, config, tensors)
     graphdef = nnx.split(qwen3_vl.model(config, rngs=nnx.Rngs(0)))[0]
     rng = np.random.default_rng(1)
     long = [random_text(rng, 50), *EXAMPLES["two videos"], *EXAMPLES["image and video"]]
     assert np.max(example_tokens(config, long)[1]) > 100
-    found = np.asarray(_run(graphdef, params, _arrays(config, [long]))[1])[0]
-    expected = _hf_logits(torch_model, config, long)
+    found = np.asarray(hidden_and_logits(graphdef, params, _arrays(config, [long]))[1])[0]
+    expected = hf_logits(torch_model, config, long)
     np.testing.assert_allclose(found[: len(expected)], expected, atol=2e-4)
     # And it is not what a model without it computes.
     plain = nnx.split(qwen3_vl.model(our_config(), rngs=nnx.Rngs(0)))[0]
-    other = np.asarray(_run(plain, params, _arrays(config, [long]))[1])[0]
+    other = np.asarray(hidden_and_logits(plain, params, _arrays(config, [long]))[1])[0]
     assert abs(other[: len(expected)] - expected).max() > 0.1
 
 

@@ -19,6 +19,7 @@ from tests.parity.qwen3_reference import (
     example_tokens,
     hf_inputs,
     hf_model,
+    named_tensors,
     our_config,
     packed_arrays,
 )
@@ -43,15 +44,11 @@ def torch_model():
 def ours(torch_model):
     """Config, graphdef and parameters with transformers' weights."""
     config = our_config(EXPERTS_CONFIG)
-    return config, _graphdef(config), params_from_hf(qwen3_vl, config, _tensors(torch_model))
+    return config, _graphdef(config), params_from_hf(qwen3_vl, config, named_tensors(torch_model))
 
 
 def _graphdef(config):
     return nnx.graphdef(nnx.eval_shape(lambda: qwen3_vl.model(config, rngs=nnx.Rngs(0))))
-
-
-def _tensors(model):
-    return {name: value.numpy() for name, value in model.state_dict().items()}
 
 
 def _arrays(config, *rows):
@@ -177,7 +174,7 @@ def test_weights_round_trip_however_experts_lie(mlp_width, tmp_path):
     numbers["text_config"]["moe_intermediate_size"] = mlp_width
     numbers["text_config"]["num_hidden_layers"] = 2
     torch_model, config = hf_model(numbers), our_config(numbers)
-    theirs = _tensors(torch_model)
+    theirs = named_tensors(torch_model)
     params = params_from_hf(qwen3_vl, config, theirs)
     written = params_to_hf(qwen3_vl, config, params)
     for name, value in written.items():
@@ -200,7 +197,7 @@ def test_weights_round_trip_however_experts_lie(mlp_width, tmp_path):
 
 def test_tensors_of_another_shape_are_named(torch_model, ours):
     name = "model.language_model.layers.1.mlp.experts.down_proj"
-    tensors = _tensors(torch_model)
+    tensors = named_tensors(torch_model)
     tensors[name] = tensors[name][:, :-1]
     with pytest.raises(ValueError, match=r"layers.1.mlp.experts.down_proj is \(7, 63, 24\)"):
         params_from_hf(qwen3_vl, ours[0], tensors)
